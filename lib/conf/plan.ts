@@ -1,0 +1,444 @@
+/**
+ * The Plan: what a configuration means, as plain immutable data.
+ *
+ * `conf/` makes it (from nginx.conf or from `createGateway` options), `native/bind/plan_reader.cc` copies it into
+ * `native/engine/plan.h`. Nothing below this line parses configuration again.
+ *
+ * Conventions, the same on both sides:
+ *  - Text is bytes: a configuration file is read as latin1, so every character of a string here is one byte.
+ *  - A simple directive's value is a field with the directive's own name (`client_max_body_size`), after inheritance
+ *    and defaults: flags are booleans, sizes are bytes, times are milliseconds, enumerations are their word.
+ *  - A value that may hold variables is a `Complex`. A `Complex` that is a plain string has none.
+ *  - Tables (`confs`, `variables`, `logs`, `formats`) are referred to by index.
+ */
+
+/** Bytes of the configuration, one character each (latin1). */
+export type Bytes = string;
+
+/** One run-time part of a complex value: a variable by its index in `Plan.variables`, or a capture `$1`–`$9`. */
+export type ComplexPart = Bytes | { readonly var: number } | { readonly cap: number };
+
+/** A value with variables: its parts in order; a plain string when there are none. */
+export type Complex = Bytes | readonly ComplexPart[];
+
+/** A handler in Lua or JavaScript, for a `*_by_lua*` or `*_by_js` directive. */
+export interface Handler {
+  /** Source text of `*_by_lua` and `*_by_lua_block`. */
+  readonly inline?: Bytes;
+  /** Path of `*_by_lua_file`; relative ones are under the prefix. */
+  readonly file?: Complex;
+  /** Index into the function table given beside the Plan, for handlers in JavaScript. */
+  readonly js?: number;
+  /** Lua's chunk name, such as `=content_by_lua(nginx.conf:12)`; for files `@PATH` is made at load. */
+  readonly chunk: Bytes;
+  /** Arguments of `set_by_lua*`. */
+  readonly args?: readonly Complex[];
+  /** Where the directive stands, for messages. */
+  readonly where: Where;
+}
+
+/** A place in the configuration. */
+export interface Where {
+  readonly file: Bytes;
+  readonly line: number;
+}
+
+export interface Regex {
+  readonly pattern: Bytes;
+  readonly caseless: boolean;
+}
+
+/** One variable that the configuration mentions or defines. */
+export interface Variable {
+  /** Lower case, without `$`. */
+  readonly name: Bytes;
+  /**
+   * `builtin`: nginx's own or a prefix variable (`arg_x`, `http_x`, …), found by name in the native table;
+   * `set`: a plain slot that `set`, `set_by_lua`, `auth_request_set`… write;
+   * others: computed on first use.
+   */
+  readonly kind: 'builtin' | 'set' | 'map' | 'geo' | 'split_clients' | 'js';
+  readonly map?: MapPlan;
+  readonly geo?: GeoPlan;
+  readonly split?: SplitPlan;
+}
+
+export interface MapPlan {
+  readonly source: Complex;
+  readonly hostnames: boolean;
+  readonly volatile: boolean;
+  /** Lower-cased exact keys, in order of definition. */
+  readonly exact: readonly (readonly [Bytes, Complex])[];
+  /** `*.example.com` and `example.*` masks (with `hostnames`). */
+  readonly masks: readonly (readonly [Bytes, Complex])[];
+  readonly regex: readonly (readonly [Regex, Complex])[];
+  readonly default: Complex;
+}
+
+export interface GeoPlan {
+  readonly source: Complex;
+  readonly ranges: readonly { readonly cidr: Bytes; readonly value: Bytes }[];
+  readonly default: Bytes;
+}
+
+export interface SplitPlan {
+  readonly source: Complex;
+  /** Upper bounds in 1/10000 of the hash range; the `*` part has 10000. */
+  readonly parts: readonly { readonly upto: number; readonly value: Bytes }[];
+}
+
+/** Where error log lines go. */
+export interface LogTarget {
+  readonly kind: 'file' | 'stderr' | 'syslog' | 'memory';
+  /** Absolute path for files, the parameters for syslog. */
+  readonly path: Bytes;
+}
+
+export type LogLevel = 'emerg' | 'alert' | 'crit' | 'error' | 'warn' | 'notice' | 'info' | 'debug';
+
+export interface ErrorLog {
+  readonly log: number;
+  readonly level: LogLevel;
+}
+
+export interface Plan {
+  readonly version: 1;
+  /** Absolute, with a trailing slash (`-p`). */
+  readonly prefix: Bytes;
+  /** Directory of the main configuration file, with a trailing slash. */
+  readonly confPrefix: Bytes;
+  readonly confFile: Bytes;
+  readonly process: ProcessPlan;
+  readonly logs: readonly LogTarget[];
+  readonly variables: readonly Variable[];
+  readonly http?: HttpPlan;
+}
+
+/** Main context and `events {}`. */
+export interface ProcessPlan {
+  readonly daemon: boolean;
+  readonly master_process: boolean;
+  /** `auto` is resolved to the number of CPUs. */
+  readonly worker_processes: number;
+  readonly user?: { readonly name: Bytes; readonly group?: Bytes };
+  readonly pid: Bytes;
+  readonly error_log: readonly ErrorLog[];
+  /** `env NAME;` keeps, `env NAME=VALUE;` sets. */
+  readonly env: readonly { readonly name: Bytes; readonly value?: Bytes }[];
+  readonly worker_connections: number;
+  readonly worker_rlimit_nofile?: number;
+  readonly worker_rlimit_core?: number;
+  readonly worker_priority?: number;
+  readonly worker_shutdown_timeout?: number;
+  readonly worker_cpu_affinity?: readonly Bytes[];
+  readonly working_directory?: Bytes;
+  readonly timer_resolution?: number;
+  readonly accept_mutex: boolean;
+  readonly multi_accept: boolean;
+  readonly thread_pools: readonly { readonly name: Bytes; readonly threads: number; readonly max_queue: number }[];
+}
+
+export interface HttpPlan {
+  readonly lua: LuaMainPlan;
+  readonly formats: readonly LogFormat[];
+  readonly upstreams: readonly UpstreamPlan[];
+  readonly servers: readonly ServerPlan[];
+  /** One per address that is listened on, with all its servers. */
+  readonly listens: readonly ListenPlan[];
+  /** Every location configuration: servers' own, locations', `if` and `limit_except` blocks'. */
+  readonly confs: readonly LocationConf[];
+  /** The `http {}` level configuration, for requests without a server (timers, init_worker). */
+  readonly mainConf: number;
+  /** server_rewrite_by_lua etc. are in the server's configuration. */
+  readonly variables_hash_max_size: number;
+  readonly server_names_hash_max_size: number;
+}
+
+/** `lua_*` directives of the http context, and what runs at process start and end. */
+export interface LuaMainPlan {
+  readonly lua_package_path: Bytes;
+  readonly lua_package_cpath: Bytes;
+  readonly lua_code_cache?: boolean;
+  readonly init_by_lua?: Handler;
+  readonly init_worker_by_lua?: Handler;
+  readonly exit_worker_by_lua?: Handler;
+  readonly shared_dicts: readonly { readonly name: Bytes; readonly size: number; readonly exact: boolean }[];
+  readonly lua_regex_cache_max_entries: number;
+  readonly lua_regex_match_limit: number;
+  readonly lua_max_pending_timers: number;
+  readonly lua_max_running_timers: number;
+  readonly lua_thread_cache_max_entries: number;
+  readonly lua_worker_thread_vm_pool_size: number;
+  readonly lua_capture_error_log?: number;
+  readonly lua_malloc_trim: number;
+  readonly lua_sa_restart: boolean;
+  readonly lua_load_resty_core: boolean;
+  readonly rewrite_by_lua_no_postpone: boolean;
+  readonly access_by_lua_no_postpone: boolean;
+  readonly precontent_by_lua_no_postpone: boolean;
+  readonly lua_phase_capabilities: 'strict' | 'extended';
+  readonly lua_blocking_threshold: number;
+}
+
+export interface LogFormat {
+  readonly name: Bytes;
+  readonly escape: 'default' | 'json' | 'none';
+  readonly value: Complex;
+}
+
+export interface UpstreamPlan {
+  readonly name: Bytes;
+  readonly where: Where;
+  readonly servers: readonly UpstreamServer[];
+  readonly method: 'round_robin' | 'least_conn' | 'ip_hash' | 'hash' | 'random';
+  readonly hash_key?: Complex;
+  readonly hash_consistent?: boolean;
+  readonly keepalive?: number;
+  readonly keepalive_timeout?: number;
+  readonly keepalive_requests?: number;
+  readonly keepalive_time?: number;
+  readonly balancer_by_lua?: Handler;
+}
+
+export interface UpstreamServer {
+  readonly address: Bytes;
+  readonly weight: number;
+  readonly max_fails: number;
+  readonly fail_timeout: number;
+  readonly max_conns: number;
+  readonly backup: boolean;
+  readonly down: boolean;
+  readonly resolve: boolean;
+}
+
+export interface ListenPlan {
+  /** As nginx prints it: `0.0.0.0:80`, `[::]:80`, `unix:/path`. */
+  readonly name: Bytes;
+  readonly family: 'inet' | 'inet6' | 'unix';
+  /** Numeric address, or the path of a unix socket. */
+  readonly host: Bytes;
+  readonly port: number;
+  readonly wildcard: boolean;
+  readonly backlog: number;
+  readonly reuseport: boolean;
+  readonly ipv6only: boolean;
+  readonly deferred: boolean;
+  readonly rcvbuf: number;
+  readonly sndbuf: number;
+  readonly so_keepalive?: boolean;
+  readonly fastopen?: number;
+  readonly ssl: boolean;
+  readonly http2: boolean;
+  readonly proxy_protocol: boolean;
+  /** Servers by index, in order of the configuration. */
+  readonly servers: readonly number[];
+  readonly defaultServer: number;
+}
+
+export interface ServerPlan {
+  readonly where: Where;
+  readonly names: readonly ServerName[];
+  /** Index of the server's own configuration; its `locations` are the server's. */
+  readonly conf: number;
+  /** Server-level rewrite module directives. */
+  readonly rewrite: readonly RewriteOp[];
+  readonly server_rewrite_by_lua?: Handler;
+  readonly client_header_buffer_size: number;
+  readonly large_client_header_buffers: { readonly number: number; readonly size: number };
+  readonly client_header_timeout: number;
+  readonly ignore_invalid_headers: boolean;
+  readonly underscores_in_headers: boolean;
+  readonly merge_slashes: boolean;
+  readonly connection_pool_size: number;
+  readonly request_pool_size: number;
+  readonly ssl?: SslPlan;
+}
+
+export interface ServerName {
+  readonly name: Bytes;
+  /** `exact` (also ""), `.x` and `*.x`, `x.*`, `~regex`. */
+  readonly kind: 'exact' | 'head' | 'tail' | 'regex';
+  readonly regex?: Regex;
+}
+
+/** TLS of a server; the cosocket and gateway issues fill it. */
+export interface SslPlan {
+  readonly [directive: string]: unknown;
+}
+
+/** Which location is asked for: nginx's search order is static tree, then regexes, then nested ones. */
+export interface LocationTree {
+  readonly static: readonly { readonly name: Bytes; readonly exact: boolean; readonly noregex: boolean; readonly conf: number }[];
+  readonly regex: readonly { readonly regex: Regex; readonly conf: number }[];
+  readonly named: readonly { readonly name: Bytes; readonly conf: number }[];
+}
+
+/** A configuration that a request can have, after inheritance. */
+export interface LocationConf {
+  /** What stands behind `location`; "" for servers and `http`. */
+  readonly name: Bytes;
+  readonly where: Where;
+  readonly kind: 'http' | 'server' | 'prefix' | 'exact' | 'regex' | 'named' | 'if' | 'limit_except';
+  readonly noregex: boolean;
+  /** `location /x/` with proxy_pass & co.: /x redirects to /x/. */
+  readonly auto_redirect: boolean;
+  readonly internal: boolean;
+  readonly locations?: LocationTree;
+  readonly limit_except?: { readonly methods: readonly Bytes[]; readonly conf: number };
+
+  // the rewrite module
+  readonly rewrite: readonly RewriteOp[];
+  readonly rewrite_log: boolean;
+  readonly uninitialized_variable_warn: boolean;
+
+  // core
+  readonly root: Complex;
+  /** With `alias`, `root` is the alias and `alias_length` the length of the location's name (regex: -1). */
+  readonly alias: boolean;
+  readonly index: readonly Complex[];
+  readonly default_type: Bytes;
+  readonly types: Readonly<Record<Bytes, Bytes>>;
+  readonly client_max_body_size: number;
+  readonly client_body_buffer_size: number;
+  readonly client_body_timeout: number;
+  readonly client_body_in_file_only: 'off' | 'on' | 'clean';
+  readonly client_body_in_single_buffer: boolean;
+  readonly client_body_temp_path: Bytes;
+  readonly send_timeout: number;
+  readonly keepalive_timeout: number;
+  /** The `Keep-Alive` header's value in ms; 0: no header. */
+  readonly keepalive_header: number;
+  readonly keepalive_requests: number;
+  readonly keepalive_time: number;
+  readonly keepalive_disable: readonly Bytes[];
+  readonly lingering_close: 'off' | 'on' | 'always';
+  readonly lingering_time: number;
+  readonly lingering_timeout: number;
+  readonly reset_timedout_connection: boolean;
+  readonly tcp_nodelay: boolean;
+  readonly tcp_nopush: boolean;
+  readonly sendfile: boolean;
+  readonly postpone_output: number;
+  readonly output_buffers: { readonly number: number; readonly size: number };
+  readonly limit_rate: Complex;
+  readonly limit_rate_after: Complex;
+  readonly chunked_transfer_encoding: boolean;
+  readonly etag: boolean;
+  readonly if_modified_since: 'off' | 'exact' | 'before';
+  readonly max_ranges: number;
+  readonly server_tokens: 'on' | 'off' | 'build';
+  readonly server_name_in_redirect: boolean;
+  readonly port_in_redirect: boolean;
+  readonly absolute_redirect: boolean;
+  readonly msie_padding: boolean;
+  readonly satisfy: 'all' | 'any';
+  readonly error_page: readonly ErrorPage[];
+  readonly recursive_error_pages: boolean;
+  readonly log_not_found: boolean;
+  readonly log_subrequest: boolean;
+  readonly error_log: readonly ErrorLog[];
+  readonly access_log: readonly AccessLog[];
+  readonly try_files?: { readonly files: readonly Complex[]; readonly code?: number; readonly target?: Complex };
+  readonly resolver?: ResolverPlan;
+  readonly resolver_timeout: number;
+  readonly subrequest_output_buffer_size: number;
+  readonly max_errors?: number;
+
+  // headers, access, autoindex, stub_status…
+  readonly add_header: readonly { readonly name: Bytes; readonly value: Complex; readonly always: boolean }[];
+  readonly expires?: { readonly kind: string; readonly time: number; readonly value?: Complex };
+  readonly access: readonly { readonly allow: boolean; readonly cidr: Bytes }[];
+  readonly auth_basic?: Complex;
+  readonly auth_basic_user_file?: Complex;
+
+  // lua-nginx-module
+  readonly rewrite_by_lua?: Handler;
+  readonly access_by_lua?: Handler;
+  readonly precontent_by_lua?: Handler;
+  readonly content_by_lua?: Handler;
+  readonly header_filter_by_lua?: Handler;
+  readonly body_filter_by_lua?: Handler;
+  readonly log_by_lua?: Handler;
+  readonly lua_code_cache: boolean;
+  readonly lua_need_request_body: boolean;
+  readonly lua_http10_buffering: boolean;
+  readonly lua_use_default_type: boolean;
+  readonly lua_check_client_abort: boolean;
+  readonly lua_transform_underscores_in_response_headers: boolean;
+  readonly lua_socket_log_errors: boolean;
+  readonly lua_socket_connect_timeout: number;
+  readonly lua_socket_send_timeout: number;
+  readonly lua_socket_read_timeout: number;
+  readonly lua_socket_keepalive_timeout: number;
+  readonly lua_socket_send_lowat: number;
+  readonly lua_socket_buffer_size: number;
+  readonly lua_socket_pool_size: number;
+  readonly lua_ssl?: Readonly<Record<string, unknown>>;
+
+  /** The content handler that a directive has set (`content_by_lua`'s is found by its own field). */
+  readonly content?: ContentHandler;
+  /** Fields of further modules (echo, headers-more, proxy, gzip…), by the rule of directive names. */
+  readonly [module: string]: unknown;
+}
+
+export type ContentHandler =
+  | { readonly kind: 'lua' }
+  | { readonly kind: 'js' }
+  | { readonly kind: 'proxy' }
+  | { readonly kind: 'echo' }
+  | { readonly kind: 'memc' }
+  | { readonly kind: 'empty_gif' }
+  | { readonly kind: 'stub_status' };
+
+export interface ErrorPage {
+  readonly codes: readonly number[];
+  /** `=CODE` gives CODE, `=` gives 0, none gives -1. */
+  readonly overwrite: number;
+  readonly target: Complex;
+}
+
+export interface AccessLog {
+  readonly path: Complex;
+  readonly format: number;
+  readonly condition?: Complex;
+  readonly buffer?: number;
+  readonly flush?: number;
+  readonly gzip?: number;
+  readonly syslog: boolean;
+}
+
+export interface ResolverPlan {
+  readonly servers: readonly { readonly address: Bytes; readonly port: number }[];
+  readonly valid?: number;
+  readonly ipv4: boolean;
+  readonly ipv6: boolean;
+  /** `local=on`: the servers of /etc/resolv.conf. */
+  readonly local: boolean;
+}
+
+/** One instruction of the rewrite phase, run in order. */
+export type RewriteOp =
+  | { readonly op: 'set'; readonly var: number; readonly value: Complex }
+  | { readonly op: 'set_by_lua'; readonly var: number; readonly handler: Handler }
+  /** set-misc and other `ndk` setters: `fn` is the directive's name, such as `set_escape_uri`. */
+  | { readonly op: 'set_filter'; readonly fn: Bytes; readonly var: number; readonly args: readonly Complex[] }
+  /** `conf`: the block's own configuration, taken when the condition holds (location context only). */
+  | { readonly op: 'if'; readonly cond: Condition; readonly then: readonly RewriteOp[]; readonly conf?: number }
+  | {
+      readonly op: 'rewrite';
+      readonly regex: Regex;
+      readonly replacement: Complex;
+      /** The request's arguments are appended (no `?` at the end of the replacement). */
+      readonly add_args: boolean;
+      /** http://, https:// or $scheme in front: a redirect even without a flag. */
+      readonly absolute: boolean;
+      readonly flag: '' | 'last' | 'break' | 'redirect' | 'permanent';
+    }
+  | { readonly op: 'return'; readonly status: number; readonly text?: Complex }
+  | { readonly op: 'break' };
+
+export type Condition =
+  | { readonly kind: 'var'; readonly var: number }
+  | { readonly kind: 'equal'; readonly var: number; readonly value: Complex; readonly negate: boolean }
+  | { readonly kind: 'match'; readonly var: number; readonly regex: Regex; readonly negate: boolean }
+  | { readonly kind: 'file' | 'dir' | 'exists' | 'exec'; readonly path: Complex; readonly negate: boolean };
