@@ -1,0 +1,112 @@
+// A client's connection: reads requests, writes answers, keeps alive, lingers, closes. One request at a time; pipelined
+// ones wait in the read buffer, and their answers leave in one write.
+#pragma once
+
+#include "base/buf.h"
+#include "http/request.h"
+#include "net/listener.h"
+#include "net/stream.h"
+
+namespace moonphase::http {
+
+class Connection;
+
+// What http asks of the engine above it (http includes nothing of it). Set once per server.
+struct ServerHooks {
+  // A request's line and headers are complete and valid: run it. `r->srv`, `r->loc` are the chosen server's.
+  void (*process)(Request* r) = nullptr;
+  // Line or headers are bad: answer `status` (400, 408, 413, 414, 494, 495…, 505) through the engine's error pages.
+  void (*reject)(Request* r, int status) = nullptr;
+  // A new main request: generation, log, defaults.
+  void (*init)(Request* r) = nullptr;
+  // The request's memory is about to go.
+  void (*destroy)(Request* r) = nullptr;
+  // ServerName kRegex: the names' regexes live in the engine. Returns the server or null.
+  const ServerCore* (*match_regex_name)(const ListenConf* listen, Request* r, Str host) = nullptr;
+  void* data = nullptr;
+};
+
+struct Stats {  // stub_status, and ngx_stat_* for Lua
+  int64_t accepted = 0, handled = 0, requests = 0, active = 0, reading = 0, writing = 0, waiting = 0;
+};
+
+// One running HTTP server: its listeners share it. Owned by the engine's runtime.
+struct HttpServer {
+  net::Loop* loop = nullptr;
+  ServerHooks hooks;
+  Stats stats;
+  uint64_t next_connection = 1;
+  bool closing = false;  // quitting or reloading: no keep-alive any more
+  Connection* first = nullptr;  // all connections
+  int64_t connections = 0, max_connections = 512;
+  const char* server_version = "nginx/1.31.2";
+  bool embedded = false;
+};
+
+// Takes an accepted descriptor.
+void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len);
+// Closes idle connections; busy ones close after their request (QUIT, reload).
+void drain_connections(HttpServer* server);
+
+class Connection : public LogContext {
+ public:
+  HttpServer* server = nullptr;
+  const ListenConf* listen = nullptr;
+  net::Stream* stream = nullptr;
+  Log log;
+  Request* request = nullptr;  // null between requests
+  uint64_t requests = 0;
+  int64_t start_ms = 0;
+  sockaddr_storage peer{};
+  socklen_t peer_len = 0;
+  sockaddr_storage local{};  // filled on demand by local_address()
+  socklen_t local_len = 0;
+  Str addr_text;  // "127.0.0.1", "unix:"
+  bool error = false, timedout = false, destroyed = false, reading_tested = false, ssl = false;
+  bool need_last_buf = false, tcp_nodelay_set = false;
+  int64_t sent = 0;      // bytes of the current response's connection, $bytes_sent
+  int64_t sent_at_start = 0;
+  unsigned buffered_bits = 0;
+
+  char* append(char* p, char* end) const override;  // LogContext
+
+  // Bytes already read behind the header: the body reader and raw sockets take them first.
+  Str unread() const { return {rpos, static_cast<size_t>(rlast - rpos)}; }
+  void consume(size_t n) { rpos += n; }
+  char *rbuf = nullptr, *rpos = nullptr, *rlast = nullptr, *rend = nullptr;
+
+  // Output. `send` takes what it can of the chain and returns the rest (null: all taken; in a turn that still has
+  // pipelined requests small answers are only copied and leave together). kIoError sets `error`.
+  Chain* send(Chain* in, int64_t limit);
+  bool flush();                // writes what `send` copied; false: not all could go
+  bool output_pending() const { return wlast != wpos; }
+  char *wbuf = nullptr, *wpos = nullptr, *wlast = nullptr, *wend = nullptr;
+  bool corked = false;
+
+  // Reading and writing events while a request runs go to r->read_event_handler / write_event_handler.
+  void want_read(bool on) { stream->want_read(on); }
+  void want_write(bool on) { stream->want_write(on); }
+  void set_read_timeout(int64_t ms);   // 0: none
+  void set_write_timeout(int64_t ms);
+  net::Timer read_timer{}, write_timer{};
+  bool read_timedout = false, write_timedout = false;
+  bool eof = false;  // the client has closed its side
+
+  const sockaddr* local_address();
+  Connection *prev = nullptr, *next = nullptr;
+  virtual ~Connection() = default;
+
+ protected:
+  Connection() = default;
+};
+
+// The end of a main request, called by the engine's lifecycle when its count is 0 or the connection is lost:
+// keep-alive or lingering or close, `r` and its arena are freed. rc is what the request ended with.
+void finish_request(Request* r);                 // keep-alive, lingering or close by r's flags
+void close_connection_with_request(Request* r, int rc);  // error, timeout: at once
+// For handlers with nothing to read while they wait: notices a client that goes away.
+// `r->read_event_handler` may be one of these.
+void block_reading(Request* r);
+void test_reading(Request* r);  // ends the request with 499 when the client closed, through the engine's finalizer
+
+}  // namespace moonphase::http

@@ -1,0 +1,78 @@
+// The way out: header filters and body filters in nginx's order, then the writer.
+#pragma once
+
+#include "http/request.h"
+
+namespace moonphase::http {
+
+using HeaderFilter = int (*)(Request*);
+using BodyFilter = int (*)(Request*, Chain*);
+
+// In the order in which they run. Each calls the next through next_header/next_body with its own slot.
+enum class Slot : uint8_t {
+  kNotModified,   // header
+  kRangeBody,     // body
+  kHeadersMore,
+  kLua,           // header_filter_by_lua, body_filter_by_lua
+  kLuaCapture,    // ngx.location.capture's collector
+  kEcho,          // echo_before_body, echo_after_body
+  kHeaders,       // add_header, expires
+  kCharset,
+  kPostpone,      // order of subrequests' output
+  kGzip,
+  kRangeHeader,
+  kChunked,
+  kHeader,        // serialises the header (header chain ends here)
+  kWrite,         // sends (body chain ends here)
+  kCount,
+};
+
+// One table per server; empty slots are skipped when it is sealed.
+struct FilterTable {
+  HeaderFilter header[static_cast<int>(Slot::kCount)] = {};
+  BodyFilter body[static_cast<int>(Slot::kCount)] = {};
+};
+// The process's filters, constant after the addon is loaded: http registers its own, engine adds Lua's and so on.
+FilterTable& filters();
+
+inline int next_header(Request* r, Slot after) {
+  const FilterTable& t = filters();
+  for (int i = static_cast<int>(after) + 1; i < static_cast<int>(Slot::kCount); ++i)
+    if (t.header[i]) return t.header[i](r);
+  return kOk;
+}
+inline int next_body(Request* r, Slot after, Chain* in) {
+  const FilterTable& t = filters();
+  for (int i = static_cast<int>(after) + 1; i < static_cast<int>(Slot::kCount); ++i)
+    if (t.body[i]) return t.body[i](r, in);
+  return kOk;
+}
+void register_http_filters();  // not-modified, range, headers, postpone, chunked, header, write
+
+// ngx_http_send_header and ngx_http_output_filter. kOk, kAgain (held back by the socket), kError, or a status.
+int send_header(Request* r);
+int output(Request* r, Chain* in);
+// Sends last_buf (main) or last_in_chain (sub); `flush` also pushes what is there.
+int send_last(Request* r);
+constexpr unsigned kSendLast = 1, kSendFlush = 2;
+int send_special(Request* r, unsigned flags);
+
+// Buffer flags for r->buffered_bits.
+constexpr unsigned kWriteBuffered = 0x10, kGzipBuffered = 0x20, kLuaBuffered = 0x08, kPostponeBuffered = 0x04,
+                   kSubBuffered = 0x02;
+
+// Response headers by name, with the built-in ones kept right; used by static files and special responses.
+Header* add_header_out(Request* r, Str name, Str value);
+void clear_content_length(Request* r);
+void clear_accept_ranges(Request* r);
+void clear_last_modified(Request* r);
+void clear_etag(Request* r);
+void clear_location(Request* r);
+void weak_etag(Request* r);
+int set_etag(Request* r);           // from last_modified_time and content_length_n
+int set_content_type(Request* r);   // by extension, `types` and `default_type`
+Str status_line(int status);        // "404 Not Found"; "" when unknown
+Str special_page(int status);       // nginx's built-in page body up to the tail; "" when none
+Str special_tail(const Request* r); // <hr><center>nginx…</center>…
+
+}  // namespace moonphase::http
