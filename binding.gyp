@@ -1,0 +1,85 @@
+# What `npm install` builds when there is no prebuild. scripts/install.mjs runs it, after
+# scripts/deps.mjs has put the libraries where `deps` points.
+{
+  'variables': {
+    'deps%': '<!(node scripts/deps.mjs --print prefix)',
+    'embedded': '<(INTERMEDIATE_DIR)/embedded_lua.cc',
+  },
+  'targets': [
+    {
+      'target_name': 'moonphase',
+      'sources': [
+        '<!@(node scripts/sources.mjs)',
+        '<(embedded)',
+      ],
+      'actions': [
+        {
+          'action_name': 'embed_lua',
+          'message': 'embedding lua/',
+          'inputs': [
+            'scripts/embed-lua.mjs',
+            '<!@(node scripts/embed-lua.mjs --list)',
+          ],
+          'outputs': ['<(embedded)'],
+          'action': ['node', 'scripts/embed-lua.mjs', '<(embedded)'],
+        },
+      ],
+      'include_dirs': [
+        'native',
+        '<(deps)/include',
+        '<!(node -p "require(\'node-addon-api\').include_dir")',
+      ],
+      'defines': [
+        'NAPI_VERSION=9',
+        'NAPI_DISABLE_CPP_EXCEPTIONS',
+        '_GNU_SOURCE',
+        'PCRE2_CODE_UNIT_WIDTH=8',
+        'PCRE2_STATIC',
+      ],
+      # Lua's errors unwind through our frames: exceptions stay on, so that destructors run.
+      'cflags!': ['-fno-exceptions'],
+      'cflags_cc!': [
+        '-fno-exceptions',
+        '-fno-rtti',
+        '-std=gnu++14',
+        '-std=gnu++17',
+        '-std=gnu++1y',
+        '-std=gnu++20',
+      ],
+      'cflags': [
+        '-O2',
+        '-g1',
+        '-Wall',
+        '-Wextra',
+        '-fPIC',
+        '-fexceptions',
+        '-fvisibility=hidden',
+        '-fno-strict-aliasing',
+        '-fno-semantic-interposition',
+      ],
+      'cflags_cc': [
+        '-std=gnu++20',
+        '-fvisibility-inlines-hidden',
+      ],
+      'ldflags': [
+        '-Wl,-Bsymbolic',
+        '-Wl,--build-id',
+        '-Wl,-z,relro',
+        '-Wl,-z,now',
+        '-Wl,-z,nodelete',
+        '-Wl,--version-script=<(module_root_dir)/native/exports.map',
+      ],
+      'libraries': [
+        '-Wl,--whole-archive',
+        '<(deps)/lib/libluajit.a',
+        '-Wl,--no-whole-archive',
+        '<(deps)/lib/libpcre2-8.a',
+        '<(deps)/lib/libllhttp.a',
+        '<(deps)/lib/libyyjson.a',
+        '-lm',
+        '-ldl',
+        '-lpthread',
+      ],
+    },
+  ],
+}
