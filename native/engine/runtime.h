@@ -1,0 +1,76 @@
+// A running gateway in one env: its loop, the current generation (Plan + VM), listeners, timers. A reload swaps the
+// generation; requests keep theirs.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/plan.h"
+#include "http/connection.h"
+#include "lua/vm.h"
+
+namespace moonphase::engine {
+
+class Runtime;
+
+// A Plan and its VM. Retained by the runtime while current and by every request and timer that began with it.
+struct Generation {
+  std::unique_ptr<Plan> plan;
+  lua::Vm* vm = nullptr;  // null while there is no Lua
+  Runtime* runtime = nullptr;
+  int refs = 1;
+  bool exiting = false;  // ngx.worker.exiting()
+  void* timers = nullptr;       // engine/timers.cc
+  void* socket_pools = nullptr; // keepalive pools of cosockets
+  void* scheduler = nullptr;    // engine/coroutines.cc: pooled coroutines
+};
+void retain(Generation* g);
+void release(Generation* g);
+inline Generation* generation(const http::Request* r) { return static_cast<Generation*>(r->generation); }
+inline Plan& plan(const http::Request* r) { return *generation(r)->plan; }
+inline const LocConf* loc(const http::Request* r) { return static_cast<const LocConf*>(r->loc); }
+
+enum class ProcessType : int { kSingle = 0, kMaster = 1, kSignaller = 2, kWorker = 3, kHelper = 4, kPrivileged = 99 };
+
+struct RuntimeOptions {
+  std::string lualib, user_lualib;  // directories
+  ProcessType process_type = ProcessType::kSingle;
+  int worker_id = 0, worker_count = 1;
+  int master_pid = 0;
+  bool embedded = false;       // no Server header
+  bool respawned = false;
+  std::string server_version = "nginx/1.31.2";
+};
+
+class Runtime {
+ public:
+  Runtime(net::Loop* loop, RuntimeOptions options);
+  ~Runtime();
+  // Makes the VM, runs init_by_lua and init_worker_by_lua. `done(ok, message)` later when a phase yields (extended).
+  using Started = void (*)(void* data, bool ok, Str message);
+  void load(std::unique_ptr<Plan> plan, Started done, void* data);
+  // Listens on every address of the plan; `fds[i]` ≥ 0 is an inherited descriptor of listens[i].
+  bool listen(const std::vector<int>& fds, std::string* error);
+  void stop_listening();
+  // Graceful: idle connections close, requests finish, timers fire premature, exit_worker runs; `done` then.
+  void quit(void (*done)(void*), void* data);
+  // At once.
+  void terminate();
+  void reopen_logs();
+  // A request with no client: init_worker, timers. Freed by finish_fake_request.
+  http::Request* fake_request(Generation* g, uint32_t phase);
+
+  net::Loop* loop;
+  RuntimeOptions options;
+  http::HttpServer http;
+  Generation* current = nullptr;
+  // JavaScript handlers: calls function `index` for the request (bind sets it). kOk, kAgain (a promise) …
+  int (*call_js)(http::Request* r, int index, uint32_t phase) = nullptr;
+  void* bind_data = nullptr;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace moonphase::engine
