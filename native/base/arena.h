@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <initializer_list>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -73,6 +74,8 @@ class Arena {
   Cleanup* on_destroy(void (*fn)(void*), void* data);
   // Runs and forgets all cleanups now (a request ends before its memory does).
   void run_cleanups();
+  // As new, with the first block kept: for arenas that are reused.
+  void reset();
 
  private:
   struct Block {
@@ -82,7 +85,7 @@ class Arena {
   void* alloc_slow(size_t n);
   char* pos_ = nullptr;
   char* end_ = nullptr;
-  Block* blocks_ = nullptr;
+  Block* blocks_ = nullptr;  // newest first; the last one is the first block
   Cleanup* cleanups_ = nullptr;
   size_t block_size_;
 };

@@ -55,5 +55,7 @@ inline Buf* buf_of(Arena& a, Str s) {
   return b;
 }
 off_t chain_size(const Chain* c);
+// Appends new links to the same buffers.
+void chain_add_copy(Arena& a, Chain** chain, const Chain* in);
 
 }  // namespace moonphase

@@ -37,7 +37,7 @@ class LogContext {
   // Appends to [p, end), returns the new end.
   virtual char* append(char* p, char* end) const = 0;
   uint64_t connection = 0;  // the *N; 0: none
-  const char* action = nullptr;  // " while reading client request headers"
+  const char* action = nullptr;  // "reading client request headers": printed behind " while "
 };
 
 // Sinks with thresholds, as one `error_log` level of the configuration has them.
@@ -61,6 +61,9 @@ void log_write(const Log& log, const LogContext* ctx, int level, int err, const 
 void log_writev(const Log& log, const LogContext* ctx, int level, int err, const char* fmt, va_list ap);
 // A message of bytes as they are (may hold NULs); cut at kMaxErrorStr.
 void log_bytes(const Log& log, const LogContext* ctx, int level, Str message);
+
+// Appends " (111: Connection refused)".
+char* append_errno(char* p, char* end, int err);
 
 // Seen by every written line before it goes to the sinks (lua_capture_error_log); returns true to swallow it.
 using LogTap = bool (*)(int level, Str line_without_prefix, void* data);

@@ -89,7 +89,13 @@ struct CoreConf {
   bool log_not_found = true;
   bool log_subrequest = false;
   size_t subrequest_output_buffer_size = 4096;
-  std::vector<HeaderRule> add_header;
+  std::vector<HeaderRule> add_header, add_trailer;
+  struct Expires {
+    enum Kind : uint8_t { kOff, kEpoch, kMax, kAccess, kModified, kDaily } kind = kOff;
+    int64_t time = 0;  // seconds
+    Complex value;     // with variables: parsed anew for each request
+  } expires;
+  int64_t sendfile_max_chunk = 2 << 20;
 };
 
 struct ServerName {
@@ -109,6 +115,7 @@ struct ServerCore {
   bool ignore_invalid_headers = true;
   bool underscores_in_headers = false;
   bool merge_slashes = true;
+  int max_headers = 1000;
   CoreConf* conf = nullptr;  // the server's own configuration
   std::string name() const { return names.empty() ? std::string() : names[0].name; }
 };

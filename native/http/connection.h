@@ -15,12 +15,22 @@ class Connection;
 struct ServerHooks {
   // A request's line and headers are complete and valid: run it. `r->srv`, `r->loc` are the chosen server's.
   void (*process)(Request* r) = nullptr;
-  // Line or headers are bad: answer `status` (400, 408, 413, 414, 494, 495…, 505) through the engine's error pages.
+  // Line or headers are bad: answer `status` (400, 405, 414, 494, 495…, 501, 505) through the engine's error pages.
   void (*reject)(Request* r, int status) = nullptr;
   // A new main request: generation, log, defaults.
   void (*init)(Request* r) = nullptr;
   // The request's memory is about to go.
   void (*destroy)(Request* r) = nullptr;
+  // nginx's ngx_http_finalize_request, for what ends inside http (body read errors, clients that went away).
+  void (*finalize)(Request* r, int rc) = nullptr;
+  // A header filter answers with an error instead (412): ngx_http_filter_finalize_request.
+  int (*filter_finalize)(Request* r, int status) = nullptr;
+  // The text of a value with variables; false: failed. http evaluates literals itself.
+  bool (*evaluate)(Request* r, const Complex& value, Str* out) = nullptr;
+  // A subrequest's turn to send has come (postpone filter): run its write_event_handler soon.
+  void (*post_request)(Request* r) = nullptr;
+  // What stands between "request" and "host" in log lines: `, upstream: "…"`. May be null.
+  char* (*append_log)(const Request* r, char* p, char* end) = nullptr;
   // ServerName kRegex: the names' regexes live in the engine. Returns the server or null.
   const ServerCore* (*match_regex_name)(const ListenConf* listen, Request* r, Str host) = nullptr;
   void* data = nullptr;
@@ -54,7 +64,9 @@ class Connection : public LogContext {
   const ListenConf* listen = nullptr;
   net::Stream* stream = nullptr;
   Log log;
-  Request* request = nullptr;  // null between requests
+  Request* request = nullptr;  // the main one; null between requests
+  Request* active = nullptr;   // whose output goes out now and who gets the events (nginx's c->data)
+  Request* current = nullptr;  // whom log lines mention (a subrequest while it runs)
   uint64_t requests = 0;
   int64_t start_ms = 0;
   sockaddr_storage peer{};
@@ -70,6 +82,10 @@ class Connection : public LogContext {
 
   char* append(char* p, char* end) const override;  // LogContext
 
+  // What is unread comes first, then the socket. As Stream::recv.
+  ssize_t recv(void* buf, size_t n);
+  // Puts bytes back in front of what `recv` will give (a body reader that took too much).
+  void give_back(Str bytes);
   // Bytes already read behind the header: the body reader and raw sockets take them first.
   Str unread() const { return {rpos, static_cast<size_t>(rlast - rpos)}; }
   void consume(size_t n) { rpos += n; }
@@ -82,17 +98,20 @@ class Connection : public LogContext {
   bool output_pending() const { return wlast != wpos; }
   char *wbuf = nullptr, *wpos = nullptr, *wlast = nullptr, *wend = nullptr;
   bool corked = false;
+  bool write_delayed = false;  // limit_rate: not before the write timer fires
 
   // Reading and writing events while a request runs go to r->read_event_handler / write_event_handler.
   void want_read(bool on) { stream->want_read(on); }
   void want_write(bool on) { stream->want_write(on); }
-  void set_read_timeout(int64_t ms);   // 0: none
+  // 0: none. Lazy: a timer in the heap may fire early and is set again; ask the deadline, not the timer.
+  void set_read_timeout(int64_t ms);
   void set_write_timeout(int64_t ms);
+  int64_t read_deadline = 0, write_deadline = 0;  // monotonic ms; 0: none
   net::Timer read_timer{}, write_timer{};
   bool read_timedout = false, write_timedout = false;
   bool eof = false;  // the client has closed its side
 
-  const sockaddr* local_address();
+  const sockaddr* local_address();  // null: getsockname failed
   Connection *prev = nullptr, *next = nullptr;
   virtual ~Connection() = default;
 
@@ -104,6 +123,8 @@ class Connection : public LogContext {
 // keep-alive or lingering or close, `r` and its arena are freed. rc is what the request ended with.
 void finish_request(Request* r);                 // keep-alive, lingering or close by r's flags
 void close_connection_with_request(Request* r, int rc);  // error, timeout: at once
+// keepalive_timeout, _requests, _time and _disable of r->loc clear r->keepalive; the engine's update_location calls it.
+void limit_keepalive(Request* r);
 // For handlers with nothing to read while they wait: notices a client that goes away.
 // `r->read_event_handler` may be one of these.
 void block_reading(Request* r);

@@ -15,14 +15,26 @@ struct Header {
 
 uint32_t header_hash(Str lower_name);
 
+constexpr unsigned kHeaderPart = 20;
+struct Part {
+  Header* items;
+  unsigned used;
+  Part* next;
+};
+
 // Stable addresses, in order of arrival.
 class HeaderList {
  public:
+  // Copies both; `value` gets its NUL.
   Header* add(Arena& a, Str name, Str value);
+  // A slot to fill in: `hash` must not stay 0.
+  Header* push(Arena& a);
   // First one that is not removed; name in lower case.
   Header* find(Str lower) const;
   void remove_all(Str lower);
+  // Slots, removed ones included.
   unsigned count() const { return count_; }
+  void clear() { *this = HeaderList(); }
 
   class Iterator {
    public:
@@ -39,33 +51,21 @@ class HeaderList {
 
    private:
     friend class HeaderList;
-    struct PartRef;
-    const struct Part* part_ = nullptr;
+    const Part* part_ = nullptr;
     unsigned i_ = 0;
   };
-  struct PartBase;
-  Iterator begin() const;
-  Iterator end() const;
+  // Yields removed headers too: their hash is 0.
+  Iterator begin() const {
+    Iterator it;
+    it.part_ = first_;
+    return it;
+  }
+  Iterator end() const { return Iterator(); }
 
  private:
-  friend struct Part;
-  struct Part* first_ = nullptr;
-  struct Part* last_ = nullptr;
+  Part* first_ = nullptr;  // parts are never empty
+  Part* last_ = nullptr;
   unsigned count_ = 0;
 };
-
-constexpr unsigned kHeaderPart = 20;
-struct Part {
-  Header* items;
-  unsigned used;
-  Part* next;
-};
-
-inline HeaderList::Iterator HeaderList::begin() const {
-  Iterator it;
-  it.part_ = first_ && first_->used ? first_ : nullptr;
-  return it;
-}
-inline HeaderList::Iterator HeaderList::end() const { return Iterator(); }
 
 }  // namespace moonphase::http

@@ -74,5 +74,10 @@ int set_content_type(Request* r);   // by extension, `types` and `default_type`
 Str status_line(int status);        // "404 Not Found"; "" when unknown
 Str special_page(int status);       // nginx's built-in page body up to the tail; "" when none
 Str special_tail(const Request* r); // <hr><center>nginx…</center>…
+Str msie_padding();                 // six comment lines, for msie and chrome
+Str server_token(const Request* r); // "nginx/1.31.2" or "nginx", by server_tokens; "" when embedded
+// The text of a value; literals directly, others through the engine. False: failed.
+bool evaluate(Request* r, const Complex& value, Str* out);
+int64_t evaluate_size(Request* r, const Complex& value);  // "10k" → 10240; 0 when empty or wrong
 
 }  // namespace moonphase::http

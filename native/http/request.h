@@ -32,7 +32,7 @@ struct HeadersIn {
          *content_length = nullptr, *content_range = nullptr, *content_type = nullptr, *range = nullptr,
          *if_range = nullptr, *transfer_encoding = nullptr, *te = nullptr, *expect = nullptr, *upgrade = nullptr,
          *accept_encoding = nullptr, *via = nullptr, *authorization = nullptr, *keep_alive = nullptr,
-         *x_forwarded_for = nullptr, *cookie = nullptr;
+         *x_forwarded_for = nullptr, *cookie = nullptr, *proxy_authorization = nullptr;
   Str user, passwd;  // of Basic authentication, on demand
   Str server;        // host name, lower case, without port
   int64_t content_length_n = -1;
@@ -40,11 +40,11 @@ struct HeadersIn {
   enum ConnectionType : uint8_t { kNone, kClose, kKeepAlive } connection_type = kNone;
   bool chunked = false;
   bool multi = false;
-  bool msie = false, msie6 = false, opera = false, safari = false;
+  bool msie = false, msie6 = false, opera = false, safari = false, gecko = false, chrome = false, konqueror = false;
 };
 
 struct HeadersOut {
-  HeaderList list;
+  HeaderList list, trailers;
   int status = 0;
   Str status_line;  // set by Lua or upstream: "200 OK"
   Header *server = nullptr, *date = nullptr, *content_length = nullptr, *content_encoding = nullptr,
@@ -107,6 +107,7 @@ struct Request {
   // --- body (http/body.h) ---
   Body* body = nullptr;  // null until somebody reads it
   int64_t request_length = 0;
+  int64_t lingering_until = 0;  // monotonic ms; 0: not set
   bool discard_body = false, reading_body = false, request_body_no_buffering = false;
   bool request_body_in_single_buf = false, request_body_in_file_only = false,
        request_body_in_persistent_file = false, request_body_in_clean_file = false,
@@ -131,6 +132,7 @@ struct Request {
        disable_not_modified = false, preserve_body = false, request_complete = false, response_sent = false;
   bool limit_rate_set = false, limit_rate_after_set = false, root_tested = false, out_of_band = false;
   bool filter_need_in_memory = false, filter_need_temporary = false, main_filter_need_in_memory = false;
+  bool subrequest_ranges = false, pipeline = false, terminated = false;
   bool bypass_cache = false, background = false, upgrade = false, stat_reading = false;
   uint64_t limit_rate = 0, limit_rate_after = 0;
   unsigned buffered_bits = 0;  // filters that hold data back
