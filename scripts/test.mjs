@@ -3,13 +3,13 @@
 //   node scripts/test.mjs [--jobs=N] [--timeout=SECONDS] [files or folders below test/]
 // Test files are test/**/*.test.ts (or .mjs); they import lib/ directly and get the addon that
 // lib/binding finds (MOONPHASE_ADDON, a prebuild, build/Release).
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { filesBelow } from './deps/util.mjs';
+import { filesBelow, have } from './deps/util.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
@@ -35,6 +35,8 @@ if (!files.length) {
   console.error('no test files found');
   process.exit(1);
 }
+
+buildNativeTests();
 
 const output = path.join(root, 'build', 'test.tap');
 fs.mkdirSync(path.dirname(output), { recursive: true });
@@ -68,6 +70,15 @@ child.on('close', (code) => {
   console.log(`${passed} passed, ${failed + broken} failed, ${skipped} skipped`);
   process.exitCode = code === 0 && passed > 0 ? 0 : 1;
 });
+
+/** The programs that test/native/native.test.mjs runs; without CMake it skips them and says so. */
+function buildNativeTests() {
+  if (!files.includes('test/native/native.test.mjs') || !have('cmake') || !have('ninja')) return;
+  const built = spawnSync(path.join(root, 'scripts/dev-build.sh'), ['native-tests'], {
+    stdio: 'inherit',
+  });
+  if (built.status !== 0) process.exit(1);
+}
 
 /** What tap says at its end: `# { total: 7, pass: 5, fail: 1, todo: 1, skip: 1 }`. */
 function count(text) {
