@@ -75,6 +75,7 @@ struct LuaCtx {
   // anything waits. The ctx may be gone afterwards.
   void (*finish)(LuaCtx*, int rc) = nullptr;
   CtxGuard* guard = nullptr;
+  void* host = nullptr;      // bind: the call from JavaScript that this is
 
   // how Lua asked to end
   bool exited = false;
