@@ -1,9 +1,10 @@
+import { hostname as osHostname } from 'node:os';
 import { ConfigError, type ConfigPlace } from '../errors.js';
 import { compileComplex } from './complex.js';
 import { EVENTS, HTTP, LIMIT_EXCEPT, LOCATION, LOCATION_IF, MAIN, SERVER, SERVER_IF, UPSTREAM, takes } from './directive.js';
 import type { Directive, Level, Values } from './directive.js';
 import { errnoText, glob, isGlob, readBytes, under } from './files.js';
-import type { Complex, Handler, LogFormat, LogTarget, Regex, UpstreamPlan, Where } from './plan.js';
+import type { Complex, ContentHandler, Handler, LogFormat, LogTarget, Regex, UpstreamPlan, Where } from './plan.js';
 import { Reader, type Statement } from './reader.js';
 import { Scope, type ScopeKind } from './scope.js';
 import { VariableTable, captureNames } from './variables.js';
@@ -62,6 +63,7 @@ const CONTEXT: Readonly<Record<ScopeKind, number>> = {
 export class Conf {
   readonly prefix: string;
   readonly confPrefix: string;
+  readonly hostname = osHostname().toLowerCase();
   readonly variables = new VariableTable();
   readonly notices: Notice[] = [];
   /** Every file that was read, with its text, in order. */
@@ -69,8 +71,12 @@ export class Conf {
   readonly logs: LogTarget[] = [];
   readonly formats: LogFormat[] = [];
   readonly upstreams: UpstreamPlan[] = [];
+  /** `upstream_list NAME UPSTREAM…` */
+  readonly upstreamLists = new Map<string, readonly string[]>();
   readonly servers: ServerState[] = [];
   readonly listens = new Listens();
+  /** Parameters of the buffered access logs, by path: those of one file must agree. */
+  readonly logBuffers = new Map<string, string>();
   readonly process: Values = Object.create(null) as Values;
   readonly root: Scope;
   http: Scope | undefined;
@@ -289,6 +295,16 @@ export class Conf {
   /** A handler of Lua code that stands in the configuration; `tag` is the phase's name in chunk names. */
   inlineHandler(tag: string, code: string): Handler {
     return { inline: code, chunk: this.chunk(tag), where: this.where() };
+  }
+
+  /** A function of the table beside the plan. */
+  jsHandler(js: number): Handler {
+    return { js, chunk: '', where: this.where() };
+  }
+
+  /** A directive has made itself this location's content handler; the last one counts. */
+  content(kind: ContentHandler['kind']): void {
+    this.scope.loc['content'] = { kind };
   }
 
   fileHandler(file: Complex): Handler {

@@ -12,6 +12,7 @@ export const SERVER_IF = 64;
 export const LOCATION_IF = 128;
 export const LIMIT_EXCEPT = 256;
 
+export const ANY = 511;
 export const HSL = HTTP | SERVER | LOCATION;
 export const HSLI = HSL | LOCATION_IF;
 
@@ -94,6 +95,9 @@ export const loc = rows('loc');
 export interface Module {
   readonly name: string;
   readonly rows: readonly Directive[];
+  /** Fields of location level go into an object of this name, if `used` says that the module is. */
+  readonly group?: string;
+  readonly used?: (conf: Values) => boolean;
   /** Called for each location configuration once its fields have been inherited. */
   readonly mergeLocation?: MergeLocation;
   readonly mergeServer?: MergeLocation;

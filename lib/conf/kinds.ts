@@ -36,7 +36,7 @@ export function path(): Setter {
 
 /** A path under the configuration's directory. */
 export function confPath(): Setter {
-  return once((cf, [text = '']) => (text === '' ? '' : cf.confName(text)));
+  return once((cf, [text = '']) => confName(cf, text));
 }
 
 export function num(low?: number, high?: number): Setter {
@@ -100,6 +100,9 @@ export function mask(...words: string[]): Setter {
     }
   };
 }
+
+/** Makes a path absolute, under the configuration's directory. */
+export const confName = (cf: Conf, text: string): string => (text === '' ? '' : cf.confName(text));
 
 /** A list that several directives at one level add one value each to. */
 export function strings(map: (cf: Conf, text: string) => string = (_, text) => text): Setter {

@@ -62,6 +62,11 @@ export class Listens {
     Object.assign(old.options, merged);
   }
 
+  /** Whether a server has an address with TLS. */
+  isSsl(server: number): boolean {
+    return this.all.some((l) => l.options.ssl && l.servers.includes(server));
+  }
+
   plan(): ListenPlan[] {
     return this.all.map(({ address, options, servers, defaultServer }) => {
       const { set: _, bind, defaultServer: __, ...rest } = options;

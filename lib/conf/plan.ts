@@ -46,6 +46,8 @@ export interface Where {
 export interface Regex {
   readonly pattern: Bytes;
   readonly caseless: boolean;
+  /** Named groups, each with the variable that it sets. */
+  readonly captures?: readonly { readonly name: Bytes; readonly var: number }[];
 }
 
 /** One variable that the configuration mentions or defines. */
@@ -55,9 +57,14 @@ export interface Variable {
   /**
    * `builtin`: nginx's own or a prefix variable (`arg_x`, `http_x`, …), found by name in the native table;
    * `set`: a plain slot that `set`, `set_by_lua`, `auth_request_set`… write;
+   * `capture`: a slot as well, which a named group of a regular expression sets: not found until then, without the
+   * warning that an uninitialized `set` variable gives;
    * others: computed on first use.
+   *
+   * A `set` operation may write variables of any kind: a builtin with a setter (`args`, `limit_rate`) through that, all
+   * others as a slot that hides the computed value.
    */
-  readonly kind: 'builtin' | 'set' | 'map' | 'geo' | 'split_clients' | 'js';
+  readonly kind: 'builtin' | 'set' | 'capture' | 'map' | 'geo' | 'split_clients' | 'js';
   readonly map?: MapPlan;
   readonly geo?: GeoPlan;
   readonly split?: SplitPlan;
@@ -67,7 +74,7 @@ export interface MapPlan {
   readonly source: Complex;
   readonly hostnames: boolean;
   readonly volatile: boolean;
-  /** Lower-cased exact keys, in order of definition. */
+  /** Exact keys in lower case, in order of definition; so are masks. The source is compared in lower case. */
   readonly exact: readonly (readonly [Bytes, Complex])[];
   /** `*.example.com` and `example.*` masks (with `hostnames`). */
   readonly masks: readonly (readonly [Bytes, Complex])[];
@@ -77,8 +84,13 @@ export interface MapPlan {
 
 export interface GeoPlan {
   readonly source: Complex;
+  /** Networks in order of definition, each at most once; the longest prefix that holds the address wins. */
   readonly ranges: readonly { readonly cidr: Bytes; readonly value: Bytes }[];
   readonly default: Bytes;
+  /** Networks whose `X-Forwarded-For` is believed. */
+  readonly proxies: readonly Bytes[];
+  readonly proxy_recursive: boolean;
+  readonly volatile: boolean;
 }
 
 export interface SplitPlan {
@@ -193,14 +205,24 @@ export interface UpstreamPlan {
   readonly method: 'round_robin' | 'least_conn' | 'ip_hash' | 'hash' | 'random';
   readonly hash_key?: Complex;
   readonly hash_consistent?: boolean;
-  readonly keepalive?: number;
-  readonly keepalive_timeout?: number;
-  readonly keepalive_requests?: number;
-  readonly keepalive_time?: number;
+  /** `random two [least_conn]` */
+  readonly random_two?: boolean;
+  /** Idle connections that are kept, 0 for none. */
+  readonly keepalive: number;
+  /** Kept for the location that opened them only (the default without `keepalive`). */
+  readonly keepalive_local: boolean;
+  readonly keepalive_timeout: number;
+  readonly keepalive_requests: number;
+  readonly keepalive_time: number;
+  readonly balancer_keepalive?: number;
+  readonly resolver?: ResolverPlan;
+  readonly resolver_timeout?: number;
+  readonly zone?: { readonly name: Bytes; readonly size?: Bytes };
   readonly balancer_by_lua?: Handler;
 }
 
 export interface UpstreamServer {
+  /** `HOST:PORT` (a name is resolved at start), `[v6]:PORT`, `unix:/path`. */
   readonly address: Bytes;
   readonly weight: number;
   readonly max_fails: number;
@@ -219,6 +241,8 @@ export interface ListenPlan {
   readonly host: Bytes;
   readonly port: number;
   readonly wildcard: boolean;
+  /** Has a socket of its own; otherwise its connections come in through the wildcard address of the same port. */
+  readonly bind: boolean;
   readonly backlog: number;
   readonly reuseport: boolean;
   readonly ipv6only: boolean;
@@ -226,6 +250,9 @@ export interface ListenPlan {
   readonly rcvbuf: number;
   readonly sndbuf: number;
   readonly so_keepalive?: boolean;
+  readonly keepidle?: number;
+  readonly keepintvl?: number;
+  readonly keepcnt?: number;
   readonly fastopen?: number;
   readonly ssl: boolean;
   readonly http2: boolean;
@@ -251,7 +278,16 @@ export interface ServerPlan {
   readonly merge_slashes: boolean;
   readonly connection_pool_size: number;
   readonly request_pool_size: number;
+  readonly max_headers: number;
+  readonly http2: boolean;
+  readonly http2_max_concurrent_streams: number;
+  readonly http2_body_preread_size: number;
+  /** When a `listen` of this server has `ssl`. */
   readonly ssl?: SslPlan;
+  readonly ssl_client_hello_by_lua?: Handler;
+  readonly ssl_certificate_by_lua?: Handler;
+  readonly ssl_session_store_by_lua?: Handler;
+  readonly ssl_session_fetch_by_lua?: Handler;
 }
 
 export interface ServerName {
@@ -261,8 +297,10 @@ export interface ServerName {
   readonly regex?: Regex;
 }
 
-/** TLS of a server; the cosocket and gateway issues fill it. */
+/** TLS of a server: the `ssl_*` directives. Certificates may hold variables. */
 export interface SslPlan {
+  readonly ssl_certificate: readonly Complex[];
+  readonly ssl_certificate_key: readonly Complex[];
   readonly [directive: string]: unknown;
 }
 
@@ -295,6 +333,7 @@ export interface LocationConf {
   readonly root: Complex;
   /** With `alias`, `root` is the alias and `alias_length` the length of the location's name (regex: -1). */
   readonly alias: boolean;
+  readonly alias_length: number;
   readonly index: readonly Complex[];
   readonly default_type: Bytes;
   readonly types: Readonly<Record<Bytes, Bytes>>;
@@ -306,6 +345,7 @@ export interface LocationConf {
   readonly client_body_temp_path: Bytes;
   readonly send_timeout: number;
   readonly keepalive_timeout: number;
+  readonly keepalive_min_timeout: number;
   /** The `Keep-Alive` header's value in ms; 0: no header. */
   readonly keepalive_header: number;
   readonly keepalive_requests: number;
@@ -320,6 +360,8 @@ export interface LocationConf {
   readonly sendfile: boolean;
   readonly postpone_output: number;
   readonly output_buffers: { readonly number: number; readonly size: number };
+  readonly sendfile_max_chunk: number;
+  /** Bytes per second in digits, or a value with variables (a size); "" for no limit. */
   readonly limit_rate: Complex;
   readonly limit_rate_after: Complex;
   readonly chunked_transfer_encoding: boolean;
@@ -342,14 +384,24 @@ export interface LocationConf {
   readonly resolver?: ResolverPlan;
   readonly resolver_timeout: number;
   readonly subrequest_output_buffer_size: number;
-  readonly max_errors?: number;
 
   // headers, access, autoindex, stub_status…
   readonly add_header: readonly { readonly name: Bytes; readonly value: Complex; readonly always: boolean }[];
-  readonly expires?: { readonly kind: string; readonly time: number; readonly value?: Complex };
+  readonly add_trailer: readonly { readonly name: Bytes; readonly value: Complex; readonly always: boolean }[];
+  /** `time` is in seconds; with `value`, that is parsed for each request (`kind` is then `access` or `modified`). */
+  readonly expires?: {
+    readonly kind: 'off' | 'epoch' | 'max' | 'access' | 'modified' | 'daily';
+    readonly time: number;
+    readonly value?: Complex;
+  };
+  /** `cidr` is a network, `all` or `unix:`. */
   readonly access: readonly { readonly allow: boolean; readonly cidr: Bytes }[];
   readonly auth_basic?: Complex;
   readonly auth_basic_user_file?: Complex;
+  readonly autoindex: boolean;
+  readonly autoindex_exact_size: boolean;
+  readonly autoindex_localtime: boolean;
+  readonly autoindex_format: 'html' | 'json' | 'jsonp' | 'xml';
 
   // lua-nginx-module
   readonly rewrite_by_lua?: Handler;
@@ -373,12 +425,183 @@ export interface LocationConf {
   readonly lua_socket_send_lowat: number;
   readonly lua_socket_buffer_size: number;
   readonly lua_socket_pool_size: number;
-  readonly lua_ssl?: Readonly<Record<string, unknown>>;
+  readonly lua_ssl: LuaSslPlan;
+  readonly lua_upstream_skip_openssl_default_verify: boolean;
+  readonly proxy_ssl_certificate_by_lua?: Handler;
+  readonly proxy_ssl_verify_by_lua?: Handler;
+
+  // echo, headers-more and set-misc
+  /** What the content handler does, in order. */
+  readonly echo_cmds?: readonly EchoCommand[];
+  readonly echo_before_body?: readonly EchoCommand[];
+  readonly echo_after_body?: readonly EchoCommand[];
+  readonly echo_status: number;
+  /** All levels' commands, outer levels first. */
+  readonly more_headers?: readonly MoreHeaders[];
+  readonly set_base32_padding: boolean;
+  readonly set_base32_alphabet: Bytes;
+
+  // proxy and memc, where this location passes requests to them
+  readonly proxy?: ProxyPlan;
+  readonly memc?: MemcPlan;
+
+  // filters
+  readonly gzip?: GzipPlan;
+  readonly gzip_vary: boolean;
+  /** "" is `off` */
+  readonly auth_request?: Complex;
+  readonly auth_request_set: readonly { readonly var: number; readonly value: Complex }[];
+  readonly sub_filter?: readonly { readonly match: Complex; readonly replacement: Complex }[];
+  readonly sub_filter_types: readonly Bytes[];
+  readonly sub_filter_once: boolean;
+  readonly sub_filter_last_modified: boolean;
+  readonly charset?: Bytes;
+  readonly charset_types: readonly Bytes[];
 
   /** The content handler that a directive has set (`content_by_lua`'s is found by its own field). */
   readonly content?: ContentHandler;
   /** Fields of further modules (echo, headers-more, proxy, gzip…), by the rule of directive names. */
   readonly [module: string]: unknown;
+}
+
+/** One command of echo-nginx-module; `op` is the directive's name. */
+export interface EchoCommand {
+  readonly op: Bytes;
+  readonly args: readonly Complex[];
+}
+
+/** One `more_*` directive. */
+export interface MoreHeaders {
+  readonly dir: 'set' | 'clear';
+  readonly target: 'out' | 'in';
+  /** The value "" clears. With `wildcard` the name ends in `*`. */
+  readonly headers: readonly { readonly name: Bytes; readonly wildcard: boolean; readonly value: Complex }[];
+  /** When there are any, only for these statuses and content types. */
+  readonly statuses: readonly number[];
+  readonly types: readonly Bytes[];
+  /** `-a`: added to what is there; `-r`: only where the header is there already. */
+  readonly append: boolean;
+  readonly replace: boolean;
+}
+
+/** Where to pass requests to: with variables only `url` is there. */
+export interface ProxyPass {
+  /** The whole argument. */
+  readonly url: Complex;
+  readonly ssl?: boolean;
+  /** An upstream's name, a host's, a numeric address (`[v6]`) or, of family `unix`, a path. */
+  readonly host?: Bytes;
+  readonly port?: number;
+  /** As written, without its colon. */
+  readonly portText?: Bytes;
+  readonly noPort?: boolean;
+  readonly family?: 'inet' | 'inet6' | 'unix';
+  /** What replaces the part of the URI that matched `location`; "" for none: the URI is passed as it came. */
+  readonly uri?: Bytes;
+  readonly location?: Bytes;
+}
+
+/** A pattern of `proxy_redirect` or `proxy_cookie_*`, and what takes its place. */
+export type ProxyRewrite =
+  | { readonly pattern: Complex; readonly replacement: Complex }
+  | { readonly regex: Regex; readonly replacement: Complex };
+
+/** The `proxy_*` directives of a location with `proxy_pass`. */
+export interface ProxyPlan {
+  readonly proxy_pass: ProxyPass;
+  readonly proxy_redirect?: readonly ProxyRewrite[] | 'off';
+  readonly proxy_cookie_domain?: readonly ProxyRewrite[] | 'off';
+  readonly proxy_cookie_path?: readonly ProxyRewrite[] | 'off';
+  readonly proxy_cookie_flags?:
+    | readonly { readonly name?: Complex; readonly regex?: Regex; readonly flags: readonly Complex[] }[]
+    | 'off';
+  readonly proxy_buffering: boolean;
+  readonly proxy_request_buffering: boolean;
+  readonly proxy_ignore_client_abort: boolean;
+  readonly proxy_bind?: { readonly address: Complex; readonly transparent: boolean };
+  readonly proxy_socket_keepalive: boolean;
+  readonly proxy_socket_rcvbuf: number;
+  readonly proxy_socket_sndbuf: number;
+  readonly proxy_connect_timeout: number;
+  readonly proxy_send_timeout: number;
+  readonly proxy_read_timeout: number;
+  readonly proxy_intercept_errors: boolean;
+  /** As configured; the native side adds nginx's defaults for those that are not named. */
+  readonly proxy_set_header: readonly { readonly name: Bytes; readonly value: Complex }[];
+  readonly proxy_set_body?: Complex;
+  readonly proxy_method?: Complex;
+  readonly proxy_pass_request_headers: boolean;
+  readonly proxy_pass_request_body: boolean;
+  readonly proxy_pass_trailers: boolean;
+  readonly proxy_buffer_size: number;
+  readonly proxy_buffers: { readonly number: number; readonly size: number };
+  readonly proxy_busy_buffers_size?: number;
+  readonly proxy_force_ranges: boolean;
+  readonly proxy_limit_rate: Complex;
+  readonly proxy_temp_path?: Bytes;
+  readonly proxy_max_temp_file_size: number;
+  readonly proxy_temp_file_write_size?: number;
+  readonly proxy_next_upstream: readonly Bytes[];
+  readonly proxy_next_upstream_tries: number;
+  readonly proxy_next_upstream_timeout: number;
+  readonly proxy_pass_header: readonly Bytes[];
+  readonly proxy_hide_header: readonly Bytes[];
+  readonly proxy_ignore_headers: readonly Bytes[];
+  readonly proxy_http_version: '1.0' | '1.1' | '2';
+  readonly proxy_ssl_session_reuse: boolean;
+  readonly proxy_ssl_protocols: readonly Bytes[];
+  readonly proxy_ssl_ciphers: Bytes;
+  readonly proxy_ssl_name?: Complex;
+  readonly proxy_ssl_server_name: boolean;
+  readonly proxy_ssl_verify: boolean;
+  readonly proxy_ssl_verify_depth: number;
+  readonly proxy_ssl_trusted_certificate: Bytes;
+  readonly proxy_ssl_crl: Bytes;
+  readonly proxy_ssl_certificate?: Complex;
+  readonly proxy_ssl_certificate_key?: Complex;
+  readonly proxy_ssl_password_file?: Bytes;
+  readonly proxy_ssl_conf_command: readonly (readonly [Bytes, Bytes])[];
+}
+
+export interface MemcPlan {
+  readonly memc_pass: Omit<ProxyPass, 'ssl' | 'uri' | 'location'>;
+  readonly memc_connect_timeout: number;
+  readonly memc_send_timeout: number;
+  readonly memc_read_timeout: number;
+  readonly memc_buffer_size: number;
+  readonly memc_ignore_client_abort: boolean;
+  readonly memc_next_upstream: readonly Bytes[];
+  readonly memc_flags_to_last_modified: boolean;
+  readonly memc_cmds_allowed: readonly Bytes[];
+}
+
+/** When `gzip` is on. */
+export interface GzipPlan {
+  /** Content types in lower case; `*` is all. */
+  readonly gzip_types: readonly Bytes[];
+  readonly gzip_comp_level: number;
+  readonly gzip_min_length: number;
+  readonly gzip_window: number;
+  readonly gzip_hash: number;
+  readonly gzip_buffers: { readonly number: number; readonly size: number };
+  readonly gzip_no_buffer: boolean;
+  readonly gzip_http_version: '1.0' | '1.1';
+  readonly gzip_proxied: readonly Bytes[];
+  /** Regular expressions for User-Agent, and `msie6`. */
+  readonly gzip_disable: readonly (Regex | 'msie6')[];
+}
+
+/** The `lua_ssl_*` directives: TLS of cosockets. */
+export interface LuaSslPlan {
+  readonly lua_ssl_protocols: readonly Bytes[];
+  readonly lua_ssl_ciphers: Bytes;
+  readonly lua_ssl_verify_depth: number;
+  readonly lua_ssl_certificate: readonly Bytes[];
+  readonly lua_ssl_certificate_key: readonly Bytes[];
+  readonly lua_ssl_trusted_certificate: Bytes;
+  readonly lua_ssl_crl: Bytes;
+  readonly lua_ssl_key_log: Bytes;
+  readonly lua_ssl_conf_command: readonly (readonly [Bytes, Bytes])[];
 }
 
 export type ContentHandler =

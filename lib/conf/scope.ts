@@ -1,4 +1,4 @@
-import type { Where, RewriteOp } from './plan.js';
+import type { Regex, RewriteOp, Where } from './plan.js';
 import type { Values } from './directive.js';
 
 export type ScopeKind =
@@ -30,7 +30,8 @@ export class Scope {
   server = -1;
   name = '';
   noregex = false;
-  caseless = false;
+  autoRedirect = false;
+  regex: Regex | undefined;
   /** Where `set`, `if`, `rewrite`… of this block go. */
   rewrite: RewriteOp[] = [];
   limitExcept: { methods: string[]; scope: Scope } | undefined;
