@@ -4,8 +4,10 @@
  * The text is what the documentation says about the code; the message of an error says what happened.
  */
 export const errorTable = {
-  ERR_MOONPHASE_CONFIG: 'The configuration is wrong. The message has the words that nginx would use, with file and line.',
-  ERR_MOONPHASE_CONFIG_UNSUPPORTED: 'The configuration uses a directive of nginx that Moonphase does not support yet.',
+  ERR_MOONPHASE_CONFIG:
+    'The configuration is wrong. The message has the words that nginx would use, with file and line.',
+  ERR_MOONPHASE_CONFIG_UNSUPPORTED:
+    'The configuration uses a directive of nginx that Moonphase does not support yet.',
   ERR_MOONPHASE_OPTION: 'An option or argument given from JavaScript has the wrong type or value.',
 } as const;
 

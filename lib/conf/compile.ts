@@ -2,7 +2,14 @@ import { ConfigError } from '../errors.js';
 import { Conf, fileSource, type Notice, type Source } from './conf.js';
 import type { Values } from './directive.js';
 import { directoryOf, under } from './files.js';
-import { checkLocations, mergeLocation, mergeServer, planLocation, planServer, settle } from './merge.js';
+import {
+  checkLocations,
+  mergeLocation,
+  mergeServer,
+  planLocation,
+  planServer,
+  settle,
+} from './merge.js';
 import type { HttpPlan, LocationConf, Plan, ProcessPlan, ServerPlan } from './plan.js';
 import { Reader } from './reader.js';
 import type { Scope } from './scope.js';
@@ -57,7 +64,11 @@ export function compileFrom(source: Source, input: CompileInput): Omit<Compiled,
   return { plan: finish(cf, input.confFile, input), files: cf.files, notices: cf.notices };
 }
 
-function newConf(prefix: string, confFile: string, pending: ReadonlySet<string> = NATIVE_PENDING): Conf {
+function newConf(
+  prefix: string,
+  confFile: string,
+  pending: ReadonlySet<string> = NATIVE_PENDING,
+): Conf {
   const confPrefix = confFile.startsWith('/') ? directoryOf(confFile) : prefix;
   return new Conf({ prefix, confPrefix, confFile, table: TABLE, pending });
 }
@@ -67,7 +78,9 @@ function finish(cf: Conf, confFile: string, input: CompileInput): Plan {
   if (own['error_log'] === undefined) {
     const target = input.errorLog ?? 'logs/error.log';
     const log = cf.log(
-      target === 'stderr' ? { kind: 'stderr', path: '' } : { kind: 'file', path: cf.fullName(target) },
+      target === 'stderr'
+        ? { kind: 'stderr', path: '' }
+        : { kind: 'file', path: cf.fullName(target) },
     );
     own['error_log'] = [{ log, level: 'error' }];
   }

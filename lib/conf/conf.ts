@@ -1,10 +1,30 @@
 import { hostname as osHostname } from 'node:os';
 import { ConfigError, type ConfigPlace } from '../errors.js';
 import { compileComplex } from './complex.js';
-import { EVENTS, HTTP, LIMIT_EXCEPT, LOCATION, LOCATION_IF, MAIN, SERVER, SERVER_IF, UPSTREAM, takes } from './directive.js';
+import {
+  EVENTS,
+  HTTP,
+  LIMIT_EXCEPT,
+  LOCATION,
+  LOCATION_IF,
+  MAIN,
+  SERVER,
+  SERVER_IF,
+  UPSTREAM,
+  takes,
+} from './directive.js';
 import type { Directive, Level, Values } from './directive.js';
 import { errnoText, glob, isGlob, readBytes, under } from './files.js';
-import type { Complex, ContentHandler, Handler, LogFormat, LogTarget, Regex, UpstreamPlan, Where } from './plan.js';
+import type {
+  Complex,
+  ContentHandler,
+  Handler,
+  LogFormat,
+  LogTarget,
+  Regex,
+  UpstreamPlan,
+  Where,
+} from './plan.js';
 import { Reader, type Statement } from './reader.js';
 import { Scope, type ScopeKind } from './scope.js';
 import { VariableTable, captureNames } from './variables.js';
@@ -148,7 +168,10 @@ export class Conf {
     for (const one of isGlob(file) ? glob(file) : [file]) this.readFile(one);
   }
 
-  private statements(kind: 'file' | 'block' | 'parameter', entry: ((words: string[]) => void) | undefined): void {
+  private statements(
+    kind: 'file' | 'block' | 'parameter',
+    entry: ((words: string[]) => void) | undefined,
+  ): void {
     const source = this.source as Source;
     for (;;) {
       this.current = undefined;
@@ -180,9 +203,12 @@ export class Conf {
     if (rows === undefined) throw this.error(`unknown directive "${name}"`);
     const row = rows.find((r) => (r.in & this.scope.context) !== 0);
     if (row === undefined) throw this.error(`"${name}" directive is not allowed here`);
-    if (row.block === undefined && end === '{') throw this.error(`directive "${name}" is not terminated by ";"`);
-    if (row.block !== undefined && end === ';') throw this.error(`directive "${name}" has no opening "{"`);
-    if (!takes(row.args, args.length)) throw this.error(`invalid number of arguments in "${name}" directive`);
+    if (row.block === undefined && end === '{')
+      throw this.error(`directive "${name}" is not terminated by ";"`);
+    if (row.block !== undefined && end === ';')
+      throw this.error(`directive "${name}" has no opening "{"`);
+    if (!takes(row.args, args.length))
+      throw this.error(`invalid number of arguments in "${name}" directive`);
     if (row.later === true || this.options.pending.has(name)) throw this.unsupported();
     if (row.ignored !== undefined) return;
     if (row.block === 'lua') {
@@ -212,7 +238,11 @@ export class Conf {
 
   unsupported(what = `"${this.current ?? ''}" directive`): ConfigError {
     const place = { ...this.place(), directive: this.current };
-    return new ConfigError(`${what} is not supported yet`, place, 'ERR_MOONPHASE_CONFIG_UNSUPPORTED');
+    return new ConfigError(
+      `${what} is not supported yet`,
+      place,
+      'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
+    );
   }
 
   warn(sentence: string, level: Notice['level'] = 'warn'): void {
@@ -244,9 +274,13 @@ export class Conf {
   }
 
   complex(text: string): Complex {
-    return compileComplex(text, (name) => this.variable(name), (sentence) => {
-      throw this.error(sentence);
-    });
+    return compileComplex(
+      text,
+      (name) => this.variable(name),
+      (sentence) => {
+        throw this.error(sentence);
+      },
+    );
   }
 
   /** The index of a variable. */
@@ -337,6 +371,8 @@ export function fileSource(reader: Reader): Source {
     next: () => reader.next(),
     luaBlock: () => reader.luaBlock(),
     place: () =>
-      reader.file === undefined ? { origin: 'command line' } : { file: reader.file, line: reader.line },
+      reader.file === undefined
+        ? { origin: 'command line' }
+        : { file: reader.file, line: reader.line },
   };
 }

@@ -58,7 +58,13 @@ type Options = Partial<Pick<Directive, 'field' | 'init' | 'inherit' | 'block' | 
 
 /** The functions that modules write their rows with: `loc('sendfile', HSLI, 'flag', flag(), { init: false })`. */
 function rows(level: Level) {
-  return (name: string, where: number, args: Arity, set: Setter, options: Options = {}): Directive => ({
+  return (
+    name: string,
+    where: number,
+    args: Arity,
+    set: Setter,
+    options: Options = {},
+  ): Directive => ({
     name,
     in: where,
     args,
@@ -77,7 +83,11 @@ export function later(where: number, names: string, block?: '{}'): Directive[] {
   return names
     .trim()
     .split(/\s+/)
-    .map((name) => ({ ...row(name, where, 'any', () => undefined, options), later: true, hidden: true }));
+    .map((name) => ({
+      ...row(name, where, 'any', () => undefined, options),
+      later: true,
+      hidden: true,
+    }));
 }
 
 /** A directive that has no meaning here: its place and the number of its arguments are checked. */

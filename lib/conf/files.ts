@@ -41,7 +41,8 @@ export function glob(pattern: string): string[] {
       }
       const matches = matcher(part);
       for (const name of names(dir === '' ? '/' : dir)) {
-        if (matches.test(name) && (!name.startsWith('.') || part.startsWith('.'))) next.push(`${dir}/${name}`);
+        if (matches.test(name) && (!name.startsWith('.') || part.startsWith('.')))
+          next.push(`${dir}/${name}`);
       }
     }
     found = next;

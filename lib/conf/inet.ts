@@ -60,17 +60,28 @@ export function parseUrl(url: string, options: UrlOptions): ParsedUrl | string {
   const [first, last] = ports ?? [options.defaultPort, options.defaultPort];
   const base = { host, port: first, noPort: ports === undefined, portText, uri };
   const spread = (family: 'inet' | 'inet6', address: string): Address[] =>
-    Array.from({ length: last - first + 1 }, (_, i) => ({ family, host: address, port: first + i }));
+    Array.from({ length: last - first + 1 }, (_, i) => ({
+      family,
+      host: address,
+      port: first + i,
+    }));
   if (v6) {
     const address = host.slice(1, -1);
     if (!isIPv6(address) || address.includes('%')) return 'invalid IPv6 address';
-    return { ...base, hostIsName: false, family: 'inet6', addresses: spread('inet6', shortIPv6(address)) };
+    return {
+      ...base,
+      hostIsName: false,
+      family: 'inet6',
+      addresses: spread('inet6', shortIPv6(address)),
+    };
   }
   if (options.listen === true && host === '*') {
     return { ...base, hostIsName: false, family: 'inet', addresses: spread('inet', '0.0.0.0') };
   }
-  if (isIPv4(host)) return { ...base, hostIsName: false, family: 'inet', addresses: spread('inet', host) };
-  if (options.noResolve === true) return { ...base, hostIsName: true, family: 'inet', addresses: [] };
+  if (isIPv4(host))
+    return { ...base, hostIsName: false, family: 'inet', addresses: spread('inet', host) };
+  if (options.noResolve === true)
+    return { ...base, hostIsName: true, family: 'inet', addresses: [] };
   const resolved = lookup(host);
   if (resolved.length === 0) return 'host not found';
   return {
@@ -91,7 +102,16 @@ function parseUnix(rest: string, options: UrlOptions): ParsedUrl | string {
   if (path === '') return 'no path in the unix domain socket';
   if (path.length >= 108) return 'too long path in the unix domain socket';
   const address: Address = { family: 'unix', host: path, port: 0 };
-  return { host: path, hostIsName: false, addresses: [address], port: 0, noPort: true, portText: '', family: 'unix', uri };
+  return {
+    host: path,
+    hostIsName: false,
+    addresses: [address],
+    port: 0,
+    noPort: true,
+    portText: '',
+    family: 'unix',
+    uri,
+  };
 }
 
 function indexOfAny(text: string, chars: string, from: number): number {
@@ -124,12 +144,10 @@ export function isWildcard({ family, host }: Address): boolean {
 /** The eight groups of an IPv6 address. */
 export function groupsOf(address: string): number[] {
   const v4 = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
-  const text =
-    v4 === null
-      ? address
-      : `${v4[1] ?? ''}${hex(v4[2], v4[3])}:${hex(v4[4], v4[5])}`;
+  const text = v4 === null ? address : `${v4[1] ?? ''}${hex(v4[2], v4[3])}:${hex(v4[4], v4[5])}`;
   const [head = '', tail] = text.split('::');
-  const parse = (part: string): number[] => (part === '' ? [] : part.split(':').map((g) => parseInt(g, 16)));
+  const parse = (part: string): number[] =>
+    part === '' ? [] : part.split(':').map((g) => parseInt(g, 16));
   const a = parse(head);
   const b = tail === undefined ? [] : parse(tail);
   return [...a, ...Array.from({ length: 8 - a.length - b.length }, () => 0), ...b];
@@ -185,7 +203,11 @@ export function parseCidr(text: string): Cidr | undefined {
     return part & ((0xffff << (width - keep)) & (2 ** width - 1));
   });
   const host = v6 ? shortIPv6(masked.map((g) => g.toString(16)).join(':')) : masked.join('.');
-  return { family: v6 ? 'inet6' : 'inet', text: `${host}/${bits}`, meaningless: masked.some((m, i) => m !== parts[i]) };
+  return {
+    family: v6 ? 'inet6' : 'inet',
+    text: `${host}/${bits}`,
+    meaningless: masked.some((m, i) => m !== parts[i]),
+  };
 }
 
 /** Names that can be resolved while the configuration is read: those of /etc/hosts. */
@@ -203,6 +225,7 @@ function lookup(name: string): { family: 'inet' | 'inet6'; host: string }[] {
     if (isIPv4(address)) found.push({ family: 'inet', host: address });
     else if (isIPv6(address)) found.push({ family: 'inet6', host: shortIPv6(address) });
   }
-  if (found.length === 0 && name.toLowerCase() === 'localhost') found.push({ family: 'inet', host: '127.0.0.1' });
+  if (found.length === 0 && name.toLowerCase() === 'localhost')
+    found.push({ family: 'inet', host: '127.0.0.1' });
   return found;
 }

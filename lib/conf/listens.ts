@@ -132,7 +132,10 @@ function parseOptions(cf: Conf, parameters: string[]): Options {
   const options: Options = { ...DEFAULTS };
   for (const parameter of parameters) {
     const [key = '', value] = parameter.split(/=(.*)/s);
-    if (!parseFlag(cf, options, parameter) && !(value !== undefined && parseValue(cf, options, key, value, parameter))) {
+    if (
+      !parseFlag(cf, options, parameter) &&
+      !(value !== undefined && parseValue(cf, options, key, value, parameter))
+    ) {
       throw cf.error(`invalid parameter "${parameter}"`);
     }
   }
@@ -173,7 +176,13 @@ function parseFlag(cf: Conf, options: Options, parameter: string): boolean {
   return true;
 }
 
-function parseValue(cf: Conf, options: Options, key: string, value: string, parameter: string): boolean {
+function parseValue(
+  cf: Conf,
+  options: Options,
+  key: string,
+  value: string,
+  parameter: string,
+): boolean {
   const need = <T>(parsed: T | undefined): T => {
     if (parsed === undefined) throw cf.error(`invalid ${key} "${parameter}"`);
     return parsed;

@@ -16,7 +16,8 @@ interface Field {
 function fieldsOf(rows: readonly Directive[], level: Level): Field[] {
   const fields = new Map<string, Field>();
   for (const { field, init, inherit, hidden, level: of } of rows) {
-    if (of === level && hidden !== true && !fields.has(field)) fields.set(field, { name: field, init, inherit });
+    if (of === level && hidden !== true && !fields.has(field))
+      fields.set(field, { name: field, init, inherit });
   }
   return [...fields.values()];
 }
@@ -123,7 +124,8 @@ export function planServer(cf: Conf, index: number, conf: Values): ServerPlan {
 
 function serverName({ name, regex }: Conf['servers'][number]['names'][number]): ServerName {
   if (regex !== undefined) return { name, kind: 'regex', regex };
-  if (name.startsWith('*.') || (name.startsWith('.') && name.length > 1)) return { name, kind: 'head' };
+  if (name.startsWith('*.') || (name.startsWith('.') && name.length > 1))
+    return { name, kind: 'head' };
   if (name.endsWith('.*')) return { name, kind: 'tail' };
   return { name, kind: 'exact' };
 }
@@ -137,7 +139,11 @@ export function checkLocations(scope: Scope): void {
     const key = `${child.kind} ${child.name}`;
     if (seen.has(key)) {
       const { file, line } = child.where;
-      throw new ConfigError(`duplicate location "${child.name}"`, { file, line, directive: 'location' });
+      throw new ConfigError(`duplicate location "${child.name}"`, {
+        file,
+        line,
+        directive: 'location',
+      });
     }
     seen.add(key);
   }

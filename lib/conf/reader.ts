@@ -9,7 +9,8 @@ export interface Statement {
   readonly end: ';' | '{' | '}' | 'eof';
 }
 
-const LUA_TOKEN = /[{}]|\[=*\[|--\[=*\[|\]=*\]|--[^\n]*|"(?:\\[^\n]|[^"\n\\])*"|'(?:\\[^\n]|[^'\n\\])*'/g;
+const LUA_TOKEN =
+  /[{}]|\[=*\[|--\[=*\[|\]=*\]|--[^\n]*|"(?:\\[^\n]|[^"\n\\])*"|'(?:\\[^\n]|[^'\n\\])*'/g;
 
 /**
  * Reads one configuration text: nginx's grammar and, inside `*_by_lua_block`, as much of Lua's as is needed to find
@@ -68,12 +69,15 @@ export class Reader {
     let level = 1;
     for (;;) {
       // lua-nginx-module keeps its buffer at least half full
-      if (this.filled - this.pos < BUFFER / 2) this.filled = Math.min(text.length, this.pos + BUFFER);
+      if (this.filled - this.pos < BUFFER / 2)
+        this.filled = Math.min(text.length, this.pos + BUFFER);
       LUA_TOKEN.lastIndex = this.pos;
       const token = LUA_TOKEN.exec(text);
       if (token === null) {
         this.line = opened;
-        throw this.error('unexpected end of file, expecting terminating characters for lua code block');
+        throw this.error(
+          'unexpected end of file, expecting terminating characters for lua code block',
+        );
       }
       const found = token[0];
       let end = token.index + found.length;
@@ -101,7 +105,8 @@ export class Reader {
   }
 
   error(words: string, directive?: string): ConfigError {
-    if (this.file === undefined) return new ConfigError(words, { origin: 'command line', directive });
+    if (this.file === undefined)
+      return new ConfigError(words, { origin: 'command line', directive });
     return new ConfigError(words, { file: this.file, line: this.line, directive });
   }
 
@@ -143,7 +148,8 @@ export class Reader {
         this.pos++;
         continue;
       }
-      if (ch === ' ' || ch === '\t' || ch === '\r' || ch === '\n' || ch === ';' || ch === '{') break;
+      if (ch === ' ' || ch === '\t' || ch === '\r' || ch === '\n' || ch === ';' || ch === '{')
+        break;
       variable = ch === '$';
       this.pos++;
       if (ch === '\\') this.escaped(start, line);

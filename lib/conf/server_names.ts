@@ -3,7 +3,11 @@ import type { ListenPlan, ServerPlan } from './plan.js';
 import { ConfigError } from '../errors.js';
 
 /** Names that several servers of one address have: the first server keeps them, with a warning. */
-export function checkServerNames(cf: Conf, servers: readonly ServerPlan[], listens: readonly ListenPlan[]): void {
+export function checkServerNames(
+  cf: Conf,
+  servers: readonly ServerPlan[],
+  listens: readonly ListenPlan[],
+): void {
   for (const { name: address, servers: indexes } of listens) {
     if (indexes.length < 2) continue;
     const seen = new Set<string>();

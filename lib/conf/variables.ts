@@ -43,7 +43,13 @@ export const PREFIXES: readonly string[] = words(
   'http_ sent_http_ sent_trailer_ cookie_ arg_ upstream_http_ upstream_trailer_ upstream_cookie_ proxy_protocol_tlv_',
 );
 
-type Definition = { kind: Variable['kind']; weak: boolean; map?: MapPlan; geo?: GeoPlan; split?: SplitPlan };
+type Definition = {
+  kind: Variable['kind'];
+  weak: boolean;
+  map?: MapPlan;
+  geo?: GeoPlan;
+  split?: SplitPlan;
+};
 
 /** The variables that a configuration mentions (each gets an index) and those that it defines. */
 export class VariableTable {
@@ -67,7 +73,10 @@ export class VariableTable {
    * Defines a variable; the sentence of an error when that is not allowed. A `weak` definition (of `set`) stands back
    * where nginx computes the variable.
    */
-  define(name: string, definition: Partial<Definition> & { kind: Variable['kind'] }): string | undefined {
+  define(
+    name: string,
+    definition: Partial<Definition> & { kind: Variable['kind'] },
+  ): string | undefined {
     if (name === '') return 'invalid variable name "$"';
     const key = name.toLowerCase();
     if (BUILTIN.has(key)) return `the duplicate "${name}" variable`;
@@ -106,7 +115,8 @@ export class VariableTable {
 /** Names of the named groups of a regular expression: each is a variable. */
 export function captureNames(pattern: string): string[] {
   const names: string[] = [];
-  const re = /\\[\s\S]|\[(?:\\[\s\S]|\[:\w+:\]|[^\]\\])+\]|\(\?(?:P?<([A-Za-z_]\w*)>|'([A-Za-z_]\w*)')/g;
+  const re =
+    /\\[\s\S]|\[(?:\\[\s\S]|\[:\w+:\]|[^\]\\])+\]|\(\?(?:P?<([A-Za-z_]\w*)>|'([A-Za-z_]\w*)')/g;
   for (let m = re.exec(pattern); m !== null; m = re.exec(pattern)) {
     const name = m[1] ?? m[2];
     if (name !== undefined && !names.includes(name)) names.push(name);

@@ -1,5 +1,16 @@
 import { availableParallelism } from 'node:os';
-import { EVENTS, HTTP, MAIN, ignored, later, loc, process, type Module, type Setter, HSL } from '../directive.js';
+import {
+  EVENTS,
+  HTTP,
+  MAIN,
+  ignored,
+  later,
+  loc,
+  process,
+  type Module,
+  type Setter,
+  HSL,
+} from '../directive.js';
 import { DUPLICATE, flag, msec, num, offset, path } from '../kinds.js';
 import { parseNumber } from '../numbers.js';
 import { setErrorLog } from '../error_log.js';
@@ -38,7 +49,9 @@ const affinity: Setter = (cf, masks) => {
 
 const env: Setter = (cf, [text = ''], row) => {
   const at = text.indexOf('=');
-  cf.list(row).push(at < 0 ? { name: text } : { name: text.slice(0, at), value: text.slice(at + 1) });
+  cf.list(row).push(
+    at < 0 ? { name: text } : { name: text.slice(0, at), value: text.slice(at + 1) },
+  );
 };
 
 const threadPool: Setter = (cf, [name = '', ...parameters], row) => {
@@ -67,7 +80,16 @@ const connections: Setter = (cf, [text = '']) => {
   cf.process['worker_connections'] = n;
 };
 
-const EVENT_TYPES = ['select', 'poll', 'epoll', 'rtsig', 'kqueue', '/dev/poll', 'eventport', 'iocp'];
+const EVENT_TYPES = [
+  'select',
+  'poll',
+  'epoll',
+  'rtsig',
+  'kqueue',
+  '/dev/poll',
+  'eventport',
+  'iocp',
+];
 
 const use: Setter = (cf, [text = '']) => {
   if ('use' in cf.process) return DUPLICATE;
@@ -111,8 +133,18 @@ export const coreModule: Module = {
     ignored('lock_file', MAIN, '1', 'no lock between workers is needed'),
     ignored('debug_points', MAIN, '1', 'a debugging aid of nginx itself'),
     ignored('pcre_jit', MAIN, 'flag', 'PCRE2 always compiles regular expressions'),
-    ignored('ssl_object_cache_inheritable', MAIN, 'flag', 'certificates are read anew by every worker'),
-    ignored('load_module', MAIN, '1', 'what modules bring is built in; a directive of one that is not is refused by name'),
+    ignored(
+      'ssl_object_cache_inheritable',
+      MAIN,
+      'flag',
+      'certificates are read anew by every worker',
+    ),
+    ignored(
+      'load_module',
+      MAIN,
+      '1',
+      'what modules bring is built in; a directive of one that is not is refused by name',
+    ),
 
     process('events', MAIN, '0', events, { hidden: true, block: '{}' }),
     process('worker_connections', EVENTS, '1', connections, { init: 512 }),

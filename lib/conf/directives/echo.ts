@@ -1,5 +1,12 @@
 import type { Conf } from '../conf.js';
-import { LOCATION, LOCATION_IF, loc, type Directive, type Module, type Setter } from '../directive.js';
+import {
+  LOCATION,
+  LOCATION_IF,
+  loc,
+  type Directive,
+  type Module,
+  type Setter,
+} from '../directive.js';
 import { num } from '../kinds.js';
 import type { EchoCommand } from '../plan.js';
 
@@ -16,7 +23,8 @@ function command(field: string, content: boolean): Setter {
   };
 }
 
-const run = (name: string, args: string): Directive => loc(name, LI, args, command('echo_cmds', true), { field: 'echo_cmds' });
+const run = (name: string, args: string): Directive =>
+  loc(name, LI, args, command('echo_cmds', true), { field: 'echo_cmds' });
 
 export const echoModule: Module = {
   name: 'http_echo',

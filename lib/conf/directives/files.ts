@@ -77,7 +77,9 @@ export const filesModule: Module = {
     loc('autoindex_localtime', HSL, 'flag', flag(), { init: false }),
     loc('autoindex_format', HSL, '1', oneOf('html', 'json', 'jsonp', 'xml'), { init: 'html' }),
     loc('empty_gif', LOCATION, '0', (cf) => void cf.content('empty_gif'), { hidden: true }),
-    loc('stub_status', SERVER | LOCATION, '01', (cf) => void cf.content('stub_status'), { hidden: true }),
+    loc('stub_status', SERVER | LOCATION, '01', (cf) => void cf.content('stub_status'), {
+      hidden: true,
+    }),
     ...later(LOCATION, 'random_index flv mp4'),
     ...later(HTTP, 'limit_conn_zone limit_req_zone'),
   ],

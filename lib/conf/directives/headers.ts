@@ -37,7 +37,10 @@ export function parseExpires(text: string, modified: boolean): Expires | string 
   const sign = /^[+-]/.exec(text);
   const ms = parseSeconds(sign === null ? text : text.slice(1));
   if (ms === undefined) return 'invalid value';
-  return { kind: modified ? 'modified' : 'access', time: (ms / 1000) * (sign?.[0] === '-' ? -1 : 1) };
+  return {
+    kind: modified ? 'modified' : 'access',
+    time: (ms / 1000) * (sign?.[0] === '-' ? -1 : 1),
+  };
 }
 
 const expires: Setter = (cf, args, row) => {
@@ -81,4 +84,3 @@ export const headersModule: Module = {
     mergeTrailers(merge);
   },
 };
-

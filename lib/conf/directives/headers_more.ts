@@ -5,7 +5,8 @@ import type { MoreHeaders } from '../plan.js';
 type Header = MoreHeaders['headers'][number];
 
 /** Headers that the module sets in their own place, so that none can be appended. */
-const BUILT_IN = `server date content-encoding location refresh last-modified content-range accept-ranges
+const BUILT_IN =
+  `server date content-encoding location refresh last-modified content-range accept-ranges
   www-authenticate expires e-tag content-length content-type cache-control`.split(/\s+/);
 
 /** `more_set_headers [-a] [-s STATUSES] [-t TYPES] 'Name: value'…` and its three sisters. */
@@ -42,7 +43,12 @@ function command(dir: 'set' | 'clear', target: 'out' | 'in'): Setter {
   };
 }
 
-function parseHeader(cf: Conf, dir: 'set' | 'clear', text: string, fail: (sentence: string) => Error): Header {
+function parseHeader(
+  cf: Conf,
+  dir: 'set' | 'clear',
+  text: string,
+  fail: (sentence: string) => Error,
+): Header {
   const m = /^\s*([^:\s]+)[:\s]*([\s\S]*)$/.exec(text);
   if (m === null) throw fail(`no key found in the header argument: ${text}`);
   const [, name = '', value = ''] = m;
@@ -58,7 +64,8 @@ function parseStatuses(text: string, fail: (sentence: string) => Error): number[
     .filter(Boolean)
     .map((word) => {
       const bad = /[^0-9]/.exec(word);
-      if (bad !== null) throw fail(`invalid digit "${bad[0]}" found in the status code list "${text}"`);
+      if (bad !== null)
+        throw fail(`invalid digit "${bad[0]}" found in the status code list "${text}"`);
       return Number(word);
     });
 }
@@ -66,15 +73,28 @@ function parseStatuses(text: string, fail: (sentence: string) => Error): number[
 export const headersMoreModule: Module = {
   name: 'http_headers_more',
   rows: [
-    loc('more_set_headers', HSLI, '1+', command('set', 'out'), { field: 'more_headers', hidden: true }),
-    loc('more_clear_headers', HSLI, '1+', command('clear', 'out'), { field: 'more_headers', hidden: true }),
-    loc('more_set_input_headers', HSLI, '1+', command('set', 'in'), { field: 'more_headers', hidden: true }),
-    loc('more_clear_input_headers', HSLI, '1+', command('clear', 'in'), { field: 'more_headers', hidden: true }),
+    loc('more_set_headers', HSLI, '1+', command('set', 'out'), {
+      field: 'more_headers',
+      hidden: true,
+    }),
+    loc('more_clear_headers', HSLI, '1+', command('clear', 'out'), {
+      field: 'more_headers',
+      hidden: true,
+    }),
+    loc('more_set_input_headers', HSLI, '1+', command('set', 'in'), {
+      field: 'more_headers',
+      hidden: true,
+    }),
+    loc('more_clear_input_headers', HSLI, '1+', command('clear', 'in'), {
+      field: 'more_headers',
+      hidden: true,
+    }),
   ],
   // unlike nginx's own lists this one adds up: outer levels first
   mergeLocation: (_, { own, parent, conf }) => {
     const mine = own['more_headers'] as MoreHeaders[] | undefined;
     const outer = parent?.['more_headers'] as MoreHeaders[] | undefined;
-    if (mine !== undefined || outer !== undefined) conf['more_headers'] = [...(outer ?? []), ...(mine ?? [])];
+    if (mine !== undefined || outer !== undefined)
+      conf['more_headers'] = [...(outer ?? []), ...(mine ?? [])];
   },
 };

@@ -61,7 +61,9 @@ const serverName: Setter = (cf, args) => {
       const pattern = text.slice(1);
       state?.names.push({ name: pattern, regex: cf.regex(pattern, /[A-Z]/.test(pattern)) });
     } else {
-      state?.names.push({ name: text.toLowerCase() === '$hostname' ? cf.hostname : text.toLowerCase() });
+      state?.names.push({
+        name: text.toLowerCase() === '$hostname' ? cf.hostname : text.toLowerCase(),
+      });
     }
   }
 };
@@ -118,7 +120,10 @@ export const httpCoreModule: Module = {
 
     loc('location', SERVER | LOCATION, '12', location, { hidden: true, block: '{}' }),
     loc('limit_except', LOCATION, '1+', limitExcept, { hidden: true, block: '{}' }),
-    loc('types', HSL, '0', types, { block: '{}', init: { html: 'text/html', gif: 'image/gif', jpg: 'image/jpeg' } }),
+    loc('types', HSL, '0', types, {
+      block: '{}',
+      init: { html: 'text/html', gif: 'image/gif', jpg: 'image/jpeg' },
+    }),
     loc('default_type', HSL, '1', str(), { init: 'text/plain' }),
     loc('root', HSLI, '1', root, { hidden: true }),
     loc('alias', LOCATION, '1', alias, { hidden: true }),

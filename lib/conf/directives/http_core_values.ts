@@ -19,7 +19,9 @@ function setRoot(isAlias: boolean): Setter {
     if (old !== undefined) {
       if (old.alias === isAlias) return DUPLICATE;
       const earlier = old.alias ? 'alias' : 'root';
-      throw cf.error(`"${row.name}" directive is duplicate, "${earlier}" directive was specified earlier`);
+      throw cf.error(
+        `"${row.name}" directive is duplicate, "${earlier}" directive was specified earlier`,
+      );
     }
     if (isAlias && scope.kind === 'named') {
       throw cf.error('the "alias" directive cannot be used inside the named location');
@@ -54,7 +56,8 @@ export const types: Setter = (cf, _, row) => {
   const types = (cf.scope.loc[row.field] ??= {}) as Record<string, string>;
   cf.entries(([type = '', ...extensions]) => {
     if (type === 'include') {
-      if (extensions.length !== 1) throw cf.error('invalid number of arguments in "include" directive');
+      if (extensions.length !== 1)
+        throw cf.error('invalid number of arguments in "include" directive');
       cf.include(extensions[0] as string);
       return;
     }
@@ -62,7 +65,9 @@ export const types: Setter = (cf, _, row) => {
       const extension = text.toLowerCase();
       if (Object.hasOwn(types, extension)) {
         const old = types[extension] as string;
-        cf.warn(`duplicate extension "${extension}", content type: "${type}", previous content type: "${old}"`);
+        cf.warn(
+          `duplicate extension "${extension}", content type: "${type}", previous content type: "${old}"`,
+        );
       }
       types[extension] = type;
     }
@@ -88,7 +93,8 @@ export const errorPage: Setter = (cf, args, row) => {
     const code = parseNumber(text);
     if (code === undefined || code === 499) throw cf.error(`invalid value "${text}"`);
     if (code < 300 || code > 599) throw cf.error(`value "${text}" must be between 300 and 599`);
-    if (overwrite === -1 && BAD_REQUESTS.includes(code)) pages.push({ codes: [code], overwrite: 400, target });
+    if (overwrite === -1 && BAD_REQUESTS.includes(code))
+      pages.push({ codes: [code], overwrite: 400, target });
     else plain.push(code);
   }
   if (plain.length > 0) pages.push({ codes: plain, overwrite, target });

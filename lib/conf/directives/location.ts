@@ -11,7 +11,12 @@ interface Name {
 }
 
 function nameOf(cf: Conf, args: string[]): Name {
-  const plain = (kind: ScopeKind, name: string): Name => ({ kind, name, noregex: false, caseless: false });
+  const plain = (kind: ScopeKind, name: string): Name => ({
+    kind,
+    name,
+    noregex: false,
+    caseless: false,
+  });
   if (args.length === 2) {
     const [modifier = '', name = ''] = args;
     switch (modifier) {
@@ -46,7 +51,8 @@ export const location: Setter = (cf, args) => {
     if (outer.kind === 'named') {
       throw cf.error(`location "${name}" cannot be inside the named location "${outer.name}"`);
     }
-    if (kind === 'named') throw cf.error(`named location "${name}" can be on the server level only`);
+    if (kind === 'named')
+      throw cf.error(`named location "${name}" can be on the server level only`);
     if (kind !== 'regex' && !name.startsWith(outer.name)) {
       throw cf.error(`location "${name}" is outside location "${outer.name}"`);
     }
@@ -58,7 +64,10 @@ export const location: Setter = (cf, args) => {
   });
 };
 
-const METHODS = `GET HEAD POST PUT DELETE MKCOL COPY MOVE OPTIONS PROPFIND PROPPATCH LOCK UNLOCK PATCH`.split(' ');
+const METHODS =
+  `GET HEAD POST PUT DELETE MKCOL COPY MOVE OPTIONS PROPFIND PROPPATCH LOCK UNLOCK PATCH`.split(
+    ' ',
+  );
 
 export const limitExcept: Setter = (cf, args) => {
   const outer = cf.scope;

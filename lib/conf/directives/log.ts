@@ -1,5 +1,15 @@
 import type { Conf } from '../conf.js';
-import { HSLI, HSL, HTTP, LIMIT_EXCEPT, ignored, loc, main, type Module, type Setter } from '../directive.js';
+import {
+  HSLI,
+  HSL,
+  HTTP,
+  LIMIT_EXCEPT,
+  ignored,
+  loc,
+  main,
+  type Module,
+  type Setter,
+} from '../directive.js';
 import { checkSyslog } from '../error_log.js';
 import { hasVariables } from '../complex.js';
 import { parseNumber, parseSize, parseTime } from '../numbers.js';
@@ -10,7 +20,8 @@ const COMBINED =
 
 const logFormat: Setter = (cf, [name = '', ...texts]) => {
   combined(cf);
-  if (cf.formats.some((f) => f.name === name)) throw cf.error(`duplicate "log_format" name "${name}"`);
+  if (cf.formats.some((f) => f.name === name))
+    throw cf.error(`duplicate "log_format" name "${name}"`);
   let escape: LogFormat['escape'] = 'default';
   if (texts[0]?.startsWith('escape=') === true) {
     const word = (texts.shift() as string).slice('escape='.length);
@@ -34,7 +45,8 @@ function compileFormat(cf: Conf, texts: string[]): Complex {
   const joined: ComplexPart[] = [];
   for (const part of parts) {
     const last = joined.at(-1);
-    if (typeof part === 'string' && typeof last === 'string') joined[joined.length - 1] = last + part;
+    if (typeof part === 'string' && typeof last === 'string')
+      joined[joined.length - 1] = last + part;
     else joined.push(part);
   }
   return joined.every((part) => typeof part === 'string') ? joined.join('') : joined;
@@ -116,7 +128,8 @@ function logOptions(cf: Conf, parameters: string[]): LogOptions {
     } else if (key === 'gzip') {
       options.buffer ??= 64 * 1024;
       const level = given ? parseNumber(value) : 1;
-      if (level === undefined || level < 1 || level > 9) throw cf.error(`invalid compression level "${value}"`);
+      if (level === undefined || level < 1 || level > 9)
+        throw cf.error(`invalid compression level "${value}"`);
       options.gzip = level;
     } else if (key === 'if' && given) {
       options.condition = cf.complex(value);
@@ -132,7 +145,12 @@ export const logModule: Module = {
   rows: [
     main('log_format', HTTP, '2+', logFormat, { hidden: true }),
     loc('access_log', HSLI | LIMIT_EXCEPT, '1+', accessLog, { hidden: true }),
-    ignored('open_log_file_cache', HSL, '1234', 'log files with variables in their names are opened for each line'),
+    ignored(
+      'open_log_file_cache',
+      HSL,
+      '1234',
+      'log files with variables in their names are opened for each line',
+    ),
   ],
   mergeLocation: (cf, { own, parent, conf }) => {
     combined(cf);

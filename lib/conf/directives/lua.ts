@@ -16,7 +16,20 @@ import {
   type Module,
   type Setter,
 } from '../directive.js';
-import { DUPLICATE, confName, confPath, flag, mask, msec, num, oneOf, pairs, size, str, strings } from '../kinds.js';
+import {
+  DUPLICATE,
+  confName,
+  confPath,
+  flag,
+  mask,
+  msec,
+  num,
+  oneOf,
+  pairs,
+  size,
+  str,
+  strings,
+} from '../kinds.js';
 import { parseSize } from '../numbers.js';
 import type { Handler } from '../plan.js';
 
@@ -53,7 +66,8 @@ function handlers(
   const js = keep((cf, text) => cf.jsHandler(Number(text)), false);
   const rows: Directive[] = [row(field.replace(/_lua$/, '_js'), where, '1', js, { field })];
   if (forms.includes('inline')) rows.push(row(field, where, '1', inline, { field }));
-  if (forms.includes('block')) rows.push(row(`${field}_block`, where, '0', inline, { field, block: 'lua' }));
+  if (forms.includes('block'))
+    rows.push(row(`${field}_block`, where, '0', inline, { field, block: 'lua' }));
   if (forms.includes('file')) rows.push(row(`${field}_file`, where, '1', file, { field }));
   return rows;
 }
@@ -83,7 +97,8 @@ const setJs = setBy((cf, text) => cf.jsHandler(Number(text)));
 const sharedDict: Setter = (cf, [name = '', sizeText = '', exact], row) => {
   if (name === '') throw cf.error('invalid lua shared dict name ""');
   const bytes = parseSize(sizeText);
-  if (bytes === undefined || bytes <= 8191) throw cf.error(`invalid lua shared dict size "${sizeText}"`);
+  if (bytes === undefined || bytes <= 8191)
+    throw cf.error(`invalid lua shared dict size "${sizeText}"`);
   if (exact !== undefined && exact !== 'exact') throw cf.error(`invalid parameter "${exact}"`);
   const dicts = cf.list<{ name: string; size: number; exact: boolean }>(row);
   if (dicts.some((d) => d.name === name)) {
@@ -194,7 +209,9 @@ export const luaSslModule: Module = {
   name: 'http_lua_ssl',
   group: 'lua_ssl',
   rows: [
-    loc('lua_ssl_protocols', HSL, '1+', mask(...PROTOCOLS), { init: ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] }),
+    loc('lua_ssl_protocols', HSL, '1+', mask(...PROTOCOLS), {
+      init: ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'],
+    }),
     loc('lua_ssl_ciphers', HSL, '1', str(), { init: 'DEFAULT' }),
     loc('lua_ssl_verify_depth', HSL, '1', num(), { init: 1 }),
     loc('lua_ssl_certificate', HSL, '1', strings(confName), { init: [] }),

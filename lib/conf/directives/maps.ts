@@ -25,7 +25,8 @@ const map: Setter = (cf, [sourceText = '', target = '']) => {
       plan[key] = true;
       return;
     }
-    if (words.length !== 2 || text === undefined) throw cf.error('invalid number of the map parameters');
+    if (words.length !== 2 || text === undefined)
+      throw cf.error('invalid number of the map parameters');
     if (key === 'include') {
       cf.include(text);
       return;
@@ -49,14 +50,16 @@ function mapEntry(cf: Conf, plan: MutableMap, key: string, value: Complex): void
     return;
   }
   const text = (key.startsWith('\\') ? key.slice(1) : key).toLowerCase();
-  const conflict = (list: readonly (readonly [unknown, Complex])[]): boolean => list.some(([k]) => k === text);
+  const conflict = (list: readonly (readonly [unknown, Complex])[]): boolean =>
+    list.some(([k]) => k === text);
   if (plan.hostnames && (text.startsWith('.') || text.includes('*'))) {
     if (!/^(?:\*?\.[^*]+|[^*]+\.\*)$/.test(text) || text.includes('..')) {
       throw cf.error(`invalid hostname or wildcard "${key}"`);
     }
     if (conflict(plan.masks)) throw cf.error(`conflicting parameter "${key}"`);
     if (text.startsWith('.')) {
-      if (plan.exact.some(([k]) => k === text.slice(1))) throw cf.error(`conflicting parameter "${key}"`);
+      if (plan.exact.some(([k]) => k === text.slice(1)))
+        throw cf.error(`conflicting parameter "${key}"`);
       plan.exact.push([text.slice(1), value]);
       plan.masks.push([`*${text}`, value]);
     } else {
@@ -97,7 +100,8 @@ const geo: Setter = (cf, args) => {
         return;
       }
     }
-    if (words.length !== 2 || value === undefined) throw cf.error('invalid number of the geo parameters');
+    if (words.length !== 2 || value === undefined)
+      throw cf.error('invalid number of the geo parameters');
     if (key === 'include') {
       cf.include(value);
     } else if (key === 'proxy') {
@@ -112,7 +116,9 @@ const geo: Setter = (cf, args) => {
       for (const cidr of byRange ? range(cf, key) : [network(cf, key)]) {
         const old = ranges.findIndex((r) => r.cidr === cidr);
         if (old >= 0) {
-          cf.warn(`duplicate network "${key}", value: "${value}", old value: "${ranges[old]?.value ?? ''}"`);
+          cf.warn(
+            `duplicate network "${key}", value: "${value}", old value: "${ranges[old]?.value ?? ''}"`,
+          );
           ranges.splice(old, 1);
         }
         ranges.push({ cidr, value });
@@ -136,7 +142,8 @@ function range(cf: Conf, text: string): string[] {
   const [first = '', last = ''] = text.split('-');
   if (isIPv6(first) && first === last) return [`${shortIPv6(first)}/128`];
   if (!isIPv4(first) || !isIPv4(last)) throw cf.error(`invalid range "${text}"`);
-  const number = (address: string): number => address.split('.').reduce((n, part) => n * 256 + Number(part), 0);
+  const number = (address: string): number =>
+    address.split('.').reduce((n, part) => n * 256 + Number(part), 0);
   let from = number(first);
   const to = number(last);
   if (from > to) throw cf.error(`invalid range "${text}"`);

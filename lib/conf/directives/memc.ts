@@ -1,11 +1,22 @@
-import { HSL, LOCATION, LOCATION_IF, ignored, loc, type Module, type Setter } from '../directive.js';
+import {
+  HSL,
+  LOCATION,
+  LOCATION_IF,
+  ignored,
+  loc,
+  type Module,
+  type Setter,
+} from '../directive.js';
 import { DUPLICATE, flag, mask, msec, size } from '../kinds.js';
 import { hasVariables } from '../complex.js';
 import { checkPass } from './proxy.js';
 
 /** memc-nginx-module: memcached by its text protocol. */
 
-const COMMANDS = 'get set add replace append prepend delete incr decr flush_all stats version verbosity'.split(' ');
+const COMMANDS =
+  'get set add replace append prepend delete incr decr flush_all stats version verbosity'.split(
+    ' ',
+  );
 const NEXT = 'error timeout invalid_response not_found off'.split(' ');
 
 const pass: Setter = (cf, [url = ''], row) => {
@@ -32,11 +43,20 @@ export const memcModule: Module = {
     loc('memc_next_upstream', HSL, '1+', mask(...NEXT), { init: ['error', 'timeout'] }),
     loc('memc_flags_to_last_modified', HSL, 'flag', flag(), { init: false }),
     loc('memc_cmds_allowed', HSL, '1+', mask(...COMMANDS), { init: COMMANDS }),
-    ignored('memc_upstream_max_fails', HSL, '1', 'an old name of max_fails of a server in an upstream'),
-    ignored('memc_upstream_fail_timeout', HSL, '1', 'an old name of fail_timeout of a server in an upstream'),
+    ignored(
+      'memc_upstream_max_fails',
+      HSL,
+      '1',
+      'an old name of max_fails of a server in an upstream',
+    ),
+    ignored(
+      'memc_upstream_fail_timeout',
+      HSL,
+      '1',
+      'an old name of fail_timeout of a server in an upstream',
+    ),
   ],
   mergeLocation: (_, { parent, conf, scope }) => {
     if (scope.kind === 'if') conf['memc_pass'] ??= parent?.['memc_pass'];
   },
 };
-

@@ -36,7 +36,11 @@ import type { ProxyPass, ProxyRewrite } from '../plan.js';
 const PASS = LOCATION | LOCATION_IF | LIMIT_EXCEPT;
 
 /** Checks an address to pass requests to, which names an upstream or a host. */
-export function checkPass(cf: Conf, url: string, defaultPort: number): Omit<ProxyPass, 'url' | 'ssl' | 'location'> {
+export function checkPass(
+  cf: Conf,
+  url: string,
+  defaultPort: number,
+): Omit<ProxyPass, 'url' | 'ssl' | 'location'> {
   const parsed = parseUrl(url, { uriPart: true, noResolve: true, defaultPort });
   if (typeof parsed === 'string') throw cf.error(`${parsed} in upstream "${url}"`);
   const { host, port, noPort, portText, family, uri } = parsed;
@@ -66,7 +70,12 @@ const pass: Setter = (cf, [url = ''], row) => {
         'or inside "if" statement, or inside "limit_except" block',
     );
   }
-  scope.loc[row.field] = { url, ssl, ...target, location: takesUri ? scope.name : '' } satisfies ProxyPass;
+  scope.loc[row.field] = {
+    url,
+    ssl,
+    ...target,
+    location: takesUri ? scope.name : '',
+  } satisfies ProxyPass;
 };
 
 /** `proxy_redirect`, `proxy_cookie_path`, `proxy_cookie_domain`: `off`, `default`, or a pattern and its replacement. */
@@ -82,13 +91,18 @@ function rewriteRule(kind: 'redirect' | 'path' | 'domain'): Setter {
         values[row.field] = 'off';
         return;
       }
-      if (kind !== 'redirect' || pattern !== 'default') throw cf.error(`invalid parameter "${pattern}"`);
+      if (kind !== 'redirect' || pattern !== 'default')
+        throw cf.error(`invalid parameter "${pattern}"`);
       const target = cf.scope.loc['proxy_pass'] as ProxyPass | undefined;
       if (target === undefined) {
-        throw cf.error('"proxy_redirect default" should be placed after the "proxy_pass" directive');
+        throw cf.error(
+          '"proxy_redirect default" should be placed after the "proxy_pass" directive',
+        );
       }
       if (typeof target.url !== 'string') {
-        throw cf.error('"proxy_redirect default" cannot be used with "proxy_pass" directive with variables');
+        throw cf.error(
+          '"proxy_redirect default" cannot be used with "proxy_pass" directive with variables',
+        );
       }
       cf.list<ProxyRewrite>(row).push(defaultRedirect(target));
       return;
@@ -137,12 +151,17 @@ const bind: Setter = (cf, [address = '', transparent], row) => {
   if (transparent !== undefined && transparent !== 'transparent') {
     throw cf.error(`invalid parameter "${transparent}"`);
   }
-  values[row.field] = { address: address === 'off' ? '' : cf.complex(address), transparent: transparent !== undefined };
+  values[row.field] = {
+    address: address === 'off' ? '' : cf.complex(address),
+    transparent: transparent !== undefined,
+  };
 };
 
-export const NEXT_UPSTREAM = `error timeout non_idempotent http_500 http_502 http_503 http_504 http_403 http_404 http_429
+export const NEXT_UPSTREAM =
+  `error timeout non_idempotent http_500 http_502 http_503 http_504 http_403 http_404 http_429
   updating off denied invalid_header`.split(/\s+/);
-const IGNORED_HEADERS = `X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset Expires
+const IGNORED_HEADERS =
+  `X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset Expires
   Cache-Control Set-Cookie Vary`.split(/\s+/);
 export const PROTOCOLS = ['SSLv2', 'SSLv3', 'TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
 const DEFAULT_PROTOCOLS = ['TLSv1.2', 'TLSv1.3'];
@@ -162,7 +181,11 @@ function merge(cf: Conf, { own, parent, conf, scope }: Merge): void {
     }
   }
   const target = own['proxy_pass'] as ProxyPass | undefined;
-  if (conf['proxy_redirect'] === undefined && target !== undefined && typeof target.url === 'string') {
+  if (
+    conf['proxy_redirect'] === undefined &&
+    target !== undefined &&
+    typeof target.url === 'string'
+  ) {
     conf['proxy_redirect'] = [defaultRedirect(target)];
   }
   for (const handler of ['proxy_ssl_certificate_by_lua', 'proxy_ssl_verify_by_lua']) {
@@ -266,10 +289,14 @@ export const proxyModule: Module = {
     ignored('proxy_headers_hash_max_size', HSL, '1', 'hash tables size themselves'),
     ignored('proxy_headers_hash_bucket_size', HSL, '1', 'hash tables size themselves'),
     ignored('proxy_send_lowat', HSL, '1', 'Linux has no such setting'),
-    ignored('proxy_ssl_certificate_cache', HSL, '123', 'certificates are kept as long as the configuration'),
+    ignored(
+      'proxy_ssl_certificate_cache',
+      HSL,
+      '123',
+      'certificates are kept as long as the configuration',
+    ),
     ...later(HSL, CACHE),
     ...later(HTTP, 'proxy_cache_path'),
   ],
   mergeLocation: merge,
 };
-

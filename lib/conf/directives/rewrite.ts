@@ -1,5 +1,14 @@
 import type { Conf } from '../conf.js';
-import { HSLI, LOCATION, LOCATION_IF, SERVER, SERVER_IF, loc, type Module, type Setter } from '../directive.js';
+import {
+  HSLI,
+  LOCATION,
+  LOCATION_IF,
+  SERVER,
+  SERVER_IF,
+  loc,
+  type Module,
+  type Setter,
+} from '../directive.js';
 import { flag } from '../kinds.js';
 import { parseNumber } from '../numbers.js';
 import type { Condition } from '../plan.js';
@@ -20,7 +29,8 @@ const rewrite: Setter = (cf, [pattern = '', text = '', flagText]) => {
   const regex = cf.regex(pattern);
   const bare = text.endsWith('?');
   const flag = FLAGS.find((f) => f === flagText);
-  if (flagText !== undefined && flag === undefined) throw cf.error(`invalid parameter "${flagText}"`);
+  if (flagText !== undefined && flag === undefined)
+    throw cf.error(`invalid parameter "${flagText}"`);
   cf.scope.rewrite.push({
     op: 'rewrite',
     regex,
@@ -39,7 +49,9 @@ const doReturn: Setter = (cf, [code = '', text]) => {
   }
   if (status === undefined || status > 999) throw cf.error(`invalid return code "${code}"`);
   cf.scope.rewrite.push(
-    text === undefined ? { op: 'return', status } : { op: 'return', status, text: cf.complex(text) },
+    text === undefined
+      ? { op: 'return', status }
+      : { op: 'return', status, text: cf.complex(text) },
   );
 };
 

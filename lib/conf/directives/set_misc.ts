@@ -8,7 +8,12 @@ function push(cf: Conf, fn: string, target: string, args: string[]): void {
   const name = cf.variableName(target);
   cf.define(name, { kind: 'set', weak: true });
   const index = cf.variable(name);
-  cf.scope.rewrite.push({ op: 'set_filter', fn, var: index, args: args.map((arg) => cf.complex(arg)) });
+  cf.scope.rewrite.push({
+    op: 'set_filter',
+    fn,
+    var: index,
+    args: args.map((arg) => cf.complex(arg)),
+  });
 }
 
 /** `set_x $var VALUE…`. */
@@ -58,7 +63,10 @@ export const setMiscModule: Module = {
     ...rows('1', setter, 'set_local_today'),
     loc('set_hashed_upstream', WHERE, '3', hashedUpstream, { hidden: true }),
     loc('set_base32_padding', WHERE, 'flag', flag(), { init: true }),
-    loc('set_misc_base32_padding', WHERE, 'flag', flag(), { field: 'set_base32_padding', init: true }),
+    loc('set_misc_base32_padding', WHERE, 'flag', flag(), {
+      field: 'set_base32_padding',
+      init: true,
+    }),
     loc('set_base32_alphabet', WHERE, '1', alphabet, { init: '0123456789abcdefghijklmnopqrstuv' }),
   ],
 };

@@ -1,5 +1,17 @@
 import { HTTP, SERVER, ignored, later, srv, type Module, type Setter } from '../directive.js';
-import { confName, confPath, flag, mask, num, oneOf, pairs, sec, size, str, strings } from '../kinds.js';
+import {
+  confName,
+  confPath,
+  flag,
+  mask,
+  num,
+  oneOf,
+  pairs,
+  sec,
+  size,
+  str,
+  strings,
+} from '../kinds.js';
 import { PROTOCOLS } from './proxy.js';
 
 const HS = HTTP | SERVER;
@@ -26,7 +38,9 @@ export const sslModule: Module = {
     srv('ssl_protocols', HS, '1+', mask(...PROTOCOLS), { init: ['TLSv1.2', 'TLSv1.3'] }),
     srv('ssl_ciphers', HS, '1', str(), { init: 'HIGH:!aNULL:!MD5' }),
     srv('ssl_buffer_size', HS, '1', size(), { init: 16_384 }),
-    srv('ssl_verify_client', HS, '1', oneOf('off', 'on', 'optional', 'optional_no_ca'), { init: 'off' }),
+    srv('ssl_verify_client', HS, '1', oneOf('off', 'on', 'optional', 'optional_no_ca'), {
+      init: 'off',
+    }),
     srv('ssl_verify_depth', HS, '1', num(), { init: 1 }),
     srv('ssl_client_certificate', HS, '1', confPath(), { init: '' }),
     srv('ssl_trusted_certificate', HS, '1', confPath(), { init: '' }),
@@ -39,7 +53,12 @@ export const sslModule: Module = {
     srv('ssl_early_data', HS, 'flag', flag(), { init: false }),
     srv('ssl_conf_command', HS, '2', pairs(), { init: [] }),
     srv('ssl_reject_handshake', HS, 'flag', flag(), { init: false }),
-    ignored('ssl_certificate_cache', HS, '123', 'certificates are kept as long as the configuration'),
+    ignored(
+      'ssl_certificate_cache',
+      HS,
+      '123',
+      'certificates are kept as long as the configuration',
+    ),
     ignored('ssl_certificate_compression', HS, 'flag', 'certificates are sent as they are'),
     ...later(
       HS,
@@ -59,6 +78,9 @@ export const http2Module: Module = {
     ignored('http2_streams_index_size', HS, '1', 'nghttp2 keeps its own tables'),
     ignored('http2_recv_buffer_size', HTTP, '1', 'nghttp2 keeps its own buffers'),
     ignored('http2_chunk_size', HS, '1', 'nghttp2 cuts the frames'),
-    ...later(HS, 'http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size quic_retry quic_gso'),
+    ...later(
+      HS,
+      'http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size quic_retry quic_gso',
+    ),
   ],
 };

@@ -86,7 +86,8 @@ const server: Setter = (cf, [url = '', ...parameters], row) => {
   }
   const parsed = parseUrl(url, { defaultPort: 80, noResolve: true });
   if (typeof parsed === 'string') throw cf.error(`${parsed} in upstream "${url}"`);
-  const address = parsed.family === 'unix' ? `unix:${parsed.host}` : `${parsed.host}:${parsed.port}`;
+  const address =
+    parsed.family === 'unix' ? `unix:${parsed.host}` : `${parsed.host}:${parsed.port}`;
   cf.list<UpstreamServer>(row).push({ ...(values as unknown as UpstreamServer), address });
 };
 
@@ -94,7 +95,8 @@ const server: Setter = (cf, [url = '', ...parameters], row) => {
 function method(name: string, set: Setter = () => undefined): Setter {
   return (cf, args, row) => {
     const { upstream: values } = cf.scope;
-    if ('method' in values || 'balancer_by_lua' in values) cf.warn('load balancing method redefined');
+    if ('method' in values || 'balancer_by_lua' in values)
+      cf.warn('load balancing method redefined');
     values['method'] = name;
     return set(cf, args, row);
   };
@@ -153,8 +155,14 @@ export const upstreamModule: Module = {
     upstream('resolver_timeout', UPSTREAM, '1', msec()),
     ...later(UPSTREAM, 'sticky least_time queue state'),
     // ngx_devel_kit, for set_hashed_upstream
-    main('upstream_list', HTTP, '2+', (cf, [name = '', ...list]) => {
-      cf.upstreamLists.set(name, list);
-    }, { hidden: true }),
+    main(
+      'upstream_list',
+      HTTP,
+      '2+',
+      (cf, [name = '', ...list]) => {
+        cf.upstreamLists.set(name, list);
+      },
+      { hidden: true },
+    ),
   ],
 };
