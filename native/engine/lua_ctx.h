@@ -76,6 +76,7 @@ struct LuaCtx {
   bool waiting_more_body = false, read_body_done = false, acquired_raw_req_socket = false, context_init = false,
        no_abort = false, client_abort = false, run_post_subrequest = false;
   bool is_timer = false;
+  Pending* body_wait = nullptr;  // the coroutine in ngx.req.read_body
 };
 
 // The ctx of the request, made on first use.

@@ -6,6 +6,7 @@
 #include "base/types.h"
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
+#include "engine/runtime.h"
 #include "http/connection.h"
 #include "http/request.h"
 
@@ -41,6 +42,9 @@ inline const unsigned char* bytes(Str s) { return reinterpret_cast<const unsigne
 inline unsigned char* mutable_bytes(Str s) {
   return reinterpret_cast<unsigned char*>(const_cast<char*>(s.data()));
 }
+
+// A copy with a NUL behind it: what header values need.
+inline Str copy_z(Arena& a, Str s) { return {a.c_str(s), s.size()}; }
 
 // Fills an error buffer: *size is its room before and the text's length after. Returns kError.
 int ffi_error(unsigned char* buf, size_t* size, const char* fmt, ...)
