@@ -39,7 +39,8 @@ constexpr Flags kSets[] = {
     flags_of("", 0x21, true, false),
     flags_of("\"#%&+/:;<=>?[\\]^{}", 0x21, true, true),
 };
-// ngx.escape_uri's component set leaves '`' encoded; set-misc's leaves it and '$' ',' '@' '|' alone.
+// ngx.escape_uri's component set leaves '`' encoded; set-misc's leaves it and '$' ',' '@' '|'
+// alone.
 static_assert(kSets[2]['`'] && !kSets[10]['`'] && !kSets[10]['|']);
 
 constexpr int hex_value(char c) {
@@ -115,17 +116,34 @@ void append_sql_quoted(std::string* out, Str s, bool dollar) {
   for (char c : s) {
     char letter = 0;
     switch (c) {
-      case '\0': letter = '0'; break;
-      case '\b': letter = 'b'; break;
-      case '\n': letter = 'n'; break;
-      case '\r': letter = 'r'; break;
-      case '\t': letter = 't'; break;
-      case 26: letter = 'Z'; break;
+      case '\0':
+        letter = '0';
+        break;
+      case '\b':
+        letter = 'b';
+        break;
+      case '\n':
+        letter = 'n';
+        break;
+      case '\r':
+        letter = 'r';
+        break;
+      case '\t':
+        letter = 't';
+        break;
+      case 26:
+        letter = 'Z';
+        break;
       case '\\':
       case '\'':
-      case '"': letter = c; break;
-      case '$': letter = dollar ? c : 0; break;
-      default: break;
+      case '"':
+        letter = c;
+        break;
+      case '$':
+        letter = dollar ? c : 0;
+        break;
+      default:
+        break;
     }
     if (letter) {
       out->push_back('\\');
@@ -142,14 +160,27 @@ void append_json_quoted(std::string* out, Str s) {
   for (char c : s) {
     char letter = 0;
     switch (c) {
-      case '\b': letter = 'b'; break;
-      case '\f': letter = 'f'; break;
-      case '\n': letter = 'n'; break;
-      case '\r': letter = 'r'; break;
-      case '\t': letter = 't'; break;
+      case '\b':
+        letter = 'b';
+        break;
+      case '\f':
+        letter = 'f';
+        break;
+      case '\n':
+        letter = 'n';
+        break;
+      case '\r':
+        letter = 'r';
+        break;
+      case '\t':
+        letter = 't';
+        break;
       case '\\':
-      case '"': letter = c; break;
-      default: break;
+      case '"':
+        letter = c;
+        break;
+      default:
+        break;
     }
     if (letter) {
       out->push_back('\\');

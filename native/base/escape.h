@@ -1,4 +1,5 @@
-// Percent-encoding with lua-nginx-module's byte sets (nginx's own are in http/uri.h), and quoting for SQL and JSON.
+// Percent-encoding with lua-nginx-module's byte sets (nginx's own are in http/uri.h), and quoting
+// for SQL and JSON.
 #pragma once
 
 #include <string>

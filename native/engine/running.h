@@ -1,5 +1,5 @@
-// Which generation's Lua runs on this thread: for FFI functions that are given neither a request nor a VM
-// (ngx.worker.id, regex compilation, os.getenv in init_by_lua).
+// Which generation's Lua runs on this thread: for FFI functions that are given neither a request
+// nor a VM (ngx.worker.id, regex compilation, os.getenv in init_by_lua).
 #pragma once
 
 #include "engine/runtime.h"

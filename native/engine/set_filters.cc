@@ -84,7 +84,8 @@ size_t utf8_length(unsigned char c) {
   return 1;
 }
 
-// Checks the same bytes as the original: of three and four byte sequences the last one, of two byte ones the second.
+// Checks the same bytes as the original: of three and four byte sequences the last one, of two byte
+// ones the second.
 bool is_utf8(Str s) {
   while (!s.empty()) {
     auto lead = static_cast<unsigned char>(s[0]);

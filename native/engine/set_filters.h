@@ -1,5 +1,5 @@
-// The directives of set-misc-nginx-module that give a variable a computed value: for the rewrite phase (kSetFilter) and for
-// ndk.set_var in Lua.
+// The directives of set-misc-nginx-module that give a variable a computed value: for the rewrite
+// phase (kSetFilter) and for ndk.set_var in Lua.
 #pragma once
 
 #include "engine/plan.h"
@@ -18,8 +18,8 @@ struct SetFilter {
 
 const SetFilter* find_set_filter(Str name);
 
-// Runs the directive `$variable = name(args)`. With no args a filter of one value reads the variable itself. The result is
-// stored; kOk or kError.
+// Runs the directive `$variable = name(args)`. With no args a filter of one value reads the
+// variable itself. The result is stored; kOk or kError.
 int run_set_filter(http::Request* r, const SetFilter& filter, int variable,
                    const std::vector<Complex>& args);
 

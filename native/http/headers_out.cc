@@ -93,7 +93,8 @@ int set_multi(Request* r, SlotPtr slot, Str name, Str value, bool override) {
 
 int set_location(Request* r, SlotPtr slot, Str name, Str value, bool override) {
   set_builtin(r, slot, name, value, override);
-  // A local path goes out as it is: the header filter would put scheme and host before what stands in the slot.
+  // A local path goes out as it is: the header filter would put scheme and host before what stands
+  // in the slot.
   Header*& known = r->headers_out.location;
   if (known && known->value.starts_with('/')) known = nullptr;
   return kOk;

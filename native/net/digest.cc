@@ -16,8 +16,8 @@ namespace {
 
 void hmac(const EVP_MD* md, Str key, Str s, unsigned char* out) {
   unsigned int n = 0;
-  HMAC(md, key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(s.data()),
-       s.size(), out, &n);
+  HMAC(md, key.data(), static_cast<int>(key.size()),
+       reinterpret_cast<const unsigned char*>(s.data()), s.size(), out, &n);
 }
 
 }  // namespace

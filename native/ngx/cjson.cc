@@ -3,6 +3,7 @@
 
 #include <climits>
 
+#include "lua/call.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
 
@@ -121,7 +122,7 @@ int protected_function(lua_State* L) {
   luaL_argcheck(L, lua_gettop(L) == 1, 1, "expected 1 argument");
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
-  int rc = lua_pcall(L, 1, 1, 0);
+  int rc = lua::protected_call(L, 1, 1, false);
   if (rc == 0) return 1;
   if (rc != LUA_ERRRUN) return luaL_error(L, "Memory allocation error in CJSON protected call");
   lua_pushnil(L);
@@ -215,9 +216,8 @@ void* empty_array_key() { return light(&kEmptyArray); }
 }  // namespace cjson
 
 void open_cjson(lua_State* L) {
-  static const luaL_Reg kModules[] = {{"cjson", cjson::new_module},
-                                      {"cjson.safe", cjson::new_safe_module},
-                                      {nullptr, nullptr}};
+  static const luaL_Reg kModules[] = {
+      {"cjson", cjson::new_module}, {"cjson.safe", cjson::new_safe_module}, {nullptr, nullptr}};
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "preload");
   set_functions(L, kModules);

@@ -9,7 +9,8 @@
 
 namespace moonphase::ngx::cjson {
 
-// The settings of one `cjson.new()`; upvalue 1 of its functions. Enumerations are ints because a setter gives them out.
+// The settings of one `cjson.new()`; upvalue 1 of its functions. Enumerations are ints because a
+// setter gives them out.
 struct Config {
   int encode_sparse_convert = 0;
   int encode_sparse_ratio = 2;
@@ -38,8 +39,8 @@ void* empty_array_key();
 void encode(lua_State* L, const Config& config, std::string* out);
 // Pushes the decoded value.
 void decode(lua_State* L, const Config& config, Str text);
-// The same by lua-cjson's own rules: what yyjson refuses is either something that lua-cjson allows (NaN, hexadecimal
-// numbers, control characters in strings) or an error whose text names the place.
+// The same by lua-cjson's own rules: what yyjson refuses is either something that lua-cjson allows
+// (NaN, hexadecimal numbers, control characters in strings) or an error whose text names the place.
 void decode_leniently(lua_State* L, const Config& config, Str text);
 
 }  // namespace moonphase::ngx::cjson

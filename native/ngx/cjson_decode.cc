@@ -16,12 +16,22 @@ class Builder {
   // False: nested too deeply.
   bool push(yyjson_val* v, int depth) {
     switch (yyjson_get_type(v)) {
-      case YYJSON_TYPE_STR: lua_pushlstring(L_, yyjson_get_str(v), yyjson_get_len(v)); return true;
-      case YYJSON_TYPE_NUM: lua_pushnumber(L_, yyjson_get_num(v)); return true;
-      case YYJSON_TYPE_BOOL: lua_pushboolean(L_, yyjson_get_bool(v)); return true;
-      case YYJSON_TYPE_ARR: return push_array(v, depth + 1);
-      case YYJSON_TYPE_OBJ: return push_object(v, depth + 1);
-      default: lua_pushlightuserdata(L_, nullptr); return true;
+      case YYJSON_TYPE_STR:
+        lua_pushlstring(L_, yyjson_get_str(v), yyjson_get_len(v));
+        return true;
+      case YYJSON_TYPE_NUM:
+        lua_pushnumber(L_, yyjson_get_num(v));
+        return true;
+      case YYJSON_TYPE_BOOL:
+        lua_pushboolean(L_, yyjson_get_bool(v));
+        return true;
+      case YYJSON_TYPE_ARR:
+        return push_array(v, depth + 1);
+      case YYJSON_TYPE_OBJ:
+        return push_object(v, depth + 1);
+      default:
+        lua_pushlightuserdata(L_, nullptr);
+        return true;
     }
   }
 

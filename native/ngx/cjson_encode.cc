@@ -37,16 +37,29 @@ double integer_limit(int precision) {
 class Encoder {
  public:
   Encoder(lua_State* L, const Config& config, std::string* out)
-      : L_(L), config_(config), out_(*out), integer_limit_(integer_limit(config.encode_number_precision)) {}
+      : L_(L),
+        config_(config),
+        out_(*out),
+        integer_limit_(integer_limit(config.encode_number_precision)) {}
 
   // The value on the top; false: it was left out (encode_skip_unsupported_value_types).
   bool value(int depth) {
     switch (lua_type(L_, -1)) {
-      case LUA_TSTRING: string(-1); return true;
-      case LUA_TNUMBER: number(-1); return true;
-      case LUA_TBOOLEAN: out_ += lua_toboolean(L_, -1) ? "true" : "false"; return true;
-      case LUA_TNIL: out_ += "null"; return true;
-      case LUA_TTABLE: table(depth + 1); return true;
+      case LUA_TSTRING:
+        string(-1);
+        return true;
+      case LUA_TNUMBER:
+        number(-1);
+        return true;
+      case LUA_TBOOLEAN:
+        out_ += lua_toboolean(L_, -1) ? "true" : "false";
+        return true;
+      case LUA_TNIL:
+        out_ += "null";
+        return true;
+      case LUA_TTABLE:
+        table(depth + 1);
+        return true;
       case LUA_TLIGHTUSERDATA: {
         void* p = lua_touserdata(L_, -1);
         if (!p) {
@@ -59,7 +72,8 @@ class Encoder {
         }
         break;
       }
-      default: break;
+      default:
+        break;
     }
     if (!config_.encode_skip_unsupported_value_types) fail(-1, "type not supported");
     return false;
@@ -237,8 +251,11 @@ class Encoder {
           number(-2);
           out_.push_back('"');
           break;
-        case LUA_TSTRING: string(-2); break;
-        default: fail(-2, "table key must be a number or string");
+        case LUA_TSTRING:
+          string(-2);
+          break;
+        default:
+          fail(-2, "table key must be a number or string");
       }
       out_.push_back(':');
       if (!config_.encode_indent.empty()) out_.push_back(' ');

@@ -52,23 +52,43 @@ class Decoder {
 
  private:
   // Punctuation is its own character.
-  enum Token { kEnd = 0, kString = 's', kNumber = 'n', kTrue = 't', kFalse = 'f', kNull = 'z', kError = 'e' };
+  enum Token {
+    kEnd = 0,
+    kString = 's',
+    kNumber = 'n',
+    kTrue = 't',
+    kFalse = 'f',
+    kNull = 'z',
+    kError = 'e'
+  };
 
   const char* found() const {
     switch (token_) {
-      case kEnd: return "T_END";
-      case kString: return "T_STRING";
-      case kNumber: return integer_ ? "T_INTEGER" : "T_NUMBER";
+      case kEnd:
+        return "T_END";
+      case kString:
+        return "T_STRING";
+      case kNumber:
+        return integer_ ? "T_INTEGER" : "T_NUMBER";
       case kTrue:
-      case kFalse: return "T_BOOLEAN";
-      case kNull: return "T_NULL";
-      case '{': return "T_OBJ_BEGIN";
-      case '}': return "T_OBJ_END";
-      case '[': return "T_ARR_BEGIN";
-      case ']': return "T_ARR_END";
-      case ':': return "T_COLON";
-      case ',': return "T_COMMA";
-      default: return error_;
+      case kFalse:
+        return "T_BOOLEAN";
+      case kNull:
+        return "T_NULL";
+      case '{':
+        return "T_OBJ_BEGIN";
+      case '}':
+        return "T_OBJ_END";
+      case '[':
+        return "T_ARR_BEGIN";
+      case ']':
+        return "T_ARR_END";
+      case ':':
+        return "T_COLON";
+      case ',':
+        return "T_COMMA";
+      default:
+        return error_;
     }
   }
   void fail(const char* expected) {
@@ -227,14 +247,27 @@ class Decoder {
 
   void value() {
     switch (token_) {
-      case kString: lua_pushlstring(L_, string_.data(), string_.size()); break;
-      case kNumber: lua_pushnumber(L_, number_); break;
+      case kString:
+        lua_pushlstring(L_, string_.data(), string_.size());
+        break;
+      case kNumber:
+        lua_pushnumber(L_, number_);
+        break;
       case kTrue:
-      case kFalse: lua_pushboolean(L_, token_ == kTrue); break;
-      case kNull: lua_pushlightuserdata(L_, nullptr); break;
-      case '{': object(); break;
-      case '[': array(); break;
-      default: fail("value");
+      case kFalse:
+        lua_pushboolean(L_, token_ == kTrue);
+        break;
+      case kNull:
+        lua_pushlightuserdata(L_, nullptr);
+        break;
+      case '{':
+        object();
+        break;
+      case '[':
+        array();
+        break;
+      default:
+        fail("value");
     }
   }
 

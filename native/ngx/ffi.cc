@@ -19,11 +19,6 @@ int ffi_error(unsigned char* buf, size_t* size, const char* fmt, ...) {
   return kError;
 }
 
-bool is_fake(const Request* r) {
-  return engine::check_ffi(const_cast<Request*>(r), engine::kCapRequest, nullptr, nullptr) ==
-         kBadContext;
-}
-
 Request* client_request(lua_State* L, const char* missing) {
   Request* r = engine::request_of(L);
   if (!r) luaL_error(L, "%s", missing);

@@ -1,4 +1,5 @@
-// What every file of ngx/ uses: the FFI types that lua-resty-core declares, and how a C function finds its request.
+// What every file of ngx/ uses: the FFI types that lua-resty-core declares, and how a C function
+// finds its request.
 #pragma once
 
 #include <lua.hpp>
@@ -38,7 +39,9 @@ inline Str str(const NgxFfiStr& s) { return str(s.data, static_cast<size_t>(s.le
 inline NgxFfiStr ffi_str(Str s) {
   return {static_cast<int>(s.size()), reinterpret_cast<const unsigned char*>(s.data())};
 }
-inline const unsigned char* bytes(Str s) { return reinterpret_cast<const unsigned char*>(s.data()); }
+inline const unsigned char* bytes(Str s) {
+  return reinterpret_cast<const unsigned char*>(s.data());
+}
 inline unsigned char* mutable_bytes(Str s) {
   return reinterpret_cast<unsigned char*>(const_cast<char*>(s.data()));
 }
@@ -56,8 +59,12 @@ inline int ffi_error(char** err, const char* text) {
 }
 
 // A request that has no client: timers, init_worker… ("API disabled in the current context").
-bool is_fake(const Request* r);
-// The request of a C function, or a Lua error: `missing` where there is none, else the text above for a fake one.
+inline bool is_fake(const Request* r) {
+  const LuaCtx* ctx = static_cast<const LuaCtx*>(r->lua);
+  return ctx && ctx->fake;
+}
+// The request of a C function, or a Lua error: `missing` where there is none, else the text above
+// for a fake one.
 Request* client_request(lua_State* L, const char* missing = "no request object found");
 // "expecting 2 arguments, but got 3" and the like, with the wording given by the caller.
 inline Str check_str(lua_State* L, int i) {
@@ -70,7 +77,8 @@ inline void push_str(lua_State* L, Str s) { lua_pushlstring(L, s.data(), s.size(
 void push_subtable(lua_State* L, const char* name);
 void set_functions(lua_State* L, const luaL_Reg* functions);  // into the table on the top
 
-// Adds `value` (on the top) under `key` (below it) to the table at `index`; a second value makes an array. Pops both.
+// Adds `value` (on the top) under `key` (below it) to the table at `index`; a second value makes an
+// array. Pops both.
 void add_multi_value(lua_State* L, int index);
 
 }  // namespace moonphase::ngx

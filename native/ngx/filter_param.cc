@@ -76,16 +76,21 @@ int arg_newindex(lua_State* L) {
   }
   if (index != 1) return luaL_error(L, "bad index: %d", index);
   switch (lua_type(L, 3)) {
-    case LUA_TNIL: set_chunk(r, ctx, Str()); break;
+    case LUA_TNIL:
+      set_chunk(r, ctx, Str());
+      break;
     case LUA_TSTRING:
-    case LUA_TNUMBER: set_chunk(r, ctx, check_str(L, 3)); break;
+    case LUA_TNUMBER:
+      set_chunk(r, ctx, check_str(L, 3));
+      break;
     case LUA_TTABLE: {
       std::string text;
       append_array(L, 3, 3, true, &text);
       set_chunk(r, ctx, text);
       break;
     }
-    default: return luaL_error(L, "bad chunk data type: %s", luaL_typename(L, 3));
+    default:
+      return luaL_error(L, "bad chunk data type: %s", luaL_typename(L, 3));
   }
   return 0;
 }

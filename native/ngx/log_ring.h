@@ -1,4 +1,5 @@
-// The last lines of error.log in memory (lua_capture_error_log): a ring of bytes that forgets the oldest.
+// The last lines of error.log in memory (lua_capture_error_log): a ring of bytes that forgets the
+// oldest.
 #pragma once
 
 #include <memory>

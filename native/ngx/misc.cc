@@ -18,8 +18,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_set_resp_status_and_reason(Request* r, int st
                                                               size_t reason_len) {
   if (is_fake(r)) return ngx::kBadContext;
   if (r->header_sent) {
-    MOONPHASE_LOG(r, kLogErr, 0,
-                  "attempt to set ngx.status after sending out response headers");
+    MOONPHASE_LOG(r, kLogErr, 0, "attempt to set ngx.status after sending out response headers");
     return kDeclined;
   }
   // A status line has three digits.

@@ -18,9 +18,8 @@ struct Unit {
   int64_t seconds;
 };
 // Larger first: "1h 30m" may not be written the other way round.
-constexpr Unit kUnits[] = {{"y", 365 * 86400}, {"M", 30 * 86400}, {"w", 7 * 86400},
-                           {"d", 86400},       {"h", 3600},       {"m", 60},
-                           {"s", 1},           {"ms", 0}};
+constexpr Unit kUnits[] = {{"y", 365 * 86400}, {"M", 30 * 86400}, {"w", 7 * 86400}, {"d", 86400},
+                           {"h", 3600},        {"m", 60},         {"s", 1},         {"ms", 0}};
 
 }  // namespace
 

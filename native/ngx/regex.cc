@@ -70,7 +70,8 @@ bool compile_jit(pcre2_code* code, Str pattern) {
   int rc = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   const Log& log = log_for(nullptr);
   if (rc == 0) {
-    if (log.enabled(kLogDebug)) log_write(log, nullptr, kLogDebug, 0, "pcre2 JIT compiled successfully");
+    if (log.enabled(kLogDebug))
+      log_write(log, nullptr, kLogDebug, 0, "pcre2 JIT compiled successfully");
     return true;
   }
   if (log.enabled(kLogInfo)) {
@@ -102,8 +103,8 @@ MOONPHASE_FFI uint32_t ngx_http_lua_ffi_max_regex_cache_size(void) {
 MOONPHASE_FFI int ngx_http_lua_ffi_set_jit_stack_size(int size, unsigned char* errstr,
                                                       size_t* errstr_size) {
   Matcher& m = matcher();
-  pcre2_jit_stack* stack =
-      pcre2_jit_stack_create(kMinJitStack, static_cast<size_t>(std::max(size, kMinJitStack)), nullptr);
+  pcre2_jit_stack* stack = pcre2_jit_stack_create(
+      kMinJitStack, static_cast<size_t>(std::max(size, kMinJitStack)), nullptr);
   if (!stack) return ffi_error(errstr, errstr_size, "pcre jit stack allocation failed");
   pcre2_jit_stack_assign(m.context, nullptr, stack);
   pcre2_jit_stack_free(m.stack);
@@ -116,8 +117,8 @@ MOONPHASE_FFI NgxRegex* ngx_http_lua_ffi_compile_regex(const unsigned char* pat,
                                                        unsigned char* errstr, size_t errstr_size) {
   int code;
   size_t at;
-  pcre2_code* compiled = pcre2_compile(pat, pat_len, static_cast<uint32_t>(pcre_opts), &code, &at,
-                                       nullptr);
+  pcre2_code* compiled =
+      pcre2_compile(pat, pat_len, static_cast<uint32_t>(pcre_opts), &code, &at, nullptr);
   if (!compiled) {
     compile_error(str(pat, pat_len), code, at, errstr, errstr_size);
     return nullptr;

@@ -5,7 +5,8 @@
 
 #include "ngx/ffi.h"
 
-// ngx_http_lua_complex_value_t: a replacement. `lengths` and `values` are null for plain text, else the template.
+// ngx_http_lua_complex_value_t: a replacement. `lengths` and `values` are null for plain text, else
+// the template.
 struct NgxReplacement {
   NgxStr value;
   void* lengths;

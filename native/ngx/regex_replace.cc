@@ -151,7 +151,8 @@ MOONPHASE_FFI void ngx_http_lua_ffi_destroy_script_engine(NgxScriptEngine* e) { 
 
 MOONPHASE_FFI size_t ngx_http_lua_ffi_script_eval_len(NgxScriptEngine* e, NgxReplacement* cv) {
   size_t n = 0;
-  for (const auto& part : static_cast<ReplaceTemplate*>(cv->lengths)->parts) n += e->text(part).size();
+  for (const auto& part : static_cast<ReplaceTemplate*>(cv->lengths)->parts)
+    n += e->text(part).size();
   return n;
 }
 

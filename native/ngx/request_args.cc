@@ -12,7 +12,9 @@ int set_uri_args(lua_State* L) {
   if (lua_gettop(L) != 1) return luaL_error(L, "expecting 1 argument but seen %d", lua_gettop(L));
   Request* r = client_request(L);
   switch (lua_type(L, 1)) {
-    case LUA_TNUMBER: r->args = r->pool->copy(check_str(L, 1)); break;
+    case LUA_TNUMBER:
+      r->args = r->pool->copy(check_str(L, 1));
+      break;
     case LUA_TSTRING: {
       Str text = check_str(L, 1);
       Str safe = percent_encode(*r->pool, text, Percent::kUnsafeArgs);
@@ -46,8 +48,7 @@ int get_post_args(lua_State* L) {
     return 1;
   }
   if (!r->body) {
-    return luaL_error(
-        L, "no request body found; maybe you should turn on lua_need_request_body?");
+    return luaL_error(L, "no request body found; maybe you should turn on lua_need_request_body?");
   }
   if (r->body->temp_file) {
     lua_pushnil(L);

@@ -33,7 +33,9 @@ bool valid_host(Str host) {
           port = true;
         }
         break;
-      case '[': literal = i == 0; break;
+      case '[':
+        literal = i == 0;
+        break;
       case ']':
         if (literal && !port) {
           end = i + 1;
@@ -41,8 +43,10 @@ bool valid_host(Str host) {
         }
         break;
       case '\0':
-      case '/': return false;
-      default: break;
+      case '/':
+        return false;
+      default:
+        break;
     }
   }
   if (end > 0 && dot == end - 1) --end;
@@ -52,11 +56,21 @@ bool valid_host(Str host) {
 int http_version(lua_State* L) {
   Request* r = client_request(L);
   switch (r->http_version) {
-    case http::kVersion09: lua_pushnumber(L, 0.9); break;
-    case http::kVersion10: lua_pushnumber(L, 1.0); break;
-    case http::kVersion11: lua_pushnumber(L, 1.1); break;
-    case http::kVersion20: lua_pushnumber(L, 2.0); break;
-    default: lua_pushnil(L); break;
+    case http::kVersion09:
+      lua_pushnumber(L, 0.9);
+      break;
+    case http::kVersion10:
+      lua_pushnumber(L, 1.0);
+      break;
+    case http::kVersion11:
+      lua_pushnumber(L, 1.1);
+      break;
+    case http::kVersion20:
+      lua_pushnumber(L, 2.0);
+      break;
+    default:
+      lua_pushnil(L);
+      break;
   }
   return 1;
 }
@@ -201,11 +215,11 @@ MOONPHASE_FFI int ngx_http_lua_ffi_req_set_method(Request* r, int method) {
     uint32_t method;
     Str name;
   } kMethods[] = {
-      {http::kGet, "GET"},           {http::kPost, "POST"},         {http::kPut, "PUT"},
-      {http::kHead, "HEAD"},         {http::kDelete, "DELETE"},     {http::kOptions, "OPTIONS"},
-      {http::kMkcol, "MKCOL"},       {http::kCopy, "COPY"},         {http::kMove, "MOVE"},
+      {http::kGet, "GET"},           {http::kPost, "POST"},           {http::kPut, "PUT"},
+      {http::kHead, "HEAD"},         {http::kDelete, "DELETE"},       {http::kOptions, "OPTIONS"},
+      {http::kMkcol, "MKCOL"},       {http::kCopy, "COPY"},           {http::kMove, "MOVE"},
       {http::kPropfind, "PROPFIND"}, {http::kProppatch, "PROPPATCH"}, {http::kLock, "LOCK"},
-      {http::kUnlock, "UNLOCK"},     {http::kPatch, "PATCH"},       {http::kTrace, "TRACE"},
+      {http::kUnlock, "UNLOCK"},     {http::kPatch, "PATCH"},         {http::kTrace, "TRACE"},
   };
   if (is_fake(r)) return ngx::kBadContext;
   for (const auto& m : kMethods) {

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "base/escape.h"
 #include "base/clock.h"
+#include "base/escape.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
 #include "ngx/request.h"
@@ -21,7 +21,8 @@ bool is_name(Str key, Str name) {
 
 Str number_text(Arena& a, int64_t n) {
   char text[24];
-  return a.copy({text, static_cast<size_t>(snprintf(text, sizeof text, "%lld", static_cast<long long>(n)))});
+  return a.copy(
+      {text, static_cast<size_t>(snprintf(text, sizeof text, "%lld", static_cast<long long>(n)))});
 }
 
 int set_one(Request* r, LuaCtx* ctx, Str name, Str value, bool override) {

@@ -18,15 +18,24 @@ bool append_scalar(lua_State* L, int index, std::string* out) {
   size_t n;
   const char* p;
   switch (lua_type(L, index)) {
-    case LUA_TNUMBER: append_number(out, lua_tonumber(L, index)); return true;
+    case LUA_TNUMBER:
+      append_number(out, lua_tonumber(L, index));
+      return true;
     case LUA_TSTRING:
       p = lua_tolstring(L, index, &n);
       out->append(p, n);
       return true;
-    case LUA_TNIL: out->append("nil"); return true;
-    case LUA_TBOOLEAN: out->append(lua_toboolean(L, index) ? "true" : "false"); return true;
-    case LUA_TLIGHTUSERDATA: out->append("null"); return true;
-    default: return false;
+    case LUA_TNIL:
+      out->append("nil");
+      return true;
+    case LUA_TBOOLEAN:
+      out->append(lua_toboolean(L, index) ? "true" : "false");
+      return true;
+    case LUA_TLIGHTUSERDATA:
+      out->append("null");
+      return true;
+    default:
+      return false;
   }
 }
 

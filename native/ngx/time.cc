@@ -57,6 +57,7 @@ MOONPHASE_FFI void ngx_http_lua_ffi_http_time(unsigned char* buf, long t) {
   char text[40];
   std::memcpy(buf, text, format_http_date(text, t));
 }
-MOONPHASE_FFI void ngx_http_lua_ffi_parse_http_time(const unsigned char* s, size_t len, long* time) {
+MOONPHASE_FFI void ngx_http_lua_ffi_parse_http_time(const unsigned char* s, size_t len,
+                                                    long* time) {
   *time = parse_http_date(str(s, len));
 }

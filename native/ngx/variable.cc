@@ -42,8 +42,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_var_get(Request* r, const char* name_data, si
     *value_len = static_cast<size_t>(to - from);
     return kOk;
   }
-  http::VarValue* v =
-      engine::get_variable(r, lower_into(lowcase_buf, name_data, name_len));
+  http::VarValue* v = engine::get_variable(r, lower_into(lowcase_buf, name_data, name_len));
   if (!v || v->not_found) return kDeclined;
   *value = const_cast<char*>(v->data.data());
   *value_len = v->data.size();

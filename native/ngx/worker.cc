@@ -1,7 +1,7 @@
 // ngx.worker and ngx.process.
+#include <unistd.h>
 #include <csignal>
 #include <cstdio>
-#include <unistd.h>
 
 #include "engine/running.h"
 #include "ngx/api.h"
