@@ -124,8 +124,7 @@ MOONPHASE_FFI void ngx_http_lua_ffi_get_setby_param(Request* r, int idx, unsigne
                                                     size_t* len_p) {
   LuaCtx* ctx = engine::ctx_of(r);
   *len_p = 0;
-  if (!ctx || !ctx->set_handler) return;
-  if (idx < 1 || static_cast<size_t>(idx) > ctx->set_handler->args.size()) return;
+  if (!ctx || !ctx->set_args || idx < 1 || idx > ctx->set_nargs) return;
   Str value = ctx->set_args[idx - 1];
   *data_p = mutable_bytes(value);
   *len_p = value.size();

@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "engine/running.h"
-#include "lua/vm.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
 #include "ngx/log.h"
@@ -111,9 +110,12 @@ void open_log(lua_State* L) {
   lua_pushcfunction(L, ngx_print);
   lua_setglobal(L, "print");
 
-  auto* g = static_cast<engine::Generation*>(lua::Vm::of(L)->user);
+  engine::Generation* g = engine::generation_of(L);
   int64_t size = g && g->plan ? g->plan->lua.capture_error_log : 0;
-  t_ring.reset(size > 0 ? new LogRing(static_cast<size_t>(size)) : nullptr);
+  // A VM that belongs to one request (lua_code_cache off) goes on with what is there.
+  if (!t_ring || t_ring->size() != static_cast<size_t>(size)) {
+    t_ring.reset(size > 0 ? new LogRing(static_cast<size_t>(size)) : nullptr);
+  }
   set_log_tap(t_ring ? capture : nullptr, nullptr);
 }
 

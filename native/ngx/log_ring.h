@@ -15,6 +15,7 @@ class LogRing {
   void write(int level, Str line, double time);
   // Takes out the oldest; `line` is valid until the next write. False: empty.
   bool read(int* level, Str* line, double* time);
+  size_t size() const { return size_; }
   int filter_level;
 
  private:

@@ -39,8 +39,11 @@ void body_arrived(Request* r) {
   engine::Pending* wait = ctx->body_wait;
   ctx->body_wait = nullptr;
   ctx->waiting_more_body = false;
-  r->read_event_handler =
-      engine::loc(r)->lua.check_client_abort ? http::test_reading : http::block_reading;
+  if (engine::loc(r)->lua.check_client_abort) {
+    engine::lua_watch_client(ctx);
+  } else {
+    r->read_event_handler = http::block_reading;
+  }
   engine::wake(wait);
 }
 
