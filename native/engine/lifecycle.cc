@@ -75,7 +75,7 @@ void run_request_end(Request* main) {
 }
 
 void late_status(Request* main, int rc) {
-  if (rc > 0 && (main->headers_out.status == 0 || main->conn->sent == main->conn->sent_at_start))
+  if (rc > 0 && (main->headers_out.status == 0 || main->conn->sent == 0))
     main->headers_out.status = rc;
 }
 
@@ -176,7 +176,6 @@ void finish_subrequest(Request* r) {
 }
 
 void clear_timers(Connection* c) {
-  if (!c->stream) return;
   c->set_read_timeout(0);
   c->write_delayed = false;
   c->set_write_timeout(0);
@@ -245,7 +244,6 @@ void set_writer(Request* r) {
   Connection* c = r->conn;
   r->read_event_handler = r->discard_body ? http::discarded_body_handler : http::test_reading;
   r->write_event_handler = writer;
-  if (!c->stream) return;
   c->want_read(true);
   if (!c->write_delayed) {
     c->set_write_timeout(r->loc->send_timeout);

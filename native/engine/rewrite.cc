@@ -5,6 +5,7 @@
 #include "engine/locations.h"
 #include "engine/path.h"
 #include "engine/runtime.h"
+#include "engine/set_filters.h"
 #include "engine/variables.h"
 #include "http/output.h"
 #include "http/uri.h"
@@ -60,19 +61,12 @@ bool set_by_lua(Run& run, const RewriteOp& op) {
 }
 
 bool set_filter(Run& run, const RewriteOp& op) {
-  Request* r = run.r;
-  SetFilter filter = find_set_filter(op.fn);
+  const SetFilter* filter = find_set_filter(op.fn);
   if (!filter) {
-    MOONPHASE_LOG(r, kLogErr, 0, "the \"%s\" directive is not there yet", op.fn.c_str());
+    MOONPHASE_LOG(run.r, kLogErr, 0, "the \"%s\" directive is not there yet", op.fn.c_str());
     return fail(run, 500);
   }
-  const size_t n = op.args.size();
-  Str* args = r->pool->array<Str>(n);
-  for (size_t i = 0; i < n; ++i) args[i] = value_in(run, op.args[i]);
-  Str value;
-  if (filter(r, args, static_cast<int>(n), &value) != kOk) return fail(run, 500);
-  assign(r, op.var, value);
-  return !kEnd;
+  return run_set_filter(run.r, *filter, op.var, op.args) == kOk ? !kEnd : fail(run, 500);
 }
 
 // kOk: the condition holds; kDeclined: not; kError.
@@ -289,11 +283,6 @@ bool run_ops(Run& run, const RewriteProgram& program) {
   return !kEnd;
 }
 
-StrMap<SetFilter>& set_filters() {
-  static StrMap<SetFilter> filters;
-  return filters;
-}
-
 }  // namespace
 
 int run_program(Request* r, const RewriteProgram& program) {
@@ -312,11 +301,5 @@ int location_rewrite_ops(Request* r) {
   if (conf->rewrite_ops.empty() || r->loc == r->srv->conf) return kDeclined;
   return run_program(r, conf->rewrite_ops);
 }
-
-SetFilter find_set_filter(Str directive) {
-  auto it = set_filters().find(directive);
-  return it == set_filters().end() ? nullptr : it->second;
-}
-void add_set_filter(const char* directive, SetFilter filter) { set_filters()[directive] = filter; }
 
 }  // namespace moonphase::engine

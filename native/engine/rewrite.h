@@ -14,9 +14,4 @@ int location_rewrite_ops(Request* r);
 // kDeclined: the phases go on; else the request's answer.
 int run_program(Request* r, const RewriteProgram& program);
 
-// A setter such as set_escape_uri (ndk): computes a value from its arguments. kOk or kError (500).
-using SetFilter = int (*)(Request* r, const Str* args, int nargs, Str* value);
-SetFilter find_set_filter(Str directive);
-void add_set_filter(const char* directive, SetFilter filter);
-
 }  // namespace moonphase::engine

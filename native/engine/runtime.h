@@ -25,7 +25,7 @@ struct Generation {
   void* scheduler = nullptr;    // engine/coroutines.cc: pooled coroutines
 };
 void retain(Generation* g);
-void release(Generation* g);
+void release(Generation* g);  // with the last reference VM and Plan go, after the turn
 inline Generation* generation(const http::Request* r) { return static_cast<Generation*>(r->generation); }
 inline Plan& plan(const http::Request* r) { return *generation(r)->plan; }
 inline const LocConf* loc(const http::Request* r) { return static_cast<const LocConf*>(r->loc); }
@@ -63,6 +63,8 @@ class Runtime {
   void reopen_logs();
   // A request with no client: init_worker, timers. Freed by finish_fake_request.
   http::Request* fake_request(Generation* g, uint32_t phase);
+  // For its log lines: whose request made the timer.
+  static void set_fake_origin(http::Request* r, Str client, Str server);
 
   net::Loop* loop;
   RuntimeOptions options;

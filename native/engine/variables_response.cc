@@ -23,10 +23,9 @@ int status(Request* r, VarValue* v, Str, uintptr_t) {
   return found(v, {p, static_cast<size_t>(std::snprintf(p, 12, "%03d", status))});
 }
 
-int64_t sent(const Request* r) { return r->conn->sent - r->conn->sent_at_start; }
-int bytes_sent(Request* r, VarValue* v, Str, uintptr_t) { return found_number(r, v, sent(r)); }
+int bytes_sent(Request* r, VarValue* v, Str, uintptr_t) { return found_number(r, v, r->conn->sent); }
 int body_bytes_sent(Request* r, VarValue* v, Str, uintptr_t) {
-  return found_number(r, v, std::max<int64_t>(sent(r) - r->header_size, 0));
+  return found_number(r, v, std::max<int64_t>(r->conn->sent - r->header_size, 0));
 }
 
 int request_completion(Request* r, VarValue* v, Str, uintptr_t) {
