@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds the addon for development: scripts/dev-build.sh [dev|debug|asan|tsan] [ninja arguments]
+# Builds the addon for development: scripts/dev-build.sh [dev|debug|asan|tsan|native-tests] [ninja arguments]
 #   dev    build/dev/moonphase.node    -O1 -g, what lib/ finds afterwards (build/Release links to it)
 #   debug  build/Debug/moonphase.node  -O0 -g3, LuaJIT with its own assertions
 #   asan   build/Asan/moonphase.node   AddressSanitizer + UBSan; run it by scripts/with-sanitizer.sh
 #   tsan   build/Tsan/moonphase.node   ThreadSanitizer
+#   native-tests   build/native-tests/*_test, of test/native, with AddressSanitizer + UBSan
 # Works in any git worktree; MOONPHASE_DEPS_CACHE names a directory of dependencies that they share.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,7 +20,11 @@ case $kind in
                   -DMOONPHASE_SANITIZE=address,undefined) ;;
   tsan)  out=Tsan;  variant=release
          options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS='-O1' -DMOONPHASE_SANITIZE=thread) ;;
-  *) echo "usage: $0 [dev|debug|asan|tsan]" >&2; exit 2 ;;
+  native-tests)
+         out=native-tests; variant=check
+         options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS='-O1' -DMOONPHASE_CHECKED_LUA=ON
+                  -DMOONPHASE_SANITIZE=address,undefined -DMOONPHASE_NATIVE_TESTS=ON) ;;
+  *) echo "usage: $0 [dev|debug|asan|tsan|native-tests]" >&2; exit 2 ;;
 esac
 
 for tool in cmake ninja; do

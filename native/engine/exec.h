@@ -1,11 +1,13 @@
 // Running Lua handlers: one entry per phase, one scheduler loop.
 #pragma once
 
+#include <string>
+
 #include "engine/lua_ctx.h"
 
 namespace moonphase::engine {
 
-// Phase handlers for the phase table; the codes are those of nginx phase handlers.
+// --- entries of the phase table and of the filters; the codes are those of nginx phase handlers ---
 int lua_server_rewrite_handler(Request* r);
 int lua_rewrite_handler(Request* r);
 int lua_access_handler(Request* r);
@@ -15,36 +17,105 @@ int lua_header_filter(Request* r);
 int lua_body_filter(Request* r, Chain* in);
 int lua_capture_header_filter(Request* r);
 int lua_capture_body_filter(Request* r, Chain* in);
+void register_lua_filters();  // the four above, in their slots
 int lua_log_handler(Request* r);
 int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value);
-int lua_init(Generation* g, std::string* error);
+int lua_init(Generation* g, std::string* error);  // kError: *error is the logged text
 int lua_init_worker(Generation* g);
 void lua_exit_worker(Generation* g);
 
-// Pushes the handler's function (loaded and cached unless the code cache is off); kOk, kError (logged, 500) or 404 for a
-// missing file… with the message logged in lua-nginx-module's words.
-int push_handler(Request* r, lua_State* L, const Handler* h);
+// --- VMs ---
+// Adds the ngx API to a new VM: ngx/api.h's open_all, which bind puts here when the addon is loaded.
+extern void (*lua_open_api)(lua_State* L);
+// A VM for the generation's plan, with its paths and the API; resty.core is loaded. Null with *error.
+lua::Vm* make_vm(Generation* g, std::string* error);
+// The generation that a VM was made for; null: a LuaVM without server.
+Generation* generation_of(lua_State* L);
+// Ends what the generation still has of ours: pending timers, pooled coroutines. Before its VM is released.
+void lua_close_generation(Generation* g);
+// ngx.worker.exiting() is true from now on: pending timers fire at once, premature.
+void lua_abort_timers(Generation* g);
+int lua_pending_timers(const Generation* g);
+int lua_running_timers(const Generation* g);
 
+// --- running ---
+// Pushes the handler's function (loaded and cached unless the code cache is off); kOk, kError, or 404 and 503 for files
+// that cannot be opened. Logged in lua-nginx-module's words.
+int push_handler(LuaCtx* ctx, const Handler* h);
 // The scheduler: resumes ctx->current with `nargs` values on its stack and goes on until everything waits or has ended.
-// kAgain: waits; kOk; kError; kDone; a status; (ngx_http_lua_run_thread).
+// kAgain: waits; kOk; kError; kDone: the request went elsewhere; a status. (ngx_http_lua_run_thread)
 int run_thread(LuaCtx* ctx, int nargs);
-// Then what was posted meanwhile (ngx_http_lua_run_posted_threads).
+// Then what was posted meanwhile (ngx_http_lua_run_posted_threads). kDone: waits, or the ctx is gone.
 int run_posted_threads(LuaCtx* ctx);
-// New coroutine from the pool, its function is moved from L's top.
-Co* new_coroutine(LuaCtx* ctx, lua_State* L);
+// Both, then ctx->finish unless something waits: for a coroutine that goes on after an event.
+void resume_co(Co* co, int nargs);
+// Entry coroutine of a phase: its function is moved from the VM's stack top.
+Co* start_entry(LuaCtx* ctx, uint32_t phase);
+// New user coroutine; its function is moved from L's top, the thread is pushed there instead. `anchor`: light threads.
+Co* new_coroutine(LuaCtx* ctx, lua_State* L, bool anchor);
+void free_coroutine(Co* co);
+// The scheduler's record of a coroutine of this ctx; null: none (dead, another request's, a stock coroutine).
 Co* co_of(LuaCtx* ctx, lua_State* L);
 void post_thread(LuaCtx* ctx, Co* co);
+void cancel_pending(Co* co);
+// Kills a light thread with everything that it runs.
+void kill_thread(Co* co);
 // Ends everything that the ctx still has: cancels pendings, frees coroutines.
 void cleanup(LuaCtx* ctx);
+// Forgets the last phase's coroutines and wishes, for the next one.
+void reset(LuaCtx* ctx);
+// finalize_request, or the end of a fake request.
+void lua_finalize(LuaCtx* ctx, int rc);
+// Ends a request made by Runtime::fake_request.
+void finish_fake_request(Request* r);
 
+// --- output ---
 // ngx.say & co. send through these (HTTP/1.0 buffering, header first).
 int lua_send_header(LuaCtx* ctx);
 int lua_send_chain(LuaCtx* ctx, Chain* in);  // null: the end (eof)
+// A link with a buffer of `size` free bytes, reused where possible; size 0: a special buffer.
+Chain* lua_free_buf(LuaCtx* ctx, size_t size);
+// ngx.flush(true) of the running coroutine: waits until the client has taken what is buffered.
+int lua_wait_flush(lua_State* L, LuaCtx* ctx);
+// write_event_handler while Lua waits.
+void lua_write_event(Request* r);
+// read_event_handler by `lua_check_client_abort`; a client that goes away runs ngx.on_abort or ends the request.
+void lua_watch_client(LuaCtx* ctx);
 
-// "API disabled in the context of %s" through luaL_error when the phase lacks `caps`. Returns the ctx.
+// --- captures (ngx.location.capture) ---
+struct Capture {
+  int status = 0;
+  bool truncated = false;
+  Str body;
+  http::HeadersOut* headers = nullptr;
+  Request* sr = nullptr;
+};
+// PostSubrequest handler; data is a CaptureLink.
+struct CaptureSet;
+struct CaptureLink {
+  CaptureSet* set = nullptr;
+  LuaCtx* ctx = nullptr;  // the subrequest's
+  int index = 0;
+};
+// What one ngx.location.capture_multi waits for; lies in the request's arena.
+struct CaptureSet final : public Pending {
+  LuaCtx* parent = nullptr;
+  Co* waiter = nullptr;
+  Capture* items = nullptr;
+  int count = 0;
+  int pending = 0;
+  int results(lua_State* L) override;
+  void cancel() override;
+};
+int lua_post_capture(Request* sr, void* data, int rc);
+
+// --- checks ---
+// "API disabled in the context of %s" through luaL_error when the phase lacks `caps`; "no request found" without one.
+// Returns the ctx.
 LuaCtx* check(lua_State* L, uint32_t caps);
 // For FFI functions: kOk or kBadContext (-101) with the text in err.
 int check_ffi(Request* r, uint32_t caps, char* err, size_t* errlen);
+bool has_capability(const LuaCtx* ctx, uint32_t caps);
 constexpr int kNoReqCtx = -100, kBadContext = -101;
 
 }  // namespace moonphase::engine

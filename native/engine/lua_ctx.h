@@ -8,45 +8,74 @@
 #include "engine/phases.h"
 #include "engine/plan.h"
 #include "http/request.h"
+#include "lua/vm.h"
 
 namespace moonphase::engine {
 
 struct LuaCtx;
 struct Generation;  // engine/runtime.h
 
-// A coroutine known to the scheduler: a phase's entry thread, a light thread, or a user coroutine.
+// A coroutine known to the scheduler: a phase's entry thread, a light thread, or a user coroutine. Lies in a table of
+// its Generation that only grows, so that a stale pointer in a lua_State (exdata2) can be looked at: see co_of.
 struct Co {
-  lua_State* L = nullptr;
-  int ref = LUA_NOREF;  // anchors it (registry table of coroutines)
+  enum Status : uint8_t { kRunning = 0, kSuspended, kNormal, kDead, kZombie };
+
+  lua_State* L = nullptr;  // may be collected already when `ref` is LUA_NOREF and it is not running
+  int ref = LUA_NOREF;     // anchors it (registry table of coroutines): entry and light threads
+  Status status = kRunning;
+  bool is_uthread = false, is_wrap = false;
+  bool waited_by_parent = false;      // parent is in ngx.thread.wait for it
+  bool thread_spawn_yielded = false;  // resumed after ngx.thread.spawn: the new thread is its one result
+  bool propagate_error = false;       // the coroutine.wrap'ped one below died: its error goes on here
+  bool ready = false;                 // woken, in the queue of wake_later
+  bool posted = false;                // in ctx->posted
   LuaCtx* ctx = nullptr;
-  Co* parent = nullptr;      // who resumed or spawned it
+  Co* parent = nullptr;  // who resumed or spawned it; null: dead
+  Co* child = nullptr;   // the user coroutine that it runs now
   Pending* pending = nullptr;
-  enum Status : uint8_t { kRunning = 0, kSuspended, kNormal, kDead, kZombie } status = kRunning;
-  enum Op : uint8_t { kNop = 0, kResume, kYield } op = kNop;  // why it yielded to the scheduler
-  bool is_uthread = false, is_wrap = false, waited_by_parent = false, thread_spawn_yielded = false,
-       propagate_error = false, sem_resume = false, flushing = false, req_body_reader = false;
-  Co* zombie_next = nullptr;  // of its parent: dead, results not yet waited for
-  Co* next = nullptr;         // all of the ctx
+  Co* zombies = nullptr;  // its light threads that have ended and were not waited for, in order
+  Co* zombies_tail = nullptr;
+  Co* zombie_next = nullptr;
+  int threads = 0;  // light threads that name it as parent
+  int subrequests = 0;  // captures under way: cannot be killed
+  Co* next = nullptr;   // all of the ctx; the free list
   Co* prev = nullptr;
   Co* posted_next = nullptr;
-  int nresults = 0;
+  Co* ready_next = nullptr;
+  TimerWait sleep;
+};
+
+// Notices that a ctx is destroyed while a frame works with it: stands on the stack of whoever runs Lua.
+struct CtxGuard {
+  explicit CtxGuard(LuaCtx* ctx);
+  ~CtxGuard();
+  CtxGuard(const CtxGuard&) = delete;
+  CtxGuard& operator=(const CtxGuard&) = delete;
+  bool alive() const { return ctx != nullptr; }
+  LuaCtx* ctx;
+  CtxGuard* below;
 };
 
 // What runs Lua and is not a client's request has a request of its own kind (`fake`), as in OpenResty.
 struct LuaCtx {
   http::Request* r = nullptr;
   Generation* gen = nullptr;
+  lua::Vm* vm = nullptr;     // the generation's, or the request's own (lua_code_cache off); held
   uint32_t phase = 0;        // PhaseBit of the handler that runs
-  Co* entry = nullptr;
-  Co* current = nullptr;
+  Co* entry = nullptr;       // null: ended
+  Co* current = nullptr;     // null: nothing of this ctx runs
   Co* coroutines = nullptr;  // all but entry
   Co* posted_head = nullptr; // to be resumed in order
   Co* posted_tail = nullptr;
-  int uthreads = 0;          // light threads alive
+  enum Op : uint8_t { kNop = 0, kResume, kYield, kSpawn } op = kNop;  // why `current` yielded to the scheduler
+  int uthreads = 0;          // light threads alive or not waited for
   Co* on_abort = nullptr;
   int ctx_ref = LUA_NOREF;   // ngx.ctx, in the registry table ngx_lua_ctx_tables
-  void (*resume_handler)(LuaCtx*) = nullptr;
-  int (*finish)(LuaCtx*, int rc) = nullptr;  // what the phase does when its coroutine ended later
+  // What the phase does when its coroutines have ended after waiting: kOk, kError, a status. Must not be null while
+  // anything waits. The ctx may be gone afterwards.
+  void (*finish)(LuaCtx*, int rc) = nullptr;
+  CtxGuard* guard = nullptr;
+  void* host = nullptr;      // bind: the call from JavaScript that this is
 
   // how Lua asked to end
   bool exited = false;
@@ -60,7 +89,9 @@ struct LuaCtx {
   Chain* busy = nullptr;
   Chain* free = nullptr;
   Chain* filter_in = nullptr; // body_filter's current input (ngx.arg)
-  bool filter_last = false;
+  Chain* filter_held = nullptr;  // input that came while the socket was full
+  Chain* filter_busy = nullptr;
+  int flushing = 0;           // coroutines in ngx.flush(true)
 
   // capture (ngx.location.capture collects a subrequest's answer)
   bool capture = false;
@@ -68,20 +99,24 @@ struct LuaCtx {
   Chain** last_body = nullptr;
 
   // set_by_lua
-  const Handler* set_handler = nullptr;
-  Str* set_args = nullptr;  // evaluated, as many as set_handler->args
+  Str* set_args = nullptr;
+  int set_nargs = 0;
 
   bool entered_rewrite = false, entered_access = false, entered_precontent = false, entered_content = false,
        entered_server_rewrite = false;
   bool waiting_more_body = false, read_body_done = false, acquired_raw_req_socket = false, context_init = false,
        no_abort = false, client_abort = false, run_post_subrequest = false;
   bool is_timer = false;
+  bool fake = false;             // no client
+  Pending* body_wait = nullptr;  // the coroutine in ngx.req.read_body
+
+  lua_State* L() const { return vm->L(); }
 };
 
-// The ctx of the request, made on first use.
+// The ctx of the request, made on first use; null when its VM could not be made (logged: answer 500).
 LuaCtx* lua_ctx(http::Request* r);
 // The request and ctx that the running Lua code belongs to (thread.exdata of the coroutine); null in init_by_lua.
-http::Request* request_of(lua_State* L);
+inline http::Request* request_of(lua_State* L) { return static_cast<http::Request*>(lua_getexdata(L)); }
 inline LuaCtx* ctx_of(http::Request* r) { return static_cast<LuaCtx*>(r->lua); }
 
 }  // namespace moonphase::engine

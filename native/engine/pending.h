@@ -1,4 +1,4 @@
-// What a coroutine waits for: a timer, a socket, DNS, a subrequest, a semaphore, a thread, a pipe, a JavaScript promise.
+// What a coroutine waits for: a timer, a socket, DNS, a subrequest, a semaphore, a pipe, a JavaScript promise.
 // There is one protocol: the operation calls `engine::wait`, the event calls `wake`, and whatever dies first calls
 // `cancel`.
 #pragma once
@@ -6,6 +6,7 @@
 #include <lua.hpp>
 
 #include "base/types.h"
+#include "net/loop.h"
 
 namespace moonphase::engine {
 
@@ -14,7 +15,8 @@ struct LuaCtx;
 
 class Pending {
  public:
-  // Pushes the results onto `L` (the waiting coroutine) and returns their number. May raise Lua errors.
+  // Pushes the results onto `L`, a stack of the same VM, and returns their number. May raise Lua errors: the coroutine
+  // then gets nil and the message. Called once, from `wake` or soon after it; never after `cancel`.
   virtual int results(lua_State* L) = 0;
   // The waiting coroutine is gone (thread killed, request ended, VM closing): stop, never wake. The object frees itself
   // or is owned elsewhere (a cosocket); after this call nobody touches it.
@@ -27,11 +29,29 @@ class Pending {
 };
 
 // From a C function that Lua called: marks the running coroutine as waiting for `p` and yields.
-// `return engine::wait(L, p);`
+// `return engine::wait(L, p);` Raises (after p->cancel()) where the coroutine cannot yield.
 int wait(lua_State* L, Pending* p);
 // For FFI functions, whose Lua caller yields by coroutine._yield right after: only marks.
+void wait_later(LuaCtx* ctx, Pending* p);
 void wait_later(lua_State* L, Pending* p);
-// The operation is done: resumes the coroutine (now, in a Loop::Scope; nested wake-ups are posted). p->co is null after.
+// The operation is done: resumes the coroutine (now, in a Loop::Scope; while Lua runs: after it). p->co is null after.
 void wake(Pending* p);
+// As `wake`, but always after the current callback: for events inside another request's turn.
+void wake_later(Pending* p);
+// Whoever waits for `p` stops waiting without being resumed (the operation's owner dies).
+void forget(Pending* p);
+
+// A wait that ends by time, with no results: each coroutine has one (ngx.sleep).
+class TimerWait final : public Pending {
+ public:
+  void start(net::Loop* loop, uint64_t ms);
+  int results(lua_State*) override { return 0; }
+  void cancel() override;
+
+ private:
+  static void expired(void* self);
+  net::Loop* loop_ = nullptr;
+  net::Timer timer_{};
+};
 
 }  // namespace moonphase::engine

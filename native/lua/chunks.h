@@ -3,14 +3,13 @@
 
 #include <lua.hpp>
 
-#include <string>
-
 #include "base/types.h"
 
 namespace moonphase::lua {
 
 // Pushes the loaded main function (not vararg unless the code uses `...`, so that LuaJIT compiles it) or an error message.
 int load_source(lua_State* L, Str source, const char* chunk_name);
-int load_file(lua_State* L, const char* path);  // messages as luaL_loadfile's: "cannot open PATH"
+// LUA_ERRFILE leaves errno; messages as luaL_loadfile's: "cannot open PATH: No such file or directory".
+int load_file(lua_State* L, const char* path);
 
 }  // namespace moonphase::lua

@@ -1,19 +1,24 @@
-#ifndef MOONPHASE_LUA_EMBEDDED_H_
-#define MOONPHASE_LUA_EMBEDDED_H_
+// Lua files of ours, compiled in (scripts/embed-lua.mjs makes the table from lua/).
+#pragma once
+
+#include <lua.hpp>
+
+#include <cstddef>
+
+#include "base/types.h"
 
 namespace moonphase::lua {
 
-/// A file of lua/, compiled into the addon by scripts/embed-lua.mjs. `name` is its path below lua/;
-/// `data` ends with a NUL that `len` does not count.
 struct EmbeddedFile {
-  const char* name;
+  const char* name;  // "ngx/proxyssl.lua"
   const char* data;
-  unsigned len;
+  size_t size;
 };
-
 extern const EmbeddedFile kEmbeddedFiles[];
 extern const unsigned kEmbeddedFileCount;
 
-}  // namespace moonphase::lua
+const EmbeddedFile* find_embedded(Str name);
+// Pushes the loaded file's main function or an error message.
+int load_embedded(lua_State* L, const EmbeddedFile& file);
 
-#endif  // MOONPHASE_LUA_EMBEDDED_H_
+}  // namespace moonphase::lua

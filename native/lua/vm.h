@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "base/types.h"
 
 namespace moonphase::lua {
@@ -17,6 +18,12 @@ struct VmOptions {
   std::string user_lualib;                  // MOONPHASE_LUALIB
   std::string prefix;                       // "$prefix"/"${prefix}" in the paths
   bool load_resty_core = true;
+  // Makes the `ngx` table before resty.core is loaded; called protected, may raise Lua errors.
+  void (*open)(lua_State* L) = nullptr;
+  void* user = nullptr;  // Vm::user
+  const Log* log = nullptr;
+  // How to run something after the loop turn (net::Loop::defer_free); null: at once.
+  void (*defer)(void (*fn)(void*), void* data) = nullptr;
 };
 
 class Vm {
@@ -27,13 +34,24 @@ class Vm {
   void release();  // closes with the last reference, after the turn
   lua_State* L() const { return L_; }
   static Vm* of(lua_State* L);  // of any coroutine
-  void* user = nullptr;         // engine::Generation or null (LuaVM without server)
-  int lua_version = 10028;      // what the chosen lua-resty-core insists on
+  // Runs before the VM closes, last registered first: pools, caches.
+  void on_close(void (*fn)(void*), void* data) { closers_.push_back({fn, data}); }
+
+  void* user = nullptr;     // engine::Generation or null (LuaVM without server)
+  int lua_version = 10028;  // what the chosen lua-resty-core insists on
 
  private:
+  struct Closer {
+    void (*fn)(void*);
+    void* data;
+  };
   Vm() = default;
+  ~Vm();
+  static void close(void* vm) { delete static_cast<Vm*>(vm); }
   lua_State* L_ = nullptr;
   int refs_ = 1;
+  void (*defer_)(void (*fn)(void*), void* data) = nullptr;
+  std::vector<Closer> closers_;
 };
 
 }  // namespace moonphase::lua

@@ -1,0 +1,91 @@
+// What the cosockets of one generation share: the resolver, and pools of idle connections by key, with the connects that
+// wait for a place (`backlog`).
+#pragma once
+
+#include <deque>
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "net/resolver.h"
+#include "net/stream.h"
+
+namespace moonphase::engine {
+
+struct Generation;
+class CoSocket;
+class SocketPools;
+
+// Where a connection leads, for log lines and reuse.
+struct Peer {
+  sockaddr_storage addr{};
+  socklen_t len = 0;
+  std::string host;  // as connect() was given it
+};
+
+// A connection at rest in a pool.
+struct IdleConnection {
+  net::Stream* stream = nullptr;
+  Peer peer;
+  int reused = 0;
+  net::Timer timer{};
+  class SocketPool* pool = nullptr;
+  std::list<std::unique_ptr<IdleConnection>>::iterator place;
+};
+
+class SocketPool {
+ public:
+  SocketPool(SocketPools* pools, std::string key, int size, int backlog)
+      : pools_(pools), key_(std::move(key)), size_(size), backlog_(backlog) {}
+  ~SocketPool();
+
+  // The idle connection used last, or null.
+  std::unique_ptr<IdleConnection> take();
+  // `keep_ms` 0: for ever. The least recently used one goes when the pool is full. False: the peer has closed it or sent
+  // something (closed here).
+  bool put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms);
+  bool full() const { return static_cast<int>(idle_.size()) >= size_; }
+
+  int size() const { return size_; }
+  int backlog() const { return backlog_; }
+  // Connections that count: in use through this pool, connecting, idle, and queued.
+  int connections = 0;
+  std::deque<CoSocket*> waiting;
+  // A connection has gone or come back: the next waiting connect goes on.
+  void admit();
+  void unref_if_empty();
+
+ private:
+  friend class SocketPools;
+  static void on_readable(void* data);
+  static void on_timeout(void* data);
+  void drop(IdleConnection* idle);
+  SocketPools* pools_;
+  std::string key_;
+  int size_;
+  int backlog_;
+  std::list<std::unique_ptr<IdleConnection>> idle_;
+};
+
+class SocketPools {
+ public:
+  explicit SocketPools(net::Loop* l) : loop(l), resolver(l) {}
+  SocketPool* find(Str key);
+  SocketPool* make(Str key, int size, int backlog);
+  // The generation ends: idle connections close now.
+  void close_idle();
+  net::Loop* loop;
+  net::Resolver resolver;
+  bool closing = false;
+
+ private:
+  friend class SocketPool;
+  std::unordered_map<std::string, std::unique_ptr<SocketPool>> pools_;
+};
+
+// Made on first use; destroyed with the generation by destroy_socket_pools.
+SocketPools& socket_pools(Generation* g);
+void destroy_socket_pools(Generation* g);
+
+}  // namespace moonphase::engine

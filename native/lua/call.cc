@@ -1,0 +1,75 @@
+#include "lua/call.h"
+
+namespace moonphase::lua {
+
+namespace {
+
+constexpr int kTracebackDepth = 22;
+
+int add_traceback(lua_State* L) {
+  if (lua_isstring(L, 1)) luaL_traceback(L, L, lua_tostring(L, 1), 1);
+  return 1;
+}
+
+void add_frame(lua_State* L, lua_State* co, lua_Debug* ar) {
+  lua_getinfo(co, "Snl", ar);
+  lua_pushfstring(L, "\n\t%s:", ar->short_src);
+  if (ar->currentline > 0) lua_pushfstring(L, "%d:", ar->currentline);
+  if (*ar->namewhat) {
+    lua_pushfstring(L, " in function '%s'", ar->name);
+  } else if (*ar->what == 'm') {
+    lua_pushliteral(L, " in main chunk");
+  } else if (*ar->what == 'C' || *ar->what == 't') {
+    lua_pushliteral(L, " ?");
+  } else {
+    lua_pushfstring(L, " in function <%s:%d>", ar->short_src, ar->linedefined);
+  }
+}
+
+}  // namespace
+
+int protected_call(lua_State* L, int nargs, int nresults, bool traceback) {
+  if (!traceback) return lua_pcall(L, nargs, nresults, 0);
+  int base = lua_gettop(L) - nargs;
+  lua_pushcfunction(L, add_traceback);
+  lua_insert(L, base);
+  int status = lua_pcall(L, nargs, nresults, base);
+  lua_remove(L, base);
+  return status;
+}
+
+int protect(lua_State* L, lua_CFunction fn, void* data) {
+  lua_pushcfunction(L, fn);
+  lua_pushlightuserdata(L, data);
+  return lua_pcall(L, 1, 0, 0);
+}
+
+int resume(lua_State* co, int nargs) { return lua_resume(co, nargs); }
+
+Str error_text(lua_State* L, const char* fallback) {
+  size_t n;
+  const char* s = lua_tolstring(L, -1, &n);
+  return s ? Str(s, n) : Str(fallback);
+}
+
+void push_traceback(lua_State* L, lua_State* const* chain, int count) {
+  int base = lua_gettop(L);
+  luaL_checkstack(L, 10, nullptr);
+  lua_pushliteral(L, "stack traceback:");
+  for (int i = 0; i < count && i < kTracebackCoroutines; ++i) {
+    lua_State* co = chain[i];
+    lua_pushfstring(L, "\ncoroutine %d:", i);
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(co, level, &ar); ++level) {
+      if (level >= kTracebackDepth) {
+        lua_pushliteral(L, "\n\t...");
+        break;
+      }
+      add_frame(L, co, &ar);
+      lua_concat(L, lua_gettop(L) - base);
+    }
+  }
+  lua_concat(L, lua_gettop(L) - base);
+}
+
+}  // namespace moonphase::lua

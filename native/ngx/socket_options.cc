@@ -1,0 +1,81 @@
+// FFI side of cosockets that lua-resty-core declares: options and descriptors. TLS comes with its issue.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "engine/cosocket.h"
+
+using moonphase::engine::CoSocket;
+
+namespace {
+
+struct Option {
+  int level, name;
+};
+// Numbers of lua-resty-core's option table.
+constexpr Option kOptions[] = {
+    {0, 0},
+    {SOL_SOCKET, SO_KEEPALIVE},
+    {SOL_SOCKET, SO_REUSEADDR},
+    {IPPROTO_TCP, TCP_NODELAY},
+    {SOL_SOCKET, SO_SNDBUF},
+    {SOL_SOCKET, SO_RCVBUF},
+    {IPPROTO_TCP, TCP_KEEPINTVL},
+    {IPPROTO_TCP, TCP_KEEPCNT},
+};
+
+const Option* find_option(int number) {
+  constexpr int kCount = sizeof kOptions / sizeof *kOptions;
+  return number > 0 && number < kCount ? &kOptions[number] : nullptr;
+}
+
+int report(char* err, size_t* errlen, const char* text) {
+  const size_t n = strnlen(text, *errlen);
+  std::memcpy(err, text, n);
+  *errlen = n;
+  return moonphase::kError;
+}
+
+int unsupported(char* err, size_t* errlen, const char* format, int option) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, option);
+  return report(err, errlen, text);
+}
+
+}  // namespace
+
+extern "C" {
+
+int ngx_http_lua_ffi_socket_tcp_getoption(CoSocket* s, int option, int* val, unsigned char* err, size_t* errlen) {
+  char* text = reinterpret_cast<char*>(err);
+  if (!s || !s->connected()) return report(text, errlen, "closed");
+  const Option* o = find_option(option);
+  if (!o) return unsupported(text, errlen, "unsupported option %d", option);
+  socklen_t len = sizeof *val;
+  if (getsockopt(s->fd(), o->level, o->name, val, &len) != 0) return report(text, errlen, strerrordesc_np(errno));
+  return moonphase::kOk;
+}
+
+int ngx_http_lua_ffi_socket_tcp_setoption(CoSocket* s, int option, int val, unsigned char* err, size_t* errlen) {
+  char* text = reinterpret_cast<char*>(err);
+  if (!s || !s->connected()) return report(text, errlen, "closed");
+  const Option* o = find_option(option);
+  if (!o) return unsupported(text, errlen, "unsupported option: %d", option);
+  if (setsockopt(s->fd(), o->level, o->name, &val, sizeof val) != 0)
+    return report(text, errlen, strerrordesc_np(errno));
+  return moonphase::kOk;
+}
+
+int ngx_http_lua_ffi_socket_tcp_getfd(void*, CoSocket* s, const char** errmsg) {
+  if (!s || !s->connected()) {
+    *errmsg = "closed";
+    return moonphase::kError;
+  }
+  return s->fd();
+}
+
+}  // extern "C"

@@ -1,0 +1,88 @@
+#!/usr/bin/env node
+// npm test: runs the tests with tap and ends with the line `N passed, N failed, N skipped`.
+//   node scripts/test.mjs [--jobs=N] [--timeout=SECONDS] [files or folders below test/]
+// Test files are test/**/*.test.ts (or .mjs); they import lib/ directly and get the addon that
+// lib/binding finds (MOONPHASE_ADDON, a prebuild, build/Release).
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { filesBelow, have } from './deps/util.mjs';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'));
+const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
+
+const isTest = (file) => /\.test\.(ts|mts|mjs|js)$/.test(file);
+
+function testFiles(place) {
+  const full = path.resolve(root, place);
+  if (!fs.existsSync(full)) {
+    console.error(`${place}: no such file or folder`);
+    process.exit(2);
+  }
+  if (fs.statSync(full).isFile()) return [path.relative(root, full)];
+  return filesBelow(full)
+    .filter(isTest)
+    .map((file) => path.relative(root, path.join(full, file)));
+}
+
+const files = (wanted.length ? wanted : ['test']).flatMap(testFiles);
+if (!files.length) {
+  console.error('no test files found');
+  process.exit(1);
+}
+
+buildNativeTests();
+
+const output = path.join(root, 'build', 'test.tap');
+fs.mkdirSync(path.dirname(output), { recursive: true });
+const jobs = flags.some((flag) => flag.startsWith('--jobs'))
+  ? []
+  : [`--jobs=${os.availableParallelism?.() ?? 2}`];
+const tap = path.join(path.dirname(require.resolve('tap/package.json')), 'dist/esm/run.mjs');
+const child = spawn(
+  process.execPath,
+  [
+    tap,
+    'run',
+    '--disable-coverage',
+    '--allow-empty-coverage',
+    `--reporter=${process.stdout.isTTY ? 'base' : 'dot'}`,
+    `--output-file=${output}`,
+    ...jobs,
+    ...flags,
+    ...files,
+  ],
+  {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, TAP_TIMEOUT: process.env.TAP_TIMEOUT ?? '120' },
+  },
+);
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+child.on('close', (code) => {
+  const { passed, failed, skipped } = count(fs.readFileSync(output, 'utf8'));
+  const broken = code !== 0 && failed === 0 ? 1 : 0;
+  console.log(`${passed} passed, ${failed + broken} failed, ${skipped} skipped`);
+  process.exitCode = code === 0 && passed > 0 ? 0 : 1;
+});
+
+/** The programs that test/native/native.test.mjs runs; without CMake it skips them and says so. */
+function buildNativeTests() {
+  if (!files.includes('test/native/native.test.mjs') || !have('cmake') || !have('ninja')) return;
+  const built = spawnSync(path.join(root, 'scripts/dev-build.sh'), ['native-tests'], {
+    stdio: 'inherit',
+  });
+  if (built.status !== 0) process.exit(1);
+}
+
+/** What tap says at its end: `# { total: 7, pass: 5, fail: 1, todo: 1, skip: 1 }`. */
+function count(text) {
+  const summary = text.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
+  const of = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
+  return { passed: of('pass'), failed: of('fail'), skipped: of('skip') + of('todo') };
+}
