@@ -15,7 +15,30 @@ namespace moonphase::engine {
 
 namespace {
 
-// Plain base64; "=" or the end stops. Empty: not base64.
+int ask_for_user(Request* r, Str realm) {
+  http::Header* h = r->headers_out.list.add(*r->pool, "WWW-Authenticate",
+                                            r->pool->join({"Basic realm=\"", realm, "\""}));
+  r->headers_out.www_authenticate = h;
+  return 401;
+}
+
+// The stored password of `user` in the text of a password file: name, colon, password, and more behind a colon.
+bool find_user(Str text, Str user, Str* stored) {
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    Str line = text.substr(0, end);
+    text.remove_prefix(end == Str::npos ? text.size() : end + 1);
+    if (line.starts_with('#') || !line.starts_with(user) || line.size() <= user.size() || line[user.size()] != ':')
+      continue;
+    line.remove_prefix(user.size() + 1);
+    *stored = line.substr(0, line.find_first_of(":\r"));
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 Str decode_base64(Arena& a, Str s) {
   while (s.ends_with('=')) s.remove_suffix(1);
   if (s.size() % 4 == 1) return {};
@@ -41,30 +64,6 @@ Str decode_base64(Arena& a, Str s) {
   *p = 0;
   return {start, static_cast<size_t>(p - start)};
 }
-
-int ask_for_user(Request* r, Str realm) {
-  http::Header* h = r->headers_out.list.add(*r->pool, "WWW-Authenticate",
-                                            r->pool->join({"Basic realm=\"", realm, "\""}));
-  r->headers_out.www_authenticate = h;
-  return 401;
-}
-
-// The stored password of `user` in the text of a password file: name, colon, password, and more behind a colon.
-bool find_user(Str text, Str user, Str* stored) {
-  while (!text.empty()) {
-    size_t end = text.find('\n');
-    Str line = text.substr(0, end);
-    text.remove_prefix(end == Str::npos ? text.size() : end + 1);
-    if (line.starts_with('#') || !line.starts_with(user) || line.size() <= user.size() || line[user.size()] != ':')
-      continue;
-    line.remove_prefix(user.size() + 1);
-    *stored = line.substr(0, line.find_first_of(":\r"));
-    return true;
-  }
-  return false;
-}
-
-}  // namespace
 
 int basic_user(Request* r) {
   http::HeadersIn& in = r->headers_in;

@@ -17,4 +17,7 @@ int static_handler(Request* r);
 // kOk: it matches; kDeclined: not; kError: cannot be computed.
 int check_password(Request* r, Str password, Str stored);
 
+// Plain base64, with or without its padding. Empty: it is none.
+Str decode_base64(Arena& a, Str s);
+
 }  // namespace moonphase::engine

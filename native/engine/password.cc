@@ -1,38 +1,40 @@
 // Passwords as password files store them.
 #include <dlfcn.h>
-#include <openssl/evp.h>
 
 #include <cerrno>
-#include <memory>
 #include <mutex>
 #include <string>
 
 #include "engine/content.h"
 #include "engine/lifecycle.h"
+#include "net/digest.h"
 
 namespace moonphase::engine {
 
 namespace {
 
+// Gathers what is hashed at once.
 class Digest {
  public:
-  explicit Digest(const EVP_MD* type) : ctx_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    EVP_DigestInit_ex(ctx_.get(), type, nullptr);
-  }
+  using Function = void (*)(Str, unsigned char*);
+  Digest(Function hash, size_t size) : hash_(hash), size_(size) {}
   Digest& add(Str s) {
-    EVP_DigestUpdate(ctx_.get(), s.data(), s.size());
+    text_ += s;
     return *this;
   }
   std::string finish() {
-    unsigned char out[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    EVP_DigestFinal_ex(ctx_.get(), out, &n);
-    return {reinterpret_cast<char*>(out), n};
+    unsigned char out[net::kSha1Size];
+    hash_(text_, out);
+    return {reinterpret_cast<char*>(out), size_};
   }
 
  private:
-  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> ctx_;
+  std::string text_;
+  Function hash_;
+  size_t size_;
 };
+Digest md5() { return {net::md5, net::kMd5Size}; }
+Digest sha1() { return {net::sha1, net::kSha1Size}; }
 
 // Poul-Henning Kamp's md5 crypt with Apache's mark.
 std::string apr1(Str key, Str stored) {
@@ -40,14 +42,14 @@ std::string apr1(Str key, Str stored) {
   Str salt = stored.substr(kMark.size(), 8);
   salt = salt.substr(0, salt.find('$'));
 
-  Digest start(EVP_md5());
+  Digest start = md5();
   start.add(key).add(kMark).add(salt);
-  std::string mix = Digest(EVP_md5()).add(key).add(salt).add(key).finish();
+  std::string mix = md5().add(key).add(salt).add(key).finish();
   for (size_t n = key.size(); n > 0; n -= std::min<size_t>(n, 16)) start.add(Str(mix).substr(0, n));
   for (size_t i = key.size(); i; i >>= 1) start.add(i & 1 ? Str("", 1) : key.substr(0, 1));
   std::string final = start.finish();
   for (int i = 0; i < 1000; ++i) {
-    Digest round(EVP_md5());
+    Digest round = md5();
     round.add(i & 1 ? key : Str(final));
     if (i % 3) round.add(salt);
     if (i % 7) round.add(key);
@@ -67,16 +69,6 @@ std::string apr1(Str key, Str stored) {
   put(3, 9, 15, 4);
   put(4, 10, 5, 4);
   put(-1, -1, 11, 2);
-  return out;
-}
-
-std::string decode(Str s) {
-  std::string out(s.size(), 0);
-  int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                          reinterpret_cast<const unsigned char*>(s.data()), static_cast<int>(s.size()));
-  if (n < 0) return {};
-  for (Str tail = s; tail.ends_with('=') && n > 0; tail.remove_suffix(1)) --n;
-  out.resize(static_cast<size_t>(n));
   return out;
 }
 
@@ -108,12 +100,12 @@ int answer(bool same) { return same ? kOk : kDeclined; }
 int check_password(Request* r, Str password, Str stored) {
   if (stored.starts_with("{PLAIN}")) return answer(stored.substr(7) == password);
   if (stored.starts_with("$apr1$")) return answer(apr1(password, stored) == stored);
-  if (stored.starts_with("{SHA}")) return answer(Digest(EVP_sha1()).add(password).finish() == decode(stored.substr(5)));
+  if (stored.starts_with("{SHA}")) return answer(sha1().add(password).finish() == decode_base64(*r->pool, stored.substr(5)));
   if (stored.starts_with("{SSHA}")) {
-    std::string hash = decode(stored.substr(6));
-    if (hash.size() < 20) return kDeclined;
-    Str salt = Str(hash).substr(20);
-    return answer(Digest(EVP_sha1()).add(password).add(salt).finish() == Str(hash).substr(0, 20));
+    Str hash = decode_base64(*r->pool, stored.substr(6));
+    if (hash.size() < net::kSha1Size) return kDeclined;
+    Str salt = hash.substr(net::kSha1Size);
+    return answer(sha1().add(password).add(salt).finish() == hash.substr(0, net::kSha1Size));
   }
   int rc = libc_matches(r->pool->c_str(password), r->pool->c_str(stored));
   if (rc == kError) MOONPHASE_LOG(r, kLogCrit, errno, "crypt_r() failed");

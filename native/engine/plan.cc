@@ -91,7 +91,7 @@ class Sealer {
       named.variable = plan_.variable(lower);
       if (named.variable < 0) continue;
       VariableSlot& slot = plan_.variables[static_cast<size_t>(named.variable)];
-      slot.captured = true;
+      if (slot.kind == VariableSlot::kSet) slot.kind = VariableSlot::kCapture;
     }
   }
 

@@ -106,11 +106,11 @@ struct SplitPlan {
 struct VariableDef;  // engine/variables.h: the native table's row
 struct VariableSlot {
   std::string name;
-  enum Kind : uint8_t { kBuiltin, kSet, kMap, kGeo, kSplit, kJs } kind = kBuiltin;
+  // kCapture: set by a named group; not found, without a warning, until its regex has matched.
+  enum Kind : uint8_t { kBuiltin, kSet, kCapture, kMap, kGeo, kSplit, kJs } kind = kBuiltin;
   const VariableDef* def = nullptr;  // kBuiltin: resolved by seal()
   Str rest;                          // prefix variables: what follows the prefix
   bool assigned = false;  // by `set` and the like: ngx.var may write it
-  bool captured = false;  // a named group: not found, without a warning, until its regex has matched
   int js = -1;            // kJs
   std::unique_ptr<MapPlan> map;
   std::unique_ptr<GeoPlan> geo;

@@ -63,8 +63,6 @@ class Runtime {
   void reopen_logs();
   // A request with no client: init_worker, timers. Freed by finish_fake_request.
   http::Request* fake_request(Generation* g, uint32_t phase);
-  // For its log lines: whose request made the timer.
-  static void set_fake_origin(http::Request* r, Str client, Str server);
 
   net::Loop* loop;
   RuntimeOptions options;
@@ -75,6 +73,8 @@ class Runtime {
   void* bind_data = nullptr;
 
  private:
+  void adopt_connections();
+  void continue_quit();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -41,7 +41,6 @@ int evaluate(Request* r, const VariableSlot& slot, VarValue* v) {
     case VariableSlot::kBuiltin:
       return slot.def->get(r, v, slot.rest, slot.def->data);
     case VariableSlot::kSet:
-      if (slot.captured) return not_found(v);
       if (loc(r)->uninitialized_variable_warn)
         MOONPHASE_LOG(r, kLogWarn, 0, "using uninitialized \"%s\" variable", slot.name.c_str());
       return found(v, "");
@@ -51,6 +50,7 @@ int evaluate(Request* r, const VariableSlot& slot, VarValue* v) {
       return geo_value(r, *slot.geo, v);
     case VariableSlot::kSplit:
       return split_value(r, *slot.split, v);
+    case VariableSlot::kCapture:
     case VariableSlot::kJs:
       return not_found(v);
   }
