@@ -81,8 +81,6 @@ class Connection : public LogContext {
   int64_t sent = 0;      // bytes sent for the current request, $bytes_sent
   unsigned buffered_bits = 0;
 
-  char* append(char* p, char* end) const override;  // LogContext
-
   // What is unread comes first, then the socket. As Stream::recv.
   virtual ssize_t recv(void* buf, size_t n) = 0;
   // The unread bytes that nginx would have in its header buffer by now; `room`: how many more would fit behind them.
