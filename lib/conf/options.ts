@@ -1,6 +1,7 @@
 import { MoonphaseError } from '../errors.js';
 import { compileFrom, type Compiled, type CompileInput } from './compile.js';
 import type { Source } from './conf.js';
+import { HTTP } from './directive.js';
 import type { Statement } from './reader.js';
 import { TABLE } from './table.js';
 
@@ -148,7 +149,9 @@ class Builder {
     const forServer: Record<string, unknown> = {};
     for (const [key, value] of Object.entries(rest)) {
       const http =
-        key in HTTP_PHASES || (servers !== undefined && key in PHASES) || isHttpDirective(key);
+        key in HTTP_PHASES ||
+        (servers !== undefined && key in PHASES) ||
+        isHttpDirective(key, servers !== undefined);
       (http ? forHttp : forServer)[key] = value;
     }
     http.push(...this.options(forHttp, '', { ...HTTP_PHASES, ...PHASES }));
@@ -256,10 +259,11 @@ function directives(name: string, value: unknown, at: string): Node[] {
   return all.map((one) => ({ words: [name, ...[one].flat().map((v) => word(v, at))], at }));
 }
 
-/** Directives that only stand in `http {}`: those of a gateway with one server are told apart by that. */
-function isHttpDirective(key: string): boolean {
-  const rows = TABLE.get(snakeCase(key)) ?? TABLE.get(`${snakeCase(key)}_file`);
-  return rows !== undefined && rows.every((row) => row.level === 'main');
+/** Whether an option of the gateway belongs to `http {}`: with several servers all that may stand there do. */
+function isHttpDirective(key: string, several: boolean): boolean {
+  const rows = TABLE.get(snakeCase(key)) ?? TABLE.get(`${snakeCase(key)}_file`) ?? [];
+  if (several) return rows.some((row) => (row.in & HTTP) !== 0);
+  return rows.length > 0 && rows.every((row) => row.level === 'main');
 }
 
 function word(value: unknown, at: string): string {
