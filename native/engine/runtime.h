@@ -40,6 +40,9 @@ struct RuntimeOptions {
   bool embedded = false;       // no Server header
   bool respawned = false;
   std::string server_version = "nginx/1.31.2";
+  // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges. False: load fails.
+  bool (*before_init_worker)(void* data, std::string* error) = nullptr;
+  void* before_init_worker_data = nullptr;
 };
 
 class Runtime {
@@ -49,7 +52,8 @@ class Runtime {
   // Makes the VM, runs init_by_lua and init_worker_by_lua. `done(ok, message)` later when a phase yields (extended).
   using Started = void (*)(void* data, bool ok, Str message);
   void load(std::unique_ptr<Plan> plan, Started done, void* data);
-  // Listens on every address of the plan; `fds[i]` ≥ 0 is an inherited descriptor of listens[i].
+  // Listens on every address of the plan; `fds[i]` ≥ 0 is a listening descriptor for listens[i], owned from now on.
+  // After a reload: listeners whose descriptor occurs again go on with the new plan, the others are closed.
   bool listen(const std::vector<int>& fds, std::string* error);
   void stop_listening();
   // Graceful: idle connections close, requests finish, timers fire premature, exit_worker runs; `done` then.

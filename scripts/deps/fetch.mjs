@@ -21,7 +21,7 @@ export function fetchPinned(dep, { file, sha256: sum }, cache, arch) {
     const apt = aptFor(cache, arch, dep.source.suite);
     const { uri, size } = apt.locate(dep, file);
     say(`fetching ${file}${size ? ` (${(size / 1e6).toFixed(1)} MB)` : ''}`);
-    run(helper, [...apt.options, 'download-file', uri, partial]);
+    run(helper, [...apt.options, 'download-file', uri, partial], { label: `downloading ${uri}` });
     const got = sha256(fs.readFileSync(partial));
     if (got !== sum) {
       throw new UserError(`${uri} has SHA-256\n  ${got}, expected\n  ${sum}; it is not used`);
@@ -88,7 +88,9 @@ class Apt {
       fs.writeFileSync(path.join(dir, 'sources.list'), list);
       say(`reading the package index of Debian ${suite}`);
       try {
-        run('apt-get', [...this.options, '-o', 'APT::Update::Error-Mode=any', '-q', 'update']);
+        run('apt-get', [...this.options, '-o', 'APT::Update::Error-Mode=any', '-q', 'update'], {
+          label: `apt-get update (Debian ${suite} from ${mirror})`,
+        });
         fs.writeFileSync(stamp, list);
         this.mirror = mirror;
         return;
@@ -108,7 +110,9 @@ class Apt {
       dep.source.kind === 'debian-source'
         ? ['--print-uris', '--download-only', 'source', dep.source.package]
         : ['--print-uris', 'download', dep.source.package];
-    const output = run('apt-get', [...this.options, '-q', ...args]);
+    const output = run('apt-get', [...this.options, '-q', ...args], {
+      label: `apt-get ${args.join(' ')}`,
+    });
     const found = [...output.matchAll(/^'([^']+)' (\S+) (\d+)/gm)];
     const exact = found.find(([, , name]) => name === file);
     if (exact) return { uri: exact[1], size: Number(exact[3]) };

@@ -20,7 +20,7 @@ export const have = (program) =>
   });
 
 /** Runs a program to its end; its output is shown only if it fails. */
-export function run(program, args, options = {}) {
+export function run(program, args, { label, ...options } = {}) {
   const result = spawnSync(program, args, {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
@@ -30,7 +30,7 @@ export function run(program, args, options = {}) {
   if (result.error) throw new UserError(`cannot run ${program}: ${result.error.message}`);
   if (result.status !== 0) {
     const output = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').slice(-40);
-    throw new UserError(`${program} ${args.join(' ')} failed:\n${output.join('\n')}`);
+    throw new UserError(`${label ?? `${program} ${args.join(' ')}`} failed:\n${output.join('\n')}`);
   }
   return result.stdout;
 }

@@ -1,0 +1,105 @@
+// A Lua VM as JavaScript sees it: of a `LuaVM` object (a Runtime without listeners) or of a gateway. Calls from
+// JavaScript run as requests without a client, in coroutines of the one scheduler: a call that does not yield returns at
+// once, one that yields returns a promise.
+#pragma once
+
+#include <lua.hpp>
+
+#include <memory>
+#include <string>
+
+#include "bind/env.h"
+#include "engine/lua_ctx.h"
+#include "engine/runtime.h"
+
+namespace moonphase::bind {
+
+enum class Strings : uint8_t { kAuto, kBuffer, kLatin1 };
+
+class VmHost : public Resource {
+ public:
+  // Takes a runtime that is loaded: its own (LuaVM), which ends with it, or a gateway's.
+  VmHost(Env* env, engine::Runtime* runtime, bool owned);
+  // Prepares the VM: metatables, the entry function. False with a message.
+  bool open(std::string* error);
+  void close();
+  void env_closing() override { close(); }
+  void retain() { ++refs_; }
+  void release() {
+    if (--refs_ == 0) delete this;
+  }
+
+  Env* env() const { return env_; }
+  napi_env napi() const { return env_->napi(); }
+  bool closed() const { return L_ == nullptr; }
+  lua_State* L() const { return L_; }
+  engine::Generation* generation() const { return gen_; }
+  engine::Runtime* runtime() const { return runtime_; }
+  static VmHost* of(lua_State* L);
+
+  Strings strings = Strings::kAuto;
+  napi_ref self = nullptr;  // weak: the JavaScript object
+
+  // Registry references.
+  int entry_ref = LUA_NOREF;      // function(f, ...) return done(xpcall(f, traceback, ...)) end
+  int int64_ref = LUA_NOREF;      // function(pointer, signed): an int64_t or uint64_t
+  int is_int64_ref = LUA_NOREF;   // function(cdata): 1 signed, 2 unsigned, nil
+  int js_error_ref = LUA_NOREF;   // metatable of errors that JavaScript threw
+  std::string traceback;          // of the error that `done` is about to see
+
+  int calls = 0;  // that JavaScript waits for
+
+ private:
+  ~VmHost() override;
+  bool owned_;
+  int refs_ = 1;
+  engine::Runtime* runtime_;
+  engine::Generation* gen_ = nullptr;
+  lua_State* L_ = nullptr;
+};
+
+// A value that Lua keeps for JavaScript: a function or a table. Released when JavaScript drops it.
+struct LuaRef {
+  VmHost* host;
+  int ref;
+  bool all;  // a function whose results come as an array
+};
+
+// A value that JavaScript keeps for Lua: a userdata with __gc. `host` goes with the VM.
+struct JsRef {
+  VmHost* host;
+  napi_ref ref;
+};
+
+// --- values (luavm_values.cc); within an IntoJs or a native call from JavaScript ---
+// Pushes one value. False: it cannot be Lua's; nothing is pushed, *error says why.
+bool push_js(VmHost* host, lua_State* L, napi_value v, std::string* error);
+// Null: the value cannot be JavaScript's.
+napi_value to_js(VmHost* host, lua_State* L, int index, std::string* error);
+// As `to_js`, but a table becomes a live proxy instead of a copy.
+napi_value to_js_live(VmHost* host, lua_State* L, int index, std::string* error);
+// Functions both ways (luavm_functions.cc).
+napi_value wrap_function(VmHost* host, lua_State* L, int index, bool all);
+void push_function(VmHost* host, lua_State* L, napi_value fn);
+napi_value wrap_table(VmHost* host, lua_State* L, int index);
+// The LuaRef behind a function or proxy of ours; null for everything else.
+LuaRef* unwrap(VmHost* host, napi_value v);
+// The JavaScript function behind a Lua function made by push_function; null for everything else.
+JsRef* host_function(lua_State* L, int index);
+
+// --- calls (luavm_call.cc) ---
+// Calls the function on the top of host->L() below `argc` arguments that are there too. Returns the results, a promise,
+// or null with a JavaScript exception pending.
+napi_value call_lua(VmHost* host, int argc, bool all);
+// For the current coroutine: the async context that JavaScript called Lua in; null outside such a call.
+napi_async_context call_context(lua_State* L);
+int call_done(lua_State* L);       // the end of the entry function
+int call_traceback(lua_State* L);  // its xpcall handler
+
+// --- errors (bind_errors.cc) ---
+// Pushes what Lua code sees of a JavaScript exception.
+void push_exception(VmHost* host, lua_State* L, napi_value exception);
+// The JavaScript exception for the Lua error value at `index`: the original one where JavaScript threw it.
+napi_value to_exception(VmHost* host, lua_State* L, int index, const std::string& traceback);
+
+}  // namespace moonphase::bind
