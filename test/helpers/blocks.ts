@@ -15,7 +15,6 @@
 //   --- start_error         the server must not start, saying this
 //   --- wait                milliseconds before the log is read
 import fs from 'node:fs';
-import path from 'node:path';
 import type { Test } from 'tap';
 import { exchange, parseAnswers, request, type Answer } from './http.js';
 import { Server, sleep } from './server.js';
@@ -179,6 +178,3 @@ async function check(t: Test, block: Block, server: Server, host: string): Promi
     if (bad) t.fail(`error.log has ${JSON.stringify(line)}`, { diagnostic: { log: log.slice(0, 4000) } });
   }
 }
-
-/** Runs `NAME.blocks` beside the test file. */
-export const blocksBeside = (url: string): string => path.join(path.dirname(new URL(url).pathname), path.basename(new URL(url).pathname).replace(/\.test\.ts$/, '.blocks'));
