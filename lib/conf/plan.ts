@@ -57,6 +57,8 @@ export interface Where {
 export interface Regex {
   readonly pattern: Bytes;
   readonly caseless: boolean;
+  /** Where its directive stands: the native side compiles it, and reports what PCRE2 says. */
+  readonly where: Where;
   /** Named groups, each with the variable that it sets. */
   readonly captures?: readonly { readonly name: Bytes; readonly var: number }[];
 }
@@ -169,6 +171,11 @@ export interface HttpPlan {
   readonly lua: LuaMainPlan;
   readonly formats: readonly LogFormat[];
   readonly upstreams: readonly UpstreamPlan[];
+  /** `upstream_list`, for `set_hashed_upstream`. */
+  readonly upstream_lists: readonly {
+    readonly name: Bytes;
+    readonly upstreams: readonly Bytes[];
+  }[];
   readonly servers: readonly ServerPlan[];
   /** One per address that is listened on, with all its servers. */
   readonly listens: readonly ListenPlan[];
