@@ -43,8 +43,11 @@ struct Co {
   Co* prev = nullptr;
   Co* posted_next = nullptr;
   Co* ready_next = nullptr;
-  TimerWait sleep;
+  SleepWait sleep;
 };
+
+// exdata2 of a light thread that was waited for or killed.
+void* dead_thread();
 
 // Notices that a ctx is destroyed while a frame works with it: stands on the stack of whoever runs Lua.
 struct CtxGuard {
