@@ -90,7 +90,9 @@ struct Request {
   void* generation = nullptr;     // engine::Generation: plan + VM that this request began with
   void* lua = nullptr;            // engine::LuaCtx, once a Lua handler has run
   static constexpr int kModules = 16;
-  void* ctx[kModules] = {};  // engine/modules.h numbers them; cleared by internal redirects, as nginx does
+  void* ctx[kModules] = {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
+  // http's own are the last ones.
+  static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2;
 
   // --- request line ---
   uint32_t method = kUnknownMethod;
@@ -139,6 +141,7 @@ struct Request {
 
   // --- output ---
   Chain* out = nullptr;  // what the write filter holds
+  Chain* free_links = nullptr;
   Postponed* postponed = nullptr;
   PostSubrequest* post_subrequest = nullptr;
   Str upstream_status;  // and other $upstream_* live in their module's ctx
