@@ -127,6 +127,7 @@ struct ListenConf {
   enum Family : uint8_t { kInet, kInet6, kUnix } family = kInet;
   int port = 0;
   int backlog = 511;
+  bool bind = true;  // false: its connections come in through the wildcard address of the same port
   bool wildcard = false, reuseport = false, ipv6only = true, deferred = false;
   bool ssl = false, http2 = false, proxy_protocol = false;
   int rcvbuf = -1, sndbuf = -1, fastopen = -1, so_keepalive = -1;

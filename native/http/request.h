@@ -154,7 +154,10 @@ struct Request {
 
   VarValue* variables = nullptr;  // by index in Plan.variables
 
-  net::Posted posted{};  // subrequests and wake-ups, run by lifecycle
+  Arena::Cleanup* cleanup = nullptr;  // of main requests: run when the request ends, before it is logged
+  net::Posted posted{};  // of main requests: runs the list below
+  Request *posted_head = nullptr, *posted_tail = nullptr;  // of main requests: whose write_event_handler runs soon
+  Request* posted_next = nullptr;
   net::Timer timer{};    // the request's own wait (delayed, sleeping echo)
   bool posted_queued = false;
   int64_t delayed = 0;
