@@ -319,7 +319,7 @@ napi_value Reader::read(int index) {
         napi_get_reference_value(env_, ref->ref, &v);
         return v;
       }
-      return wrap_function(host_, L_, index, false);
+      return wrap_function(host_, L_, index, Results::kFirst);
     case LUA_TLIGHTUSERDATA:
       if (lua_touserdata(L_, index) == nullptr) {
         napi_get_null(env_, &v);
