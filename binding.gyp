@@ -44,7 +44,6 @@
         '-std=gnu++14',
         '-std=gnu++17',
         '-std=gnu++1y',
-        '-std=gnu++20',
       ],
       'cflags': [
         '-O2',

@@ -12,6 +12,17 @@
  *  - Tables (`confs`, `variables`, `logs`, `formats`) are referred to by index.
  */
 
+import type {
+  EchoCommand,
+  GzipPlan,
+  LuaSslPlan,
+  MemcPlan,
+  MoreHeaders,
+  ProxyPlan,
+} from './plan_modules.js';
+
+export * from './plan_modules.js';
+
 /** Bytes of the configuration, one character each (latin1). */
 export type Bytes = string;
 
@@ -46,6 +57,8 @@ export interface Where {
 export interface Regex {
   readonly pattern: Bytes;
   readonly caseless: boolean;
+  /** Named groups, each with the variable that it sets. */
+  readonly captures?: readonly { readonly name: Bytes; readonly var: number }[];
 }
 
 /** One variable that the configuration mentions or defines. */
@@ -55,9 +68,14 @@ export interface Variable {
   /**
    * `builtin`: nginx's own or a prefix variable (`arg_x`, `http_x`, …), found by name in the native table;
    * `set`: a plain slot that `set`, `set_by_lua`, `auth_request_set`… write;
+   * `capture`: a slot as well, which a named group of a regular expression sets: not found until then, without the
+   * warning that an uninitialized `set` variable gives;
    * others: computed on first use.
+   *
+   * A `set` operation may write variables of any kind: a builtin with a setter (`args`, `limit_rate`) through that, all
+   * others as a slot that hides the computed value.
    */
-  readonly kind: 'builtin' | 'set' | 'map' | 'geo' | 'split_clients' | 'js';
+  readonly kind: 'builtin' | 'set' | 'capture' | 'map' | 'geo' | 'split_clients' | 'js';
   readonly map?: MapPlan;
   readonly geo?: GeoPlan;
   readonly split?: SplitPlan;
@@ -67,7 +85,7 @@ export interface MapPlan {
   readonly source: Complex;
   readonly hostnames: boolean;
   readonly volatile: boolean;
-  /** Lower-cased exact keys, in order of definition. */
+  /** Exact keys in lower case, in order of definition; so are masks. The source is compared in lower case. */
   readonly exact: readonly (readonly [Bytes, Complex])[];
   /** `*.example.com` and `example.*` masks (with `hostnames`). */
   readonly masks: readonly (readonly [Bytes, Complex])[];
@@ -77,8 +95,13 @@ export interface MapPlan {
 
 export interface GeoPlan {
   readonly source: Complex;
+  /** Networks in order of definition, each at most once; the longest prefix that holds the address wins. */
   readonly ranges: readonly { readonly cidr: Bytes; readonly value: Bytes }[];
   readonly default: Bytes;
+  /** Networks whose `X-Forwarded-For` is believed. */
+  readonly proxies: readonly Bytes[];
+  readonly proxy_recursive: boolean;
+  readonly volatile: boolean;
 }
 
 export interface SplitPlan {
@@ -135,7 +158,11 @@ export interface ProcessPlan {
   readonly timer_resolution?: number;
   readonly accept_mutex: boolean;
   readonly multi_accept: boolean;
-  readonly thread_pools: readonly { readonly name: Bytes; readonly threads: number; readonly max_queue: number }[];
+  readonly thread_pools: readonly {
+    readonly name: Bytes;
+    readonly threads: number;
+    readonly max_queue: number;
+  }[];
 }
 
 export interface HttpPlan {
@@ -162,7 +189,11 @@ export interface LuaMainPlan {
   readonly init_by_lua?: Handler;
   readonly init_worker_by_lua?: Handler;
   readonly exit_worker_by_lua?: Handler;
-  readonly shared_dicts: readonly { readonly name: Bytes; readonly size: number; readonly exact: boolean }[];
+  readonly shared_dicts: readonly {
+    readonly name: Bytes;
+    readonly size: number;
+    readonly exact: boolean;
+  }[];
   readonly lua_regex_cache_max_entries: number;
   readonly lua_regex_match_limit: number;
   readonly lua_max_pending_timers: number;
@@ -193,14 +224,24 @@ export interface UpstreamPlan {
   readonly method: 'round_robin' | 'least_conn' | 'ip_hash' | 'hash' | 'random';
   readonly hash_key?: Complex;
   readonly hash_consistent?: boolean;
-  readonly keepalive?: number;
-  readonly keepalive_timeout?: number;
-  readonly keepalive_requests?: number;
-  readonly keepalive_time?: number;
+  /** `random two [least_conn]` */
+  readonly random_two?: boolean;
+  /** Idle connections that are kept, 0 for none. */
+  readonly keepalive: number;
+  /** Kept for the location that opened them only (the default without `keepalive`). */
+  readonly keepalive_local: boolean;
+  readonly keepalive_timeout: number;
+  readonly keepalive_requests: number;
+  readonly keepalive_time: number;
+  readonly balancer_keepalive?: number;
+  readonly resolver?: ResolverPlan;
+  readonly resolver_timeout?: number;
+  readonly zone?: { readonly name: Bytes; readonly size?: Bytes };
   readonly balancer_by_lua?: Handler;
 }
 
 export interface UpstreamServer {
+  /** `HOST:PORT` (a name is resolved at start), `[v6]:PORT`, `unix:/path`. */
   readonly address: Bytes;
   readonly weight: number;
   readonly max_fails: number;
@@ -219,6 +260,8 @@ export interface ListenPlan {
   readonly host: Bytes;
   readonly port: number;
   readonly wildcard: boolean;
+  /** Has a socket of its own; otherwise its connections come in through the wildcard address of the same port. */
+  readonly bind: boolean;
   readonly backlog: number;
   readonly reuseport: boolean;
   readonly ipv6only: boolean;
@@ -226,6 +269,9 @@ export interface ListenPlan {
   readonly rcvbuf: number;
   readonly sndbuf: number;
   readonly so_keepalive?: boolean;
+  readonly keepidle?: number;
+  readonly keepintvl?: number;
+  readonly keepcnt?: number;
   readonly fastopen?: number;
   readonly ssl: boolean;
   readonly http2: boolean;
@@ -251,7 +297,16 @@ export interface ServerPlan {
   readonly merge_slashes: boolean;
   readonly connection_pool_size: number;
   readonly request_pool_size: number;
+  readonly max_headers: number;
+  readonly http2: boolean;
+  readonly http2_max_concurrent_streams: number;
+  readonly http2_body_preread_size: number;
+  /** When a `listen` of this server has `ssl`. */
   readonly ssl?: SslPlan;
+  readonly ssl_client_hello_by_lua?: Handler;
+  readonly ssl_certificate_by_lua?: Handler;
+  readonly ssl_session_store_by_lua?: Handler;
+  readonly ssl_session_fetch_by_lua?: Handler;
 }
 
 export interface ServerName {
@@ -261,14 +316,21 @@ export interface ServerName {
   readonly regex?: Regex;
 }
 
-/** TLS of a server; the cosocket and gateway issues fill it. */
+/** TLS of a server: the `ssl_*` directives. Certificates may hold variables. */
 export interface SslPlan {
+  readonly ssl_certificate: readonly Complex[];
+  readonly ssl_certificate_key: readonly Complex[];
   readonly [directive: string]: unknown;
 }
 
 /** Which location is asked for: nginx's search order is static tree, then regexes, then nested ones. */
 export interface LocationTree {
-  readonly static: readonly { readonly name: Bytes; readonly exact: boolean; readonly noregex: boolean; readonly conf: number }[];
+  readonly static: readonly {
+    readonly name: Bytes;
+    readonly exact: boolean;
+    readonly noregex: boolean;
+    readonly conf: number;
+  }[];
   readonly regex: readonly { readonly regex: Regex; readonly conf: number }[];
   readonly named: readonly { readonly name: Bytes; readonly conf: number }[];
 }
@@ -295,6 +357,7 @@ export interface LocationConf {
   readonly root: Complex;
   /** With `alias`, `root` is the alias and `alias_length` the length of the location's name (regex: -1). */
   readonly alias: boolean;
+  readonly alias_length: number;
   readonly index: readonly Complex[];
   readonly default_type: Bytes;
   readonly types: Readonly<Record<Bytes, Bytes>>;
@@ -306,6 +369,7 @@ export interface LocationConf {
   readonly client_body_temp_path: Bytes;
   readonly send_timeout: number;
   readonly keepalive_timeout: number;
+  readonly keepalive_min_timeout: number;
   /** The `Keep-Alive` header's value in ms; 0: no header. */
   readonly keepalive_header: number;
   readonly keepalive_requests: number;
@@ -320,6 +384,8 @@ export interface LocationConf {
   readonly sendfile: boolean;
   readonly postpone_output: number;
   readonly output_buffers: { readonly number: number; readonly size: number };
+  readonly sendfile_max_chunk: number;
+  /** Bytes per second in digits, or a value with variables (a size); "" for no limit. */
   readonly limit_rate: Complex;
   readonly limit_rate_after: Complex;
   readonly chunked_transfer_encoding: boolean;
@@ -338,18 +404,40 @@ export interface LocationConf {
   readonly log_subrequest: boolean;
   readonly error_log: readonly ErrorLog[];
   readonly access_log: readonly AccessLog[];
-  readonly try_files?: { readonly files: readonly Complex[]; readonly code?: number; readonly target?: Complex };
+  readonly try_files?: {
+    readonly files: readonly Complex[];
+    readonly code?: number;
+    readonly target?: Complex;
+  };
   readonly resolver?: ResolverPlan;
   readonly resolver_timeout: number;
   readonly subrequest_output_buffer_size: number;
-  readonly max_errors?: number;
 
   // headers, access, autoindex, stub_status…
-  readonly add_header: readonly { readonly name: Bytes; readonly value: Complex; readonly always: boolean }[];
-  readonly expires?: { readonly kind: string; readonly time: number; readonly value?: Complex };
+  readonly add_header: readonly {
+    readonly name: Bytes;
+    readonly value: Complex;
+    readonly always: boolean;
+  }[];
+  readonly add_trailer: readonly {
+    readonly name: Bytes;
+    readonly value: Complex;
+    readonly always: boolean;
+  }[];
+  /** `time` is in seconds; with `value`, that is parsed for each request (`kind` is then `access` or `modified`). */
+  readonly expires?: {
+    readonly kind: 'off' | 'epoch' | 'max' | 'access' | 'modified' | 'daily';
+    readonly time: number;
+    readonly value?: Complex;
+  };
+  /** `cidr` is a network, `all` or `unix:`. */
   readonly access: readonly { readonly allow: boolean; readonly cidr: Bytes }[];
   readonly auth_basic?: Complex;
   readonly auth_basic_user_file?: Complex;
+  readonly autoindex: boolean;
+  readonly autoindex_exact_size: boolean;
+  readonly autoindex_localtime: boolean;
+  readonly autoindex_format: 'html' | 'json' | 'jsonp' | 'xml';
 
   // lua-nginx-module
   readonly rewrite_by_lua?: Handler;
@@ -373,7 +461,38 @@ export interface LocationConf {
   readonly lua_socket_send_lowat: number;
   readonly lua_socket_buffer_size: number;
   readonly lua_socket_pool_size: number;
-  readonly lua_ssl?: Readonly<Record<string, unknown>>;
+  readonly lua_ssl: LuaSslPlan;
+  readonly lua_upstream_skip_openssl_default_verify: boolean;
+  readonly proxy_ssl_certificate_by_lua?: Handler;
+  readonly proxy_ssl_verify_by_lua?: Handler;
+
+  // echo, headers-more and set-misc
+  /** What the content handler does, in order. */
+  readonly echo_cmds?: readonly EchoCommand[];
+  readonly echo_before_body?: readonly EchoCommand[];
+  readonly echo_after_body?: readonly EchoCommand[];
+  readonly echo_status: number;
+  /** All levels' commands, outer levels first. */
+  readonly more_headers?: readonly MoreHeaders[];
+  readonly set_base32_padding: boolean;
+  readonly set_base32_alphabet: Bytes;
+
+  // proxy and memc, where this location passes requests to them
+  readonly proxy?: ProxyPlan;
+  readonly memc?: MemcPlan;
+
+  // filters
+  readonly gzip?: GzipPlan;
+  readonly gzip_vary: boolean;
+  /** "" is `off` */
+  readonly auth_request?: Complex;
+  readonly auth_request_set: readonly { readonly var: number; readonly value: Complex }[];
+  readonly sub_filter?: readonly { readonly match: Complex; readonly replacement: Complex }[];
+  readonly sub_filter_types: readonly Bytes[];
+  readonly sub_filter_once: boolean;
+  readonly sub_filter_last_modified: boolean;
+  readonly charset?: Bytes;
+  readonly charset_types: readonly Bytes[];
 
   /** The content handler that a directive has set (`content_by_lua`'s is found by its own field). */
   readonly content?: ContentHandler;
@@ -421,9 +540,19 @@ export type RewriteOp =
   | { readonly op: 'set'; readonly var: number; readonly value: Complex }
   | { readonly op: 'set_by_lua'; readonly var: number; readonly handler: Handler }
   /** set-misc and other `ndk` setters: `fn` is the directive's name, such as `set_escape_uri`. */
-  | { readonly op: 'set_filter'; readonly fn: Bytes; readonly var: number; readonly args: readonly Complex[] }
+  | {
+      readonly op: 'set_filter';
+      readonly fn: Bytes;
+      readonly var: number;
+      readonly args: readonly Complex[];
+    }
   /** `conf`: the block's own configuration, taken when the condition holds (location context only). */
-  | { readonly op: 'if'; readonly cond: Condition; readonly then: readonly RewriteOp[]; readonly conf?: number }
+  | {
+      readonly op: 'if';
+      readonly cond: Condition;
+      readonly then: readonly RewriteOp[];
+      readonly conf?: number;
+    }
   | {
       readonly op: 'rewrite';
       readonly regex: Regex;
@@ -439,6 +568,20 @@ export type RewriteOp =
 
 export type Condition =
   | { readonly kind: 'var'; readonly var: number }
-  | { readonly kind: 'equal'; readonly var: number; readonly value: Complex; readonly negate: boolean }
-  | { readonly kind: 'match'; readonly var: number; readonly regex: Regex; readonly negate: boolean }
-  | { readonly kind: 'file' | 'dir' | 'exists' | 'exec'; readonly path: Complex; readonly negate: boolean };
+  | {
+      readonly kind: 'equal';
+      readonly var: number;
+      readonly value: Complex;
+      readonly negate: boolean;
+    }
+  | {
+      readonly kind: 'match';
+      readonly var: number;
+      readonly regex: Regex;
+      readonly negate: boolean;
+    }
+  | {
+      readonly kind: 'file' | 'dir' | 'exists' | 'exec';
+      readonly path: Complex;
+      readonly negate: boolean;
+    };

@@ -1,0 +1,126 @@
+import {
+  HSL,
+  HSLI,
+  HTTP,
+  LOCATION,
+  LOCATION_IF,
+  SERVER,
+  ignored,
+  later,
+  loc,
+  type Module,
+  type Setter,
+} from '../directive.js';
+import { bufs, flag, mask, mimeTypes, num, oneOf, size, str } from '../kinds.js';
+import { DUPLICATE } from '../kinds.js';
+
+/** Filters of answers, and small request modules that come before them. */
+
+const gzipDisable: Setter = (cf, args, row) => {
+  for (const text of args) {
+    cf.list(row).push(text === 'msie6' ? text : cf.regex(text, true));
+  }
+};
+
+const PROXIED = 'off expired no-cache no-store private no_last_modified no_etag auth any'.split(
+  ' ',
+);
+
+const subFilter: Setter = (cf, [match = '', replacement = ''], row) => {
+  if (match === '') throw cf.error('empty search pattern');
+  cf.list(row).push({ match: cf.complex(match), replacement: cf.complex(replacement) });
+};
+
+const authRequest: Setter = (cf, [uri = ''], row) => {
+  const values = cf.values(row.level);
+  if (row.field in values) return DUPLICATE;
+  values[row.field] = uri === 'off' ? '' : cf.complex(uri);
+};
+
+const authRequestSet: Setter = (cf, [target = '', value = ''], row) => {
+  const name = cf.variableName(target);
+  cf.define(name, { kind: 'set', weak: true });
+  cf.list(row).push({ var: cf.variable(name), value: cf.complex(value) });
+};
+
+export const gzipModule: Module = {
+  name: 'http_gzip',
+  group: 'gzip',
+  used: (conf) => conf['gzip'] === true,
+  rows: [
+    loc('gzip', HSLI, 'flag', flag(), { init: false }),
+    loc('gzip_types', HSL, '1+', mimeTypes('text/html'), { init: ['text/html'] }),
+    loc('gzip_comp_level', HSL, '1', num(1, 9), { init: 1 }),
+    loc('gzip_min_length', HSL, '1', size(), { init: 20 }),
+    loc('gzip_window', HSL, '1', size(), { init: 32_768 }),
+    loc('gzip_hash', HSL, '1', size(), { init: 131_072 }),
+    loc('gzip_buffers', HSL, '2', bufs(), { init: { number: 32, size: 4096 } }),
+    loc('gzip_no_buffer', HSL, 'flag', flag(), { init: false }),
+    loc('gzip_http_version', HSL, '1', oneOf('1.0', '1.1'), { init: '1.1' }),
+    loc('gzip_proxied', HSL, '1+', mask(...PROXIED), { init: ['off'] }),
+    loc('gzip_disable', HSL, '1+', gzipDisable, { init: [] }),
+    ignored('postpone_gzipping', HSL, '1', 'compression starts with the first bytes'),
+  ],
+};
+
+export const filtersModule: Module = {
+  name: 'http_filters',
+  rows: [
+    loc('gzip_vary', HSL, 'flag', flag(), { init: false }),
+    loc('sub_filter', HSL, '2', subFilter),
+    loc('sub_filter_types', HSL, '1+', mimeTypes('text/html'), { init: ['text/html'] }),
+    loc('sub_filter_once', HSL, 'flag', flag(), { init: true }),
+    loc('sub_filter_last_modified', HSL, 'flag', flag(), { init: false }),
+    loc('auth_request', HSL, '1', authRequest),
+    loc('auth_request_set', HSL, '2', authRequestSet, { init: [] }),
+    loc('charset', HSLI, '1', str()),
+    loc('charset_types', HSL, '1+', mimeTypes('text/html'), {
+      init: 'text/html text/xml text/plain text/vnd.wap.wml application/javascript application/rss+xml'.split(
+        ' ',
+      ),
+    }),
+    loc('source_charset', HSLI, '1', str()),
+    loc('override_charset', HSLI, 'flag', flag(), { init: false }),
+
+    ...later(
+      HSL,
+      'gzip_static gunzip gunzip_buffers add_before_body add_after_body addition_types',
+    ),
+    ...later(HSLI, 'ssi'),
+    ...later(
+      HSL,
+      'ssi_silent_errors ssi_ignore_recycled_buffers ssi_min_file_chunk ssi_value_length ssi_types',
+    ),
+    ...later(HSL, 'ssi_last_modified mirror mirror_request_body slice '),
+    ...later(HSL, 'limit_conn limit_conn_log_level limit_conn_status limit_conn_dry_run'),
+    ...later(HSL, 'limit_req limit_req_log_level limit_req_status limit_req_dry_run'),
+    ...later(HSL, 'set_real_ip_from real_ip_header real_ip_recursive'),
+    ...later(HSL, 'secure_link secure_link_md5 secure_link_secret'),
+    ...later(
+      HSL,
+      `userid userid_service userid_name userid_domain userid_path userid_expires userid_flags userid_p3p
+      userid_mark`,
+    ),
+    ...later(HSL, 'modern_browser ancient_browser modern_browser_value ancient_browser_value'),
+    ...later(SERVER | LOCATION, 'valid_referers referer_hash_max_size referer_hash_bucket_size'),
+    ...later(HTTP, 'charset_map', '{}'),
+    ...later(
+      HSL,
+      `dav_methods create_full_put_path min_delete_depth dav_access image_filter image_filter_jpeg_quality
+      image_filter_webp_quality image_filter_sharpen image_filter_transparency image_filter_interlace
+      image_filter_buffer xslt_stylesheet xslt_types xslt_param xslt_string_param xslt_last_modified xml_entities`,
+    ),
+    ...later(HTTP, 'geoip_country geoip_city geoip_org geoip_proxy geoip_proxy_recursive'),
+    ...later(LOCATION | LOCATION_IF, 'fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass'),
+    ...later(
+      HSL,
+      `fastcgi_param fastcgi_index fastcgi_split_path_info uwsgi_param scgi_param grpc_set_header
+      grpc_pass_header grpc_hide_header grpc_ignore_headers grpc_next_upstream grpc_connect_timeout grpc_read_timeout
+      grpc_send_timeout grpc_buffer_size grpc_ssl_certificate grpc_ssl_certificate_key grpc_ssl_conf_command
+      grpc_ssl_name grpc_ssl_server_name grpc_ssl_verify grpc_ssl_trusted_certificate`,
+    ),
+    ...['fastcgi', 'uwsgi', 'scgi'].map((name) =>
+      ignored(`${name}_temp_path`, HSL, '1234', `there is no ${name}_pass that would write there`),
+    ),
+  ],
+};

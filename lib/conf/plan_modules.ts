@@ -1,0 +1,151 @@
+import type { Bytes, Complex, Regex } from './plan.js';
+
+/** Parts of a `LocationConf` that belong to one module: echo, headers-more, proxy, memc, gzip, TLS of cosockets. */
+
+/** One command of echo-nginx-module; `op` is the directive's name. */
+export interface EchoCommand {
+  readonly op: Bytes;
+  readonly args: readonly Complex[];
+}
+
+/** One `more_*` directive. */
+export interface MoreHeaders {
+  readonly dir: 'set' | 'clear';
+  readonly target: 'out' | 'in';
+  /** The value "" clears. With `wildcard` the name ends in `*`. */
+  readonly headers: readonly {
+    readonly name: Bytes;
+    readonly wildcard: boolean;
+    readonly value: Complex;
+  }[];
+  /** When there are any, only for these statuses and content types. */
+  readonly statuses: readonly number[];
+  readonly types: readonly Bytes[];
+  /** `-a`: added to what is there; `-r`: only where the header is there already. */
+  readonly append: boolean;
+  readonly replace: boolean;
+}
+
+/** Where to pass requests to: with variables only `url` is there. */
+export interface ProxyPass {
+  /** The whole argument. */
+  readonly url: Complex;
+  readonly ssl?: boolean;
+  /** An upstream's name, a host's, a numeric address (`[v6]`) or, of family `unix`, a path. */
+  readonly host?: Bytes;
+  readonly port?: number;
+  /** As written, without its colon. */
+  readonly portText?: Bytes;
+  readonly noPort?: boolean;
+  readonly family?: 'inet' | 'inet6' | 'unix';
+  /** What replaces the part of the URI that matched `location`; "" for none: the URI is passed as it came. */
+  readonly uri?: Bytes;
+  readonly location?: Bytes;
+}
+
+/** A pattern of `proxy_redirect` or `proxy_cookie_*`, and what takes its place. */
+export type ProxyRewrite =
+  | { readonly pattern: Complex; readonly replacement: Complex }
+  | { readonly regex: Regex; readonly replacement: Complex };
+
+/** The `proxy_*` directives of a location with `proxy_pass`. */
+export interface ProxyPlan {
+  readonly proxy_pass: ProxyPass;
+  readonly proxy_redirect?: readonly ProxyRewrite[] | 'off';
+  readonly proxy_cookie_domain?: readonly ProxyRewrite[] | 'off';
+  readonly proxy_cookie_path?: readonly ProxyRewrite[] | 'off';
+  readonly proxy_cookie_flags?:
+    | readonly {
+        readonly name?: Complex;
+        readonly regex?: Regex;
+        readonly flags: readonly Complex[];
+      }[]
+    | 'off';
+  readonly proxy_buffering: boolean;
+  readonly proxy_request_buffering: boolean;
+  readonly proxy_ignore_client_abort: boolean;
+  readonly proxy_bind?: { readonly address: Complex; readonly transparent: boolean };
+  readonly proxy_socket_keepalive: boolean;
+  readonly proxy_socket_rcvbuf: number;
+  readonly proxy_socket_sndbuf: number;
+  readonly proxy_connect_timeout: number;
+  readonly proxy_send_timeout: number;
+  readonly proxy_read_timeout: number;
+  readonly proxy_intercept_errors: boolean;
+  /** As configured; the native side adds nginx's defaults for those that are not named. */
+  readonly proxy_set_header: readonly { readonly name: Bytes; readonly value: Complex }[];
+  readonly proxy_set_body?: Complex;
+  readonly proxy_method?: Complex;
+  readonly proxy_pass_request_headers: boolean;
+  readonly proxy_pass_request_body: boolean;
+  readonly proxy_pass_trailers: boolean;
+  readonly proxy_buffer_size: number;
+  readonly proxy_buffers: { readonly number: number; readonly size: number };
+  readonly proxy_busy_buffers_size?: number;
+  readonly proxy_force_ranges: boolean;
+  readonly proxy_limit_rate: Complex;
+  readonly proxy_temp_path?: Bytes;
+  readonly proxy_max_temp_file_size: number;
+  readonly proxy_temp_file_write_size?: number;
+  readonly proxy_next_upstream: readonly Bytes[];
+  readonly proxy_next_upstream_tries: number;
+  readonly proxy_next_upstream_timeout: number;
+  readonly proxy_pass_header: readonly Bytes[];
+  readonly proxy_hide_header: readonly Bytes[];
+  readonly proxy_ignore_headers: readonly Bytes[];
+  readonly proxy_http_version: '1.0' | '1.1' | '2';
+  readonly proxy_ssl_session_reuse: boolean;
+  readonly proxy_ssl_protocols: readonly Bytes[];
+  readonly proxy_ssl_ciphers: Bytes;
+  readonly proxy_ssl_name?: Complex;
+  readonly proxy_ssl_server_name: boolean;
+  readonly proxy_ssl_verify: boolean;
+  readonly proxy_ssl_verify_depth: number;
+  readonly proxy_ssl_trusted_certificate: Bytes;
+  readonly proxy_ssl_crl: Bytes;
+  readonly proxy_ssl_certificate?: Complex;
+  readonly proxy_ssl_certificate_key?: Complex;
+  readonly proxy_ssl_password_file?: Bytes;
+  readonly proxy_ssl_conf_command: readonly (readonly [Bytes, Bytes])[];
+}
+
+export interface MemcPlan {
+  readonly memc_pass: Omit<ProxyPass, 'ssl' | 'uri' | 'location'>;
+  readonly memc_connect_timeout: number;
+  readonly memc_send_timeout: number;
+  readonly memc_read_timeout: number;
+  readonly memc_buffer_size: number;
+  readonly memc_ignore_client_abort: boolean;
+  readonly memc_next_upstream: readonly Bytes[];
+  readonly memc_flags_to_last_modified: boolean;
+  readonly memc_cmds_allowed: readonly Bytes[];
+}
+
+/** When `gzip` is on. */
+export interface GzipPlan {
+  /** Content types in lower case; `*` is all. */
+  readonly gzip_types: readonly Bytes[];
+  readonly gzip_comp_level: number;
+  readonly gzip_min_length: number;
+  readonly gzip_window: number;
+  readonly gzip_hash: number;
+  readonly gzip_buffers: { readonly number: number; readonly size: number };
+  readonly gzip_no_buffer: boolean;
+  readonly gzip_http_version: '1.0' | '1.1';
+  readonly gzip_proxied: readonly Bytes[];
+  /** Regular expressions for User-Agent, and `msie6`. */
+  readonly gzip_disable: readonly (Regex | 'msie6')[];
+}
+
+/** The `lua_ssl_*` directives: TLS of cosockets. */
+export interface LuaSslPlan {
+  readonly lua_ssl_protocols: readonly Bytes[];
+  readonly lua_ssl_ciphers: Bytes;
+  readonly lua_ssl_verify_depth: number;
+  readonly lua_ssl_certificate: readonly Bytes[];
+  readonly lua_ssl_certificate_key: readonly Bytes[];
+  readonly lua_ssl_trusted_certificate: Bytes;
+  readonly lua_ssl_crl: Bytes;
+  readonly lua_ssl_key_log: Bytes;
+  readonly lua_ssl_conf_command: readonly (readonly [Bytes, Bytes])[];
+}

@@ -1,0 +1,132 @@
+// A dictionary under one lock: a hash index, the exact LRU order, and the operations, in
+// OpenResty's order of steps. Keys come with their hash, times are milliseconds since the epoch.
+// Every function here takes the lock itself.
+#pragma once
+
+#include <type_traits>
+
+#include "shm/slab.h"
+#include "shm/value.h"
+
+namespace moonphase::shm {
+
+class Stripe {
+ public:
+  // Where a stripe's parts lie in the mapped memory.
+  struct Parts {
+    char* base;
+    ZoneHeader* header;
+    StripeState* state;
+    PageDesc* table;
+    Ref* buckets;
+    char* staging;
+    uint64_t pages_at;
+    uint32_t page_count;
+    uint32_t bucket_count;
+    uint64_t staging_size;
+  };
+
+  Stripe() = default;
+  explicit Stripe(const Parts& parts);
+  // Makes the empty structure; nobody else has the memory yet.
+  void format();
+
+  GetResult get(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink);
+  // `ttl_ms` ≤ 0: never expires.
+  StoreResult store(int mode, Str key, uint32_t hash, const Value& value, int64_t ttl_ms,
+                    uint32_t user_flags, int64_t now);
+  IncrResult incr(Str key, uint32_t hash, double by, bool has_init, double init,
+                  int64_t init_ttl_ms, int64_t now);
+  PushResult push(Str key, uint32_t hash, End end, const Value& value, int64_t now);
+  GetResult pop(Str key, uint32_t hash, End end, int64_t now, const Sink& sink);
+  PushResult llen(Str key, uint32_t hash, int64_t now);
+  // kDeclined: not found. *ttl_ms is 0 for an entry that never expires, negative for one that has.
+  Rc ttl(Str key, uint32_t hash, int64_t now, int64_t* ttl_ms);
+  Rc set_expire(Str key, uint32_t hash, int64_t ttl_ms, int64_t now);
+  void flush_all(int64_t now);
+  uint32_t flush_expired(uint32_t max, int64_t now);  // max 0: all
+  // Live keys, oldest first, at most `max` (0: all). `each` is called under the lock: it copies,
+  // nothing else.
+  void keys(uint32_t max, int64_t now, void (*each)(void* owner, Str key), void* owner);
+  uint64_t free_space();
+  uint32_t entries();
+  // Null, or what is wrong with the structure.
+  const char* check();
+
+  // What lock() does after EOWNERDEAD; apart, so that tests can run it on a copy of a zone.
+  void recover();
+
+ private:
+  class Guard {
+   public:
+    explicit Guard(Stripe& s) : s_(s) { s_.lock(); }
+    ~Guard() { s_.unlock(); }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+   private:
+    Stripe& s_;
+  };
+  enum class Found { kNone, kExpired, kLive };
+
+  void lock();
+  void unlock();
+
+  Entry* entry(Ref r) const { return reinterpret_cast<Entry*>(base_ + (uint64_t{r} << kRefShift)); }
+  ListNode* node(Ref r) const {
+    return reinterpret_cast<ListNode*>(base_ + (uint64_t{r} << kRefShift));
+  }
+  static ListHead* list(Entry* e) { return reinterpret_cast<ListHead*>(e->value()); }
+  static bool is_list(const Entry* e) { return e->type() == static_cast<uint8_t>(Type::kList); }
+  static bool expired(const Entry* e, int64_t now) {
+    return e->expires != 0 && static_cast<int64_t>(e->expires) <= now;
+  }
+  static uint64_t deadline(int64_t ttl_ms, int64_t now) {
+    return ttl_ms > 0 ? static_cast<uint64_t>(now) + static_cast<uint64_t>(ttl_ms) : 0;
+  }
+  Ref& bucket(uint32_t hash) const { return buckets_[hash & (bucket_count_ - 1)]; }
+
+  Ref find(Str key, uint32_t hash) const;
+  // find, and a live entry becomes the newest (uncommitted).
+  Found lookup(Str key, uint32_t hash, int64_t now, Ref* r);
+  void bump(Ref r);
+  void lru_unlink(Entry* e);
+  void lru_push(Ref r);
+  // A fresh chunk becomes an entry (uncommitted).
+  Entry* link(Ref r, Str key, uint32_t hash, uint8_t type, uint32_t value_len, uint64_t expires,
+              uint32_t user_flags);
+  void unlink(Ref r);  // from the index and the LRU order (uncommitted)
+  void remove(Ref r);  // with its memory; commits
+  void drain_list(Entry* e);
+  void drain_doomed();
+  // Gives up to two expired entries at the old end back, with `force` first the oldest whatever it
+  // is. How many.
+  unsigned evict(bool force, int64_t now);
+  // alloc, with evictions unless `safe`.
+  Ref make_room(size_t size, bool safe, int64_t now, bool* forcible);
+
+  // `plain` is the value as it is stored.
+  StoreResult put(int mode, Str key, uint32_t hash, uint8_t type, Str plain, uint64_t expires,
+                  uint32_t user_flags, int64_t now, bool again);
+  void overwrite(Ref r, uint8_t type, Str plain, uint64_t expires, uint32_t user_flags);
+  void stage(int mode, Str key, uint32_t hash, uint8_t type, Str plain, uint64_t expires,
+             uint32_t user_flags, int64_t now);
+  void unstage();
+  void flush(int64_t now);
+  GetResult copy_out(uint8_t type, const char* value, size_t size, const Sink& sink) const;
+  const char* check_locked() const;
+  const char* check_entry(Ref r, uint32_t* chunks) const;
+
+  char* base_ = nullptr;
+  ZoneHeader* header_ = nullptr;
+  StripeState* state_ = nullptr;
+  Ref* buckets_ = nullptr;
+  char* staging_ = nullptr;
+  uint32_t bucket_count_ = 0;
+  uint32_t page_count_ = 0;
+  uint64_t staging_size_ = 0;
+  Slab slab_;
+  Journal log_;
+};
+
+}  // namespace moonphase::shm

@@ -1,0 +1,99 @@
+// Four processes hammer one zone with every operation; one of them is killed at a random instant,
+// again and again. After each kill the structure is sound, the others go on at once, and no
+// acknowledged increment is missing.
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "shm_random.h"
+
+using namespace shm_test;
+
+namespace {
+
+constexpr int kWorkers = 4;
+constexpr int64_t kNow = 1'700'000'000'000;
+
+struct Shared {
+  std::atomic<uint64_t>
+      acknowledged[kWorkers];            // increments of the worker's counter that have returned
+  std::atomic<uint64_t> done[kWorkers];  // operations
+};
+
+}  // namespace
+
+// Counters live in a zone of their own, where nothing is evicted and flush_all does not reach.
+SHM_TEST(kill_minus_nine) {
+#if defined(__SANITIZE_THREAD__)
+  return;
+#endif
+  ZoneHandle d(300 * 1024, "hammered");
+  ZoneHandle counters(64 * 1024, "counters");
+  auto* shared = static_cast<Shared*>(
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  CHECK(shared != MAP_FAILED);
+  uint64_t seed = 1;
+  pid_t pids[kWorkers];
+  auto start = [&](int i) {
+    uint64_t s = seed++;
+    pids[i] = fork();
+    CHECK(pids[i] >= 0);
+    if (pids[i] != 0) return;
+    Rng rng{s * 2654435761 + 17};
+    std::string counter = "counter" + std::to_string(i);
+    for (;;) {
+      Step::random(rng, 500, 6000).run(*d, kNow + static_cast<int64_t>(rng.below(400)));
+      IncrResult r = counters->incr(counter, 1, true, 0, 0, kNow);
+      if (r.rc == kOk) shared->acknowledged[i].fetch_add(1);
+      shared->done[i].fetch_add(1);
+    }
+  };
+  for (int i = 0; i < kWorkers; i++) start(i);
+  auto kills = static_cast<int>(150 * scale());
+  Rng rng{99};
+  using Clock = std::chrono::steady_clock;
+  double worst = 0;
+  for (int k = 0; k < kills; k++) {
+    std::this_thread::sleep_for(std::chrono::microseconds(500 + rng.below(4000)));
+    int victim = static_cast<int>(rng.below(kWorkers));
+    kill(pids[victim], SIGKILL);
+    CHECK(waitpid(pids[victim], nullptr, 0) == pids[victim]);
+    auto t0 = Clock::now();
+    const char* wrong = d->check();
+    if (wrong != nullptr) std::fprintf(stderr, "kill %d: %s\n", k, wrong);
+    CHECK(wrong == nullptr && counters->check() == nullptr);
+    worst = std::max(worst, std::chrono::duration<double, std::milli>(Clock::now() - t0).count());
+    // The victim may have died between an increment and its acknowledgement.
+    StringSink sink;
+    std::string counter = "counter" + std::to_string(victim);
+    double value = counters->get(counter, kNow, sink.sink).number;
+    auto acknowledged = static_cast<double>(shared->acknowledged[victim].load());
+    CHECK(value == acknowledged || value == acknowledged + 1);
+    shared->acknowledged[victim] = static_cast<uint64_t>(value);
+    int other = (victim + 1) % kWorkers;
+    uint64_t before = shared->done[other];
+    auto deadline = t0 + std::chrono::seconds(5);
+    while (shared->done[other] == before) CHECK(Clock::now() < deadline);
+    start(victim);
+  }
+  for (pid_t p : pids) kill(p, SIGKILL);
+  for (pid_t p : pids) waitpid(p, nullptr, 0);
+  CHECK(d->check() == nullptr);
+  uint64_t total = 0;
+  for (auto& n : shared->done) total += n;
+  std::fprintf(
+      stderr,
+      "#   %d kills, %llu operations, %llu recoveries, %llu resets, slowest lock and check %.1f "
+      "ms\n",
+      kills, static_cast<unsigned long long>(total),
+      static_cast<unsigned long long>(d->header()->recoveries + counters->header()->recoveries),
+      static_cast<unsigned long long>(d->header()->resets + counters->header()->resets), worst);
+  CHECK(d->header()->resets == 0 && counters->header()->resets == 0);
+  munmap(shared, sizeof(Shared));
+}
