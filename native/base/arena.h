@@ -52,13 +52,13 @@ class Arena {
   }
   Str copy(Str s) {
     char* p = bytes(s.size());
-    std::memcpy(p, s.data(), s.size());
+    if (!s.empty()) std::memcpy(p, s.data(), s.size());
     return {p, s.size()};
   }
   // A NUL behind it, for system calls.
   const char* c_str(Str s) {
     char* p = bytes(s.size() + 1);
-    std::memcpy(p, s.data(), s.size());
+    if (!s.empty()) std::memcpy(p, s.data(), s.size());
     p[s.size()] = 0;
     return p;
   }

@@ -107,7 +107,8 @@ struct LuaCtx {
   bool waiting_more_body = false, read_body_done = false, acquired_raw_req_socket = false, context_init = false,
        no_abort = false, client_abort = false, run_post_subrequest = false;
   bool is_timer = false;
-  bool fake = false;  // no client
+  bool fake = false;             // no client
+  Pending* body_wait = nullptr;  // the coroutine in ngx.req.read_body
 
   lua_State* L() const { return vm->L(); }
 };

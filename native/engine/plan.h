@@ -131,6 +131,12 @@ struct LuaLocConf {
   int socket_pool_size = 30;
 };
 
+struct SetMiscConf {
+  bool base32_padding = true;
+  std::string base32_alphabet = "0123456789abcdefghijklmnopqrstuv";
+  mutable int64_t rotated = -1;  // state: what set_rotate gave last
+};
+
 struct ResolverPlan {
   std::vector<std::pair<std::string, int>> servers;
   int64_t valid = 0;  // 0: the answer's TTL
@@ -157,6 +163,7 @@ struct LocConf : http::CoreConf {
   int64_t expires_time = 0;
   ContentKind content = ContentKind::kNone;
   LuaLocConf lua;
+  SetMiscConf set_misc;
   // Modules that a Plan's confs have only when used (echo, headers-more, proxy …): engine/modules.h numbers them.
   static constexpr int kModules = 16;
   std::shared_ptr<void> module[kModules];

@@ -17,6 +17,7 @@ void open_sleep(lua_State* L);
 void open_time(lua_State* L);
 void open_string(lua_State* L);  // what resty.core leaves to C: escape/quote/… crc…
 void open_variable(lua_State* L);
+void open_arg(lua_State* L);      // ngx.arg
 void open_request(lua_State* L); // ngx.req: read_body, get_body_data, set_body …, headers, args, uri
 void open_response(lua_State* L);// ngx.header, ngx.resp
 void open_subrequest(lua_State* L);
