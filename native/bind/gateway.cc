@@ -43,11 +43,11 @@ class Gateway final : public Resource {
   // Ends the runtime, after the turn.
   void end() {
     if (!runtime_) return;
-    if (vm_) {
-      vm_->close();
-      vm_->unuse();
-      vm_ = nullptr;
+    for (VmHost* host : hosts_) {
+      host->close();
+      host->release();
     }
+    hosts_.clear();
     engine::Runtime* runtime = runtime_;
     runtime_ = nullptr;
     runtime->terminate();
@@ -55,6 +55,10 @@ class Gateway final : public Resource {
     let_go();
   }
   void env_closing() override { end(); }
+  void adopt(VmHost* host) {
+    host->retain();
+    hosts_.push_back(host);
+  }
 
   // A promise of JavaScript that one of our callbacks settles.
   napi_value promise(napi_deferred* slot) {
@@ -98,7 +102,7 @@ class Gateway final : public Resource {
 
   std::string user_, group_;
   engine::Runtime* runtime_ = nullptr;
-  VmHost* vm_ = nullptr;
+  std::vector<VmHost*> hosts_;
   napi_ref self_ = nullptr;
 };
 
@@ -136,6 +140,7 @@ napi_value construct(napi_env env, napi_callback_info info) {
   options.master_pid = static_cast<int>(number_option(env, o, "masterPid", 0));
   options.embedded = bool_option(env, o, "embedded", true);
   options.respawned = bool_option(env, o, "respawned", false);
+  options.test = bool_option(env, o, "test", false);
   std::string version = text_option(env, o, "serverVersion");
   if (!version.empty()) options.server_version = version;
   Env* e = Env::of(env);
@@ -265,6 +270,13 @@ napi_value log(napi_env env, napi_callback_info info) {
 }
 
 }  // namespace
+
+engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
+  Gateway* g = gateway_of(env, gateway);
+  return g ? g->runtime() : nullptr;
+}
+
+void gateway_adopt(napi_env env, napi_value gateway, VmHost* host) { gateway_of(env, gateway)->adopt(host); }
 
 void define_gateway(napi_env env, napi_value exports) {
   const napi_property_descriptor methods[] = {

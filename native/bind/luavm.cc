@@ -82,14 +82,14 @@ VmHost::VmHost(Env* env, engine::Runtime* runtime, bool owned) : Resource(env), 
 VmHost::~VmHost() = default;
 
 bool VmHost::open(std::string* error) {
-  gen_ = runtime_->current;
-  if (!gen_ || !gen_->vm) {
+  if (runtime_->current && runtime_->current->vm) gen_ = runtime_->current;
+  if (!gen_) {
     *error = "there is no Lua VM: nothing in the configuration uses Lua";
     return false;
   }
   engine::retain(gen_);
-  L_ = gen_->vm->L();
   gen_->vm->retain();
+  L_ = gen_->vm->L();
   int top = lua_gettop(L_);
   if (lua::protect(L_, run_prelude, this) != 0) {
     *error = std::string(lua::error_text(L_, "unknown error"));
@@ -110,18 +110,17 @@ void VmHost::unuse() {
 }
 
 void VmHost::close() {
-  if (!L_) return;
   L_ = nullptr;
-  lua::Vm* vm = gen_->vm;
-  engine::Generation* gen = gen_;
-  gen_ = nullptr;
-  if (owned_) {
+  if (engine::Generation* gen = gen_) {
+    gen_ = nullptr;
+    gen->vm->release();
+    engine::release(gen);
+  }
+  if (owned_ && runtime_) {
     runtime_->terminate();
     env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); }, runtime_);
   }
   runtime_ = nullptr;
-  vm->release();
-  engine::release(gen);
 }
 
 }  // namespace moonphase::bind

@@ -1,6 +1,7 @@
 // The class LuaVM of the binding; lib/luavm.ts is what users see.
 #include <memory>
 
+#include "bind/gateway.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "lua/chunks.h"
@@ -57,41 +58,48 @@ void finalize(napi_env, void* data, void*) {
   static_cast<VmHost*>(data)->unuse();
 }
 
+// A runtime of its own, with an empty plan. Null: *error says why.
+engine::Runtime* make_runtime(napi_env env, Env* e, napi_value options, std::string* error) {
+  engine::RuntimeOptions o;
+  o.lualib = text_option(env, options, "lualib");
+  o.user_lualib = text_option(env, options, "userLualib");
+  o.embedded = true;
+  auto plan = make_plan(env, options);
+  if (!plan->seal(error)) return nullptr;
+  auto* runtime = new engine::Runtime(e->loop(), o);
+  Loaded loaded;
+  runtime->load(std::move(plan), on_loaded, &loaded);
+  if (loaded.ok) return runtime;
+  *error = loaded.message;
+  delete runtime;
+  return nullptr;
+}
+
+// new LuaVM(options): of its own, or the one of `options.gateway`.
 napi_value construct(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   Env* e = Env::of(env);
   FromJs from(e);
-  napi_value options = args[0];
-  engine::RuntimeOptions runtime_options;
-  runtime_options.lualib = text_option(env, options, "lualib");
-  runtime_options.user_lualib = text_option(env, options, "userLualib");
-  runtime_options.embedded = true;
-  auto plan = make_plan(env, options);
-  Loaded loaded;
-  if (!plan->seal(&loaded.message)) {
-    napi_throw_error(env, "ERR_MOONPHASE_OPTION", loaded.message.c_str());
+  napi_value options = args[0], gateway = js_get(env, options, "gateway");
+  bool owned = js_type(env, gateway) != napi_object;
+  std::string error;
+  engine::Runtime* runtime = owned ? make_runtime(env, e, options, &error) : gateway_runtime(env, gateway);
+  if (!runtime) {
+    if (owned) napi_throw_error(env, "ERR_MOONPHASE_LUA", error.c_str());
     return nullptr;
   }
-  auto* runtime = new engine::Runtime(e->loop(), runtime_options);
-  runtime->load(std::move(plan), on_loaded, &loaded);
-  VmHost* host = nullptr;
-  if (loaded.ok) {
-    host = new VmHost(e, runtime, true);
-    loaded.ok = host->open(&loaded.message);
-  }
-  if (!loaded.ok) {
-    if (host) {
-      host->release();
-    } else {
-      delete runtime;
-    }
-    napi_throw_error(env, "ERR_MOONPHASE_LUA", loaded.message.c_str());
+  VmHost* host = new VmHost(e, runtime, owned);
+  if (!host->open(&error)) {
+    host->close();
+    host->unuse();
+    napi_throw_error(env, "ERR_MOONPHASE_LUA", error.c_str());
     return nullptr;
   }
   std::string strings = text_option(env, options, "strings");
   host->strings = strings == "buffer" ? Strings::kBuffer : strings == "latin1" ? Strings::kLatin1 : Strings::kAuto;
   napi_wrap(env, args.self, host, finalize, nullptr, nullptr);
   napi_create_reference(env, args.self, 0, &host->self);
+  if (!owned) gateway_adopt(env, gateway, host);
   return args.self;
 }
 

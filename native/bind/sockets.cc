@@ -64,7 +64,7 @@ int open_socket(napi_env env, napi_value listen_plan, const char** what) {
   }
   bool is_unix = family == "unix";
   *what = "socket()";
-  int fd = socket(address.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int fd = ::socket(address.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
   if (!is_unix) set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (bool_option(env, listen_plan, "reuseport", false)) set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -76,11 +76,11 @@ int open_socket(napi_env env, napi_value listen_plan, const char** what) {
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, bool_option(env, listen_plan, "so_keepalive", false));
   }
   *what = "bind()";
-  if (bind(fd, address.get(), address.len) == 0) {
+  if (::bind(fd, address.get(), address.len) == 0) {
     if (is_unix) chmod(host.c_str(), 0666);
     if (!is_unix && number("fastopen", -1) > 0) set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, number("fastopen", -1));
     *what = "listen()";
-    if (listen(fd, number("backlog", 511)) == 0) {
+    if (::listen(fd, number("backlog", 511)) == 0) {
       if (!is_unix && bool_option(env, listen_plan, "deferred", false)) set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
       return fd;
     }
