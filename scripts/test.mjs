@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
+import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { filesBelow, have } from './deps/util.mjs';
 
@@ -44,6 +45,7 @@ const jobs = flags.some((flag) => flag.startsWith('--jobs'))
   ? []
   : [`--jobs=${os.availableParallelism?.() ?? 2}`];
 const tap = path.join(path.dirname(require.resolve('tap/package.json')), 'dist/esm/run.mjs');
+const terminal = process.stdout.isTTY;
 const child = spawn(
   process.execPath,
   [
@@ -51,25 +53,45 @@ const child = spawn(
     'run',
     '--disable-coverage',
     '--allow-empty-coverage',
-    `--reporter=${process.stdout.isTTY ? 'base' : 'dot'}`,
-    `--output-file=${output}`,
+    `--reporter=${terminal ? 'base' : 'tap'}`,
+    ...(terminal ? [`--output-file=${output}`] : []),
     ...jobs,
     ...flags,
     ...files,
   ],
   {
     cwd: root,
-    stdio: 'inherit',
+    stdio: ['ignore', terminal ? 'inherit' : 'pipe', 'inherit'],
     env: { ...process.env, TAP_TIMEOUT: process.env.TAP_TIMEOUT ?? '120' },
   },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+if (child.stdout) showPlainly(child.stdout);
 child.on('close', (code) => {
   const { passed, failed, skipped } = count(fs.readFileSync(output, 'utf8'));
   const broken = code !== 0 && failed === 0 ? 1 : 0;
-  console.log(`${passed} passed, ${failed + broken} failed, ${skipped} skipped`);
+  console.log(`\n${passed} passed, ${failed + broken} failed, ${skipped} skipped`);
   process.exitCode = code === 0 && passed > 0 ? 0 : 1;
 });
+
+/** For logs: one line per test file, and of a file that failed what is not a passed point. */
+function showPlainly(stream) {
+  let block = [];
+  fs.writeFileSync(output, '');
+  stream.on('data', (data) => fs.appendFileSync(output, data));
+  readline.createInterface({ input: stream }).on('line', (line) => {
+    const [, not, name, time] =
+      /^(not )?ok \d+ - (.*?)(?: # time=(\S+?))?(?: \{)?$/.exec(line) ?? [];
+    if (name === undefined) {
+      if (line.trim()) block.push(line);
+      return;
+    }
+    console.log(`${not ? 'FAIL' : 'ok  '} ${name}${time ? ` (${time})` : ''}`);
+    if (not)
+      console.log(block.filter((each) => !/^\s*(ok \d|\d+\.\.\d|# time=)/.test(each)).join('\n'));
+    block = [];
+  });
+}
 
 /** The programs that test/native/native.test.mjs runs; without CMake it skips them and says so. */
 function buildNativeTests() {

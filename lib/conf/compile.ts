@@ -47,7 +47,7 @@ export interface Compiled {
 export function compile(input: CompileInput): Compiled {
   const prefix = input.prefix.endsWith('/') ? input.prefix : `${input.prefix}/`;
   const confFile = under(prefix, input.confFile);
-  const cf = newConf(prefix, confFile, input.pending);
+  const cf = newConf(prefix, confFile, true, input.pending);
   if (input.globals !== undefined && input.globals !== '') {
     cf.readFrom(fileSource(new Reader(undefined, input.globals)), 'parameter');
   }
@@ -59,7 +59,7 @@ export function compile(input: CompileInput): Compiled {
 /** Compiles statements that come from elsewhere than a file. */
 export function compileFrom(source: Source, input: CompileInput): Omit<Compiled, 'functions'> {
   const prefix = input.prefix.endsWith('/') ? input.prefix : `${input.prefix}/`;
-  const cf = newConf(prefix, input.confFile, input.pending);
+  const cf = newConf(prefix, input.confFile, false, input.pending);
   cf.readFrom(source, 'file');
   return { plan: finish(cf, input.confFile, input), files: cf.files, notices: cf.notices };
 }
@@ -67,10 +67,11 @@ export function compileFrom(source: Source, input: CompileInput): Omit<Compiled,
 function newConf(
   prefix: string,
   confFile: string,
+  defaultListen: boolean,
   pending: ReadonlySet<string> = NATIVE_PENDING,
 ): Conf {
   const confPrefix = confFile.startsWith('/') ? directoryOf(confFile) : prefix;
-  return new Conf({ prefix, confPrefix, confFile, table: TABLE, pending });
+  return new Conf({ prefix, confPrefix, confFile, table: TABLE, defaultListen, pending });
 }
 
 function finish(cf: Conf, confFile: string, input: CompileInput): Plan {
@@ -106,6 +107,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
   const confs: LocationConf[] = [];
   const servers: ServerPlan[] = [];
   const walk = (scope: Scope, parent: Values | undefined, srvParent: Values): void => {
+    cf.merging = scope;
     const conf = mergeLocation(cf, scope, parent);
     confs[scope.conf] = planLocation(scope, conf);
     let srv = srvParent;
@@ -126,6 +128,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
     lua,
     formats: cf.formats,
     upstreams: cf.upstreams,
+    upstream_lists: [...cf.upstreamLists].map(([name, upstreams]) => ({ name, upstreams })),
     servers,
     listens,
     confs,

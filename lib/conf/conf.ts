@@ -57,6 +57,8 @@ export interface ConfOptions {
   readonly confPrefix: string;
   readonly confFile: string;
   readonly table: ReadonlyMap<string, readonly Directive[]>;
+  /** Whether a server without `listen` listens on port 80, as nginx's does. */
+  readonly defaultListen: boolean;
   /** Names of directives to refuse as not supported yet. */
   readonly pending: ReadonlySet<string>;
 }
@@ -106,8 +108,15 @@ export class Conf {
   /** The directive that is being read, for messages. */
   private current: string | undefined;
   private source: Source | undefined;
+  /** During inheritance: the block whose values are looked at. */
+  merging: Scope | undefined;
+  private entry: ((words: string[]) => void) | undefined;
   /** Line at which the block of the current directive opened: Lua's chunk names show it. */
   private blockLine: number | undefined;
+
+  get defaultListen(): boolean {
+    return this.options.defaultListen;
+  }
 
   constructor(private readonly options: ConfOptions) {
     this.prefix = options.prefix;
@@ -160,8 +169,6 @@ export class Conf {
     this.statements('block', entry);
     this.entry = outer;
   }
-
-  private entry: ((words: string[]) => void) | undefined;
 
   include(name: string): void {
     const file = this.confName(name);
@@ -224,7 +231,7 @@ export class Conf {
   // ---- messages
 
   place(): ConfigPlace {
-    return this.source?.place() ?? {};
+    return this.source?.place() ?? this.merging?.where ?? {};
   }
 
   where(): Where {
@@ -331,8 +338,10 @@ export class Conf {
     return { inline: code, chunk: this.chunk(tag), where: this.where() };
   }
 
-  /** A function of the table beside the plan. */
+  /** A function of the table beside the plan: only options can name one. */
   jsHandler(js: number): Handler {
+    if (this.source?.chunkPlace === undefined)
+      throw this.error(`unknown directive "${this.current ?? ''}"`);
     return { js, chunk: '', where: this.where() };
   }
 

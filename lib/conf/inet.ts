@@ -172,9 +172,10 @@ export function shortIPv6(address: string): string {
   }
   const text = groups.map((g) => g.toString(16));
   if (best < 0) return text.join(':');
-  if (best === 0 && length === 6) {
+  const mapped = best === 0 && length === 5 && groups[5] === 0xffff;
+  if (mapped || (best === 0 && length === 6)) {
     const [a = 0, b = 0] = groups.slice(6);
-    return `::${a >> 8}.${a & 255}.${b >> 8}.${b & 255}`;
+    return `::${mapped ? 'ffff:' : ''}${a >> 8}.${a & 255}.${b >> 8}.${b & 255}`;
   }
   return `${text.slice(0, best).join(':')}::${text.slice(best + length).join(':')}`;
 }

@@ -169,6 +169,11 @@ export interface HttpPlan {
   readonly lua: LuaMainPlan;
   readonly formats: readonly LogFormat[];
   readonly upstreams: readonly UpstreamPlan[];
+  /** `upstream_list`, for `set_hashed_upstream`. */
+  readonly upstream_lists: readonly {
+    readonly name: Bytes;
+    readonly upstreams: readonly Bytes[];
+  }[];
   readonly servers: readonly ServerPlan[];
   /** One per address that is listened on, with all its servers. */
   readonly listens: readonly ListenPlan[];

@@ -65,8 +65,9 @@ void log_bytes(const Log& log, const LogContext* ctx, int level, Str message);
 // Appends " (111: Connection refused)".
 char* append_errno(char* p, char* end, int err);
 
-// Seen by every written line before it goes to the sinks (lua_capture_error_log); returns true to swallow it.
-using LogTap = bool (*)(int level, Str line_without_prefix, void* data);
+// Sees every line that is written, whole but without its line feed, before it goes to the sinks
+// (lua_capture_error_log); returns true to swallow it. One per thread.
+using LogTap = bool (*)(int level, Str line, void* data);
 void set_log_tap(LogTap tap, void* data);
 
 // Printf helper for Str: "%.*s", STR(x).

@@ -29,10 +29,12 @@ void lua_exit_worker(Generation* g);
 extern void (*lua_open_api)(lua_State* L);
 // A VM for the generation's plan, with its paths and the API; resty.core is loaded. Null with *error.
 lua::Vm* make_vm(Generation* g, std::string* error);
+// init_by_lua in this VM. kError: logged, *error is the text.
+int lua_run_init(lua::Vm* vm, Generation* g, std::string* error);
+// The ctx of a request without a client.
+LuaCtx* make_fake_ctx(Request* r, lua::Vm* vm, uint32_t phase);
 // The generation that a VM was made for; null: a LuaVM without server.
 Generation* generation_of(lua_State* L);
-// Ends what the generation still has of ours: pending timers, pooled coroutines. Before its VM is released.
-void lua_close_generation(Generation* g);
 // ngx.worker.exiting() is true from now on: pending timers fire at once, premature.
 void lua_abort_timers(Generation* g);
 int lua_pending_timers(const Generation* g);
@@ -51,6 +53,8 @@ int run_posted_threads(LuaCtx* ctx);
 void resume_co(Co* co, int nargs);
 // Entry coroutine of a phase: its function is moved from the VM's stack top.
 Co* start_entry(LuaCtx* ctx, uint32_t phase);
+// The same of a coroutine that has its function already; `ref` anchors it.
+Co* adopt_entry(LuaCtx* ctx, lua_State* co, int ref);
 // New user coroutine; its function is moved from L's top, the thread is pushed there instead. `anchor`: light threads.
 Co* new_coroutine(LuaCtx* ctx, lua_State* L, bool anchor);
 void free_coroutine(Co* co);
@@ -64,17 +68,28 @@ void kill_thread(Co* co);
 void cleanup(LuaCtx* ctx);
 // Forgets the last phase's coroutines and wishes, for the next one.
 void reset(LuaCtx* ctx);
+// As new, but for its VM: after a jump to another location.
+void restart(LuaCtx* ctx);
 // finalize_request, or the end of a fake request.
 void lua_finalize(LuaCtx* ctx, int rc);
-// Ends a request made by Runtime::fake_request.
+// What a timer keeps of the request that started it: its place in the configuration, and who it was for log lines.
+void inherit_request(Request* fake, const http::ServerCore* srv, const http::CoreConf* conf,
+                     const http::ListenConf* listen, Str client);
+// Ends a request made by Runtime::fake_request (engine/fake_request.cc).
 void finish_fake_request(Request* r);
 
 // --- output ---
 // ngx.say & co. send through these (HTTP/1.0 buffering, header first).
 int lua_send_header(LuaCtx* ctx);
 int lua_send_chain(LuaCtx* ctx, Chain* in);  // null: the end (eof)
+int lua_set_content_type(LuaCtx* ctx);       // the default one, unless lua_use_default_type is off
 // A link with a buffer of `size` free bytes, reused where possible; size 0: a special buffer.
 Chain* lua_free_buf(LuaCtx* ctx, size_t size);
+// What the filters have used up of `out` and *busy returns to ctx->free; the rest is *busy. Links with another tag are
+// not ours.
+void lua_update_chains(LuaCtx* ctx, Chain** busy, Chain* out, const void* tag);
+extern const char kLuaOutputTag, kLuaFilterTag;  // Buf::tag is the address
+bool lua_output_buffered(const Request* r);      // the client does not take what there is
 // ngx.flush(true) of the running coroutine: waits until the client has taken what is buffered.
 int lua_wait_flush(lua_State* L, LuaCtx* ctx);
 // write_event_handler while Lua waits.

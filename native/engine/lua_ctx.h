@@ -32,6 +32,7 @@ struct Co {
   LuaCtx* ctx = nullptr;
   Co* parent = nullptr;  // who resumed or spawned it; null: dead
   Co* child = nullptr;   // the user coroutine that it runs now
+  int nresults = 0;      // of a zombie: the values on its stack's top
   Pending* pending = nullptr;
   Co* zombies = nullptr;  // its light threads that have ended and were not waited for, in order
   Co* zombies_tail = nullptr;
@@ -61,13 +62,15 @@ struct LuaCtx {
   http::Request* r = nullptr;
   Generation* gen = nullptr;
   lua::Vm* vm = nullptr;     // the generation's, or the request's own (lua_code_cache off); held
-  uint32_t phase = 0;        // PhaseBit of the handler that runs
+  uint32_t phase = 0;        // PhaseBit of the handler that runs; changed by enter_phase only
+  uint32_t caps = 0;         // what that phase may do (Capability)
   Co* entry = nullptr;       // null: ended
   Co* current = nullptr;     // null: nothing of this ctx runs
   Co* coroutines = nullptr;  // all but entry
   Co* posted_head = nullptr; // to be resumed in order
   Co* posted_tail = nullptr;
   enum Op : uint8_t { kNop = 0, kResume, kYield, kSpawn } op = kNop;  // why `current` yielded to the scheduler
+  int op_args = 0;           // values for the coroutine that is resumed or spawned
   int uthreads = 0;          // light threads alive or not waited for
   Co* on_abort = nullptr;
   int ctx_ref = LUA_NOREF;   // ngx.ctx, in the registry table ngx_lua_ctx_tables
@@ -91,7 +94,7 @@ struct LuaCtx {
   Chain* filter_in = nullptr; // body_filter's current input (ngx.arg)
   Chain* filter_held = nullptr;  // input that came while the socket was full
   Chain* filter_busy = nullptr;
-  int flushing = 0;           // coroutines in ngx.flush(true)
+  struct FlushWait* flushing = nullptr;  // coroutines in ngx.flush(true)
 
   // capture (ngx.location.capture collects a subrequest's answer)
   bool capture = false;
@@ -99,8 +102,8 @@ struct LuaCtx {
   Chain** last_body = nullptr;
 
   // set_by_lua
-  Str* set_args = nullptr;
-  int set_nargs = 0;
+  const Handler* set_handler = nullptr;
+  Str* set_args = nullptr;  // evaluated, as many as set_handler->args
 
   bool entered_rewrite = false, entered_access = false, entered_precontent = false, entered_content = false,
        entered_server_rewrite = false;
@@ -113,6 +116,8 @@ struct LuaCtx {
   lua_State* L() const { return vm->L(); }
 };
 
+// The phase that runs now; returns the one before, for filters that interrupt it.
+uint32_t enter_phase(LuaCtx* ctx, uint32_t bit);
 // The ctx of the request, made on first use; null when its VM could not be made (logged: answer 500).
 LuaCtx* lua_ctx(http::Request* r);
 // The request and ctx that the running Lua code belongs to (thread.exdata of the coroutine); null in init_by_lua.

@@ -1,6 +1,7 @@
 // Phases as a table: adding one edits its row and its handler.
 #pragma once
 
+#include "engine/plan.h"
 #include "http/request.h"
 
 namespace moonphase::engine {
@@ -65,6 +66,23 @@ struct PhaseRow {
   uint32_t extended;      // with lua_phase_capabilities extended
 };
 const PhaseRow* phase_row(uint32_t bit);
+
+// Which handler serves a location that has this content; null: nobody does (its module is not there).
+http::Handler content_handler(ContentKind kind);
+void set_content_handler(ContentKind kind, http::Handler handler);
+
+// A module's handler in one of nginx's phases. The steps of a Plan are made of the rows that it uses.
+enum class Phase : uint8_t { kPostRead, kServerRewrite, kRewrite, kPreaccess, kAccess, kPrecontent, kContent };
+struct StepRow {
+  Phase phase;
+  http::Handler handler;
+  bool (*used)(const Plan& plan);  // does any part of the Plan need it?
+  // Lua's handlers stand first in their phase with `*_by_lua_no_postpone`, else last. Null: keeps its place.
+  bool (*first)(const Plan& plan) = nullptr;
+};
+// Rows run in order of registration; nginx's own and Lua's are there already. Before any Plan is sealed.
+void add_step(const StepRow& row);
+void build_steps(Plan& plan);
 
 // --- the request's walk through nginx's phases (core, not Lua) ---
 // Runs r from its current phase_handler until it waits or ends (ngx_http_core_run_phases).

@@ -4,14 +4,28 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "base/arena.h"
 #include "engine/regex.h"
 #include "http/conf.h"
+
+namespace moonphase::http {
+struct Request;
+}
 
 namespace moonphase::engine {
 
 using http::Complex;
+
+// A map of texts that is searched with a Str, without making a std::string.
+struct StrHash {
+  using is_transparent = void;
+  size_t operator()(Str s) const { return std::hash<Str>()(s); }
+};
+template <class T>
+using StrMap = std::unordered_map<std::string, T, StrHash, std::equal_to<>>;
 
 struct Where {
   std::string file;
@@ -30,7 +44,8 @@ struct Handler {
   // Cache, by the VM that has the code loaded (a Plan has one VM): the registry reference of the loaded function.
   mutable int ref = -1;
 };
-using HandlerPtr = std::unique_ptr<Handler>;
+// Shared: a handler that inner levels inherit is one object, so that its code is loaded once.
+using HandlerPtr = std::shared_ptr<Handler>;
 
 // --- rewrite module ---
 struct Condition {
@@ -63,15 +78,26 @@ using RewriteProgram = std::vector<RewriteOp>;
 struct MapPlan {
   Complex source;
   bool hostnames = false, is_volatile = false;
-  std::unordered_map<std::string, Complex> exact;  // lower-case keys
+  StrMap<Complex> exact;  // lower-case keys
   std::vector<std::pair<std::string, Complex>> masks;
   std::vector<std::pair<RegexPtr, Complex>> regex;
   Complex fallback;
+};
+// Longest prefix of addresses: a binary trie over 128 bits (IPv4 as ::ffff:a.b.c.d), made by seal().
+struct AddressTrie {
+  struct Node {
+    int child[2] = {-1, -1};
+    int value = -1;
+  };
+  std::vector<Node> nodes;
+  void add(const uint8_t* address, int bits, int value);
+  int find(const uint8_t* address) const;  // -1: none
 };
 struct GeoPlan {
   Complex source;
   std::vector<std::pair<std::string, std::string>> ranges;  // CIDR → value
   std::string fallback;
+  AddressTrie trie;  // of indexes into `ranges`
 };
 struct SplitPlan {
   Complex source;
@@ -80,8 +106,12 @@ struct SplitPlan {
 struct VariableDef;  // engine/variables.h: the native table's row
 struct VariableSlot {
   std::string name;
-  enum Kind : uint8_t { kBuiltin, kSet, kMap, kGeo, kSplit, kJs } kind = kBuiltin;
-  const VariableDef* def = nullptr;  // kBuiltin: resolved when the Plan is read
+  // kCapture: set by a named group; not found, without a warning, until its regex has matched.
+  enum Kind : uint8_t { kBuiltin, kSet, kCapture, kMap, kGeo, kSplit, kJs } kind = kBuiltin;
+  const VariableDef* def = nullptr;  // kBuiltin: resolved by seal()
+  Str rest;                          // prefix variables: what follows the prefix
+  bool assigned = false;  // by `set` and the like: ngx.var may write it
+  int js = -1;            // kJs
   std::unique_ptr<MapPlan> map;
   std::unique_ptr<GeoPlan> geo;
   std::unique_ptr<SplitPlan> split;
@@ -93,8 +123,10 @@ struct LogFormat {
   enum Escape : uint8_t { kDefault, kJson, kNone } escape = kDefault;
   Complex value;
 };
+class LogFile;  // engine/access_log.h
 struct AccessLog {
   Complex path;
+  LogFile* file = nullptr;  // opened by Plan::open_logs() when the path has no variables
   const LogFormat* format = nullptr;
   bool has_condition = false;
   Complex condition;
@@ -109,9 +141,20 @@ struct LocationTree {
     bool exact = false, noregex = false;
     LocConf* conf = nullptr;
   };
-  std::vector<Static> prefixes;  // sorted for search when sealed
+  std::vector<Static> prefixes;
   std::vector<std::pair<RegexPtr, LocConf*>> regex;
   std::vector<std::pair<std::string, LocConf*>> named;
+
+  // `prefixes` for search, sorted by name; made by seal().
+  struct Node {
+    Str name;
+    LocConf* exact = nullptr;
+    LocConf* inclusive = nullptr;
+    int parent = -1;  // the longest inclusive name that is a proper prefix of this one
+    bool auto_redirect = false;
+  };
+  std::vector<Node> nodes;
+  bool has_auto_redirect = false;
 };
 
 struct TryFiles {
@@ -143,6 +186,13 @@ struct ResolverPlan {
   bool ipv4 = true, ipv6 = true, local = false;
 };
 
+// allow or deny, in binary.
+struct AccessRule {
+  bool allow = false;
+  enum Family : uint8_t { kAll, kInet, kInet6, kUnix } family = kAll;
+  uint8_t address[16] = {}, mask[16] = {};
+};
+
 enum class ContentKind : uint8_t { kNone, kLua, kJs, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
 
 // Everything that a request's place in the configuration says. Handlers inherited from outer levels are shared.
@@ -151,16 +201,21 @@ struct LocConf : http::CoreConf {
   LocationTree locations;
   std::vector<std::string> limit_except_methods;
   LocConf* limit_except = nullptr;
+  uint32_t limit_except_mask = 0;  // methods that get `limit_except`'s configuration; made by seal()
+  // Bytes of the URI that `alias` replaces: the length of the location's name; -1 for regex locations. 0: no alias.
+  int alias_length = 0;
+  Str escaped_name;     // for the redirect of `auto_redirect`; made by seal()
+  LocConf* parent = nullptr;  // `if` and limit_except blocks: whose they are; may be null
   RewriteProgram rewrite_ops;
-  bool rewrite_log = false, uninitialized_variable_warn = true;
+  bool rewrite_log = false, uninitialized_variable_warn = true, msie_padding = true;
   std::vector<AccessLog> access_log;
   std::unique_ptr<TryFiles> try_files;
   std::unique_ptr<ResolverPlan> resolver;
   int64_t resolver_timeout = 30000;
   std::vector<std::pair<bool, std::string>> access;  // allow?, CIDR
-  bool has_expires = false;
-  std::string expires_kind;
-  int64_t expires_time = 0;
+  std::vector<AccessRule> access_rules;              // made of `access` by seal()
+  bool has_auth_basic = false;  // both of these are set
+  Complex auth_basic, auth_basic_user_file;
   ContentKind content = ContentKind::kNone;
   LuaLocConf lua;
   SetMiscConf set_misc;
@@ -173,6 +228,7 @@ struct ServerConf : http::ServerCore {
   Where where;
   RewriteProgram rewrite_ops;
   HandlerPtr server_rewrite;
+  std::vector<RegexPtr> name_regex;  // of `names`, null where the name is none; made by seal()
 };
 
 struct SharedDictPlan {
@@ -217,7 +273,17 @@ struct EnvVar {
   bool has_value = false;
 };
 
+// One step of the walk through the phases (engine/phases.cc), made by seal() from what the Plan uses.
+struct PhaseStep {
+  // kOk: the walk stops here for now; kAgain: it goes on at r->phase_handler.
+  int (*checker)(http::Request* r, const PhaseStep& step) = nullptr;
+  int (*handler)(http::Request* r) = nullptr;
+  int next = 0;  // where the following phase begins
+};
+
 struct Plan {
+  Plan();
+  ~Plan();
   std::string prefix, conf_prefix, conf_file;
   // process (only what workers need)
   std::vector<EnvVar> env;
@@ -239,14 +305,22 @@ struct Plan {
   // Owners of what `Log` values point to.
   std::vector<std::unique_ptr<LogSink>> sinks;
   std::vector<std::vector<Log::Target>> log_targets;
+  Arena arena{1024};  // texts that seal() makes
 
   int variable(Str lower_name) const;  // index or -1 (hash filled by seal())
+  std::vector<PhaseStep> steps;
+  int server_rewrite_step = 0, location_rewrite_step = 0;
+  int max_captures = 0;  // ints that the captures of any regex of the Plan need
   // After reading: sorts location trees, resolves builtin variables, compiles regexes, loads what can be checked. An error
   // gives false and a message in nginx's words with its place.
   bool seal(std::string* error);
+  // Opens the access logs that have no variables in their paths. `error` as nginx logs it.
+  bool open_logs(std::string* error);
+  void reopen_logs();
+  std::vector<std::unique_ptr<LogFile>> access_files;
 
  private:
-  std::unordered_map<std::string, int> variable_index_;
+  StrMap<int> variable_index_;
 };
 
 // Which extra per-location and per-request slots exist (LocConf::module, http::Request::ctx).

@@ -25,7 +25,7 @@ struct Generation {
   void* scheduler = nullptr;    // engine/coroutines.cc: pooled coroutines
 };
 void retain(Generation* g);
-void release(Generation* g);
+void release(Generation* g);  // with the last reference VM and Plan go, after the turn
 inline Generation* generation(const http::Request* r) { return static_cast<Generation*>(r->generation); }
 inline Plan& plan(const http::Request* r) { return *generation(r)->plan; }
 inline const LocConf* loc(const http::Request* r) { return static_cast<const LocConf*>(r->loc); }
@@ -74,6 +74,8 @@ class Runtime {
   void* bind_data = nullptr;
 
  private:
+  void adopt_connections();
+  void continue_quit();
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

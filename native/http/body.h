@@ -15,6 +15,7 @@ struct Body {
   int64_t received = 0;
   ChunkDecoder* chunked = nullptr;
   void (*post_handler)(Request*) = nullptr;
+  Chain* busy = nullptr;   // unbuffered: handed out, perhaps not used up
   bool last_saved = false;
 };
 

@@ -2,7 +2,7 @@
 // what each means. Immutable once read; lives as long as its Plan. Times are ms, sizes bytes.
 #pragma once
 
-#include <map>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -120,16 +120,20 @@ struct ServerCore {
   std::string name() const { return names.empty() ? std::string() : names[0].name; }
 };
 
+struct NameIndex;  // http/virtual_server.cc
+
 struct ListenConf {
   std::string name, host;
   enum Family : uint8_t { kInet, kInet6, kUnix } family = kInet;
   int port = 0;
   int backlog = 511;
+  bool bind = true;  // false: its connections come in through the wildcard address of the same port
   bool wildcard = false, reuseport = false, ipv6only = true, deferred = false;
   bool ssl = false, http2 = false, proxy_protocol = false;
   int rcvbuf = -1, sndbuf = -1, fastopen = -1, so_keepalive = -1;
   std::vector<ServerCore*> servers;
   ServerCore* default_server = nullptr;
+  mutable std::shared_ptr<NameIndex> names;  // made on first use
 };
 
 }  // namespace moonphase::http

@@ -1,4 +1,4 @@
-// A client's connection: reads requests, writes answers, keeps alive, lingers, closes. One request at a time; pipelined
+// A client's connection (http/client.h is the one over a socket; Node's own http server has another): reads requests, writes answers, keeps alive, lingers, closes. One request at a time; pipelined
 // ones wait in the read buffer, and their answers leave in one write.
 #pragma once
 
@@ -29,6 +29,8 @@ struct ServerHooks {
   bool (*evaluate)(Request* r, const Complex& value, Str* out) = nullptr;
   // A subrequest's turn to send has come (postpone filter): run its write_event_handler soon.
   void (*post_request)(Request* r) = nullptr;
+  // After every event handler that http has called: posted requests run now. May be null.
+  void (*run_posted)(Connection* c) = nullptr;
   // What stands between "request" and "host" in log lines: `, upstream: "…"`. May be null.
   char* (*append_log)(const Request* r, char* p, char* end) = nullptr;
   // ServerName kRegex: the names' regexes live in the engine. Returns the server or null.
@@ -76,33 +78,40 @@ class Connection : public LogContext {
   Str addr_text;  // "127.0.0.1", "unix:"
   bool error = false, timedout = false, destroyed = false, reading_tested = false, ssl = false;
   bool need_last_buf = false, tcp_nodelay_set = false;
-  int64_t sent = 0;      // bytes of the current response's connection, $bytes_sent
-  int64_t sent_at_start = 0;
+  int64_t sent = 0;      // bytes sent for the current request, $bytes_sent
   unsigned buffered_bits = 0;
 
-  char* append(char* p, char* end) const override;  // LogContext
-
   // What is unread comes first, then the socket. As Stream::recv.
-  ssize_t recv(void* buf, size_t n);
+  virtual ssize_t recv(void* buf, size_t n) = 0;
+  // The unread bytes that nginx would have in its header buffer by now; `room`: how many more would fit behind them.
+  // The body reader takes them as they are.
+  virtual Str preread(size_t* room) const = 0;
   // Puts bytes back in front of what `recv` will give (a body reader that took too much).
-  void give_back(Str bytes);
+  virtual void give_back(Str bytes) = 0;
   // Bytes already read behind the header: the body reader and raw sockets take them first.
   Str unread() const { return {rpos, static_cast<size_t>(rlast - rpos)}; }
-  void consume(size_t n) { rpos += n; }
+  // Takes them where they are: they stay valid as long as the request.
+  void consume(size_t n) {
+    rpos += n;
+    rfloor = rpos;
+  }
   char *rbuf = nullptr, *rpos = nullptr, *rlast = nullptr, *rend = nullptr;
+  char* rfloor = nullptr;  // what lies before it belongs to the request
 
   // Output. `send` takes what it can of the chain and returns the rest (null: all taken; in a turn that still has
   // pipelined requests small answers are only copied and leave together). kIoError sets `error`.
-  Chain* send(Chain* in, int64_t limit);
-  bool flush();                // writes what `send` copied; false: not all could go
+  // `limit`: at most so many bytes now; 0: no limit. Chain links are left alone; buffers advance.
+  virtual Chain* send(Chain* in, int64_t limit) = 0;
+  virtual bool flush() = 0;    // writes what `send` copied; false: not all could go
   bool output_pending() const { return wlast != wpos; }
   char *wbuf = nullptr, *wpos = nullptr, *wlast = nullptr, *wend = nullptr;
   bool corked = false;
   bool write_delayed = false;  // limit_rate: not before the write timer fires
 
-  // Reading and writing events while a request runs go to r->read_event_handler / write_event_handler.
-  void want_read(bool on) { stream->want_read(on); }
-  void want_write(bool on) { stream->want_write(on); }
+  // Reading and writing events while a request runs go to the active request's read_event_handler and
+  // write_event_handler. Reading goes on until it is switched off; one writable event follows each want_write(true).
+  virtual void want_read(bool on) = 0;
+  virtual void want_write(bool on) = 0;
   // 0: none. Lazy: a timer in the heap may fire early and is set again; ask the deadline, not the timer.
   void set_read_timeout(int64_t ms);
   void set_write_timeout(int64_t ms);
@@ -111,8 +120,11 @@ class Connection : public LogContext {
   bool read_timedout = false, write_timedout = false;
   bool eof = false;  // the client has closed its side
 
-  const sockaddr* local_address();  // null: getsockname failed
+  virtual const sockaddr* local_address() = 0;  // null: not known
   Connection *prev = nullptr, *next = nullptr;
+  // finish_request and close_connection_with_request, below.
+  virtual void finish(Request* r) = 0;
+  virtual void abandon(Request* r, int rc) = 0;
   virtual ~Connection() = default;
 
  protected:

@@ -15,10 +15,9 @@ struct Header {
 
 uint32_t header_hash(Str lower_name);
 
-constexpr unsigned kHeaderPart = 20;
 struct Part {
   Header* items;
-  unsigned used;
+  unsigned used, size;
   Part* next;
 };
 

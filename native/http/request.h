@@ -90,7 +90,9 @@ struct Request {
   void* generation = nullptr;     // engine::Generation: plan + VM that this request began with
   void* lua = nullptr;            // engine::LuaCtx, once a Lua handler has run
   static constexpr int kModules = 16;
-  void* ctx[kModules] = {};  // engine/modules.h numbers them; cleared by internal redirects, as nginx does
+  void* ctx[kModules] = {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
+  // http's own are the last ones.
+  static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2;
 
   // --- request line ---
   uint32_t method = kUnknownMethod;
@@ -139,6 +141,7 @@ struct Request {
 
   // --- output ---
   Chain* out = nullptr;  // what the write filter holds
+  Chain* free_links = nullptr;
   Postponed* postponed = nullptr;
   PostSubrequest* post_subrequest = nullptr;
   Str upstream_status;  // and other $upstream_* live in their module's ctx
@@ -151,7 +154,10 @@ struct Request {
 
   VarValue* variables = nullptr;  // by index in Plan.variables
 
-  net::Posted posted{};  // subrequests and wake-ups, run by lifecycle
+  Arena::Cleanup* cleanup = nullptr;  // of main requests: run when the request ends, before it is logged
+  net::Posted posted{};  // of main requests: runs the list below
+  Request *posted_head = nullptr, *posted_tail = nullptr;  // of main requests: whose write_event_handler runs soon
+  Request* posted_next = nullptr;
   net::Timer timer{};    // the request's own wait (delayed, sleeping echo)
   bool posted_queued = false;
   int64_t delayed = 0;

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
+import { geteuid } from 'node:process';
 import {
   EVENTS,
-  HTTP,
   MAIN,
   ignored,
   later,
@@ -24,6 +24,11 @@ const workerProcesses: Setter = (cf, [text = '']) => {
 
 const user: Setter = (cf, [name, group]) => {
   if ('user' in cf.process) return DUPLICATE;
+  if (geteuid?.() !== 0) {
+    cf.warn(
+      'the "user" directive makes sense only if the master process runs with super-user privileges, ignored',
+    );
+  }
   cf.process['user'] = group === undefined ? { name } : { name, group };
 };
 
@@ -169,5 +174,3 @@ export const errorLogModule: Module = {
     conf['error_log'] ??= cf.process['error_log'];
   },
 };
-
-export { HTTP };

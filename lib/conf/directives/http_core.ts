@@ -35,13 +35,11 @@ const HS = HTTP | SERVER;
 
 const server: Setter = (cf) => {
   const number = cf.servers.length;
-  let listened = false;
   const scope = cf.inside('server', (block) => {
     block.server = number;
     cf.servers.push({ scope: block, names: [] });
   });
-  listened = scope.srv['listen'] === true;
-  if (!listened) listenByDefault(cf, number);
+  if (scope.srv['listen'] !== true && cf.defaultListen) listenByDefault(cf, number);
 };
 
 const listenSetter: Setter = (cf, args) => {
@@ -72,7 +70,7 @@ const poolSize: Setter = (cf, args, row) => {
   const sentence = size()(cf, args, row);
   if (sentence !== undefined) return sentence;
   const bytes = cf.scope.srv[row.field] as number;
-  if (bytes < 512) throw cf.error('the pool size must be no less than 512');
+  if (bytes < 112) throw cf.error('the pool size must be no less than 112');
   if (bytes % 16 !== 0) throw cf.error('the pool size must be a multiple of 16');
 };
 

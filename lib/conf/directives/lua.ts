@@ -43,7 +43,7 @@ function handlers(
   where: number,
   level: Level,
   forms: string,
-  then: (cf: Parameters<Setter>[0]) => void = () => undefined,
+  then: (cf: Parameters<Setter>[0], handler: Handler) => void = () => undefined,
 ): Directive[] {
   const row = { main, srv, loc, upstream }[level as 'loc'];
   const keep =
@@ -52,8 +52,9 @@ function handlers(
       const values = cf.values(level);
       if (field in values) return DUPLICATE;
       if (text === '' && !empty) throw cf.error(NO_CODE);
-      values[field] = make(cf, text);
-      then(cf);
+      const handler = make(cf, text);
+      values[field] = handler;
+      then(cf, handler);
     };
   // init_worker_by_lua and exit_worker_by_lua run empty code
   const empty = field.includes('_worker_');
@@ -152,7 +153,9 @@ export const luaModule: Module = {
     ...handlers('rewrite_by_lua', HSLI, 'loc', ALL),
     ...handlers('access_by_lua', HSLI, 'loc', ALL),
     ...handlers('precontent_by_lua', HSLI, 'loc', NEW),
-    ...handlers('content_by_lua', LI, 'loc', ALL, (cf) => cf.content('lua')),
+    ...handlers('content_by_lua', LI, 'loc', ALL, (cf, { js }) =>
+      cf.content(js === undefined ? 'lua' : 'js'),
+    ),
     ...handlers('header_filter_by_lua', HSLI, 'loc', ALL),
     ...handlers('body_filter_by_lua', HSLI, 'loc', ALL),
     ...handlers('log_by_lua', HSLI, 'loc', ALL),

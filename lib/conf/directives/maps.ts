@@ -10,15 +10,21 @@ const HASH = 'hash tables size themselves';
 
 type MutableMap = {
   -readonly [K in 'exact' | 'masks' | 'regex']: [MapPlan[K][number][0], Complex][];
-} & { hostnames: boolean; volatile: boolean };
+} & { hostnames: boolean; volatile: boolean; keys: Set<string> };
 
 const map: Setter = (cf, [sourceText = '', target = '']) => {
   const source = cf.complex(sourceText);
   const name = cf.variableName(target);
-  const plan: MutableMap = { hostnames: false, volatile: false, exact: [], masks: [], regex: [] };
+  const plan: MutableMap = {
+    hostnames: false,
+    volatile: false,
+    exact: [],
+    masks: [],
+    regex: [],
+    keys: new Set(),
+  };
   let fallback: Complex | undefined;
-  const check = (): void => cf.define(name, { kind: 'map', weak: true });
-  check();
+  cf.define(name, { kind: 'map', weak: true });
   cf.entries((words) => {
     const [key = '', text] = words;
     if (words.length === 1 && (key === 'hostnames' || key === 'volatile')) {
@@ -39,7 +45,8 @@ const map: Setter = (cf, [sourceText = '', target = '']) => {
     }
     mapEntry(cf, plan, key, value);
   });
-  cf.define(name, { kind: 'map', map: { source, ...plan, default: fallback ?? '' } as MapPlan });
+  const { keys: _, ...rest } = plan;
+  cf.define(name, { kind: 'map', map: { source, ...rest, default: fallback ?? '' } as MapPlan });
 };
 
 function mapEntry(cf: Conf, plan: MutableMap, key: string, value: Complex): void {
@@ -50,25 +57,21 @@ function mapEntry(cf: Conf, plan: MutableMap, key: string, value: Complex): void
     return;
   }
   const text = (key.startsWith('\\') ? key.slice(1) : key).toLowerCase();
-  const conflict = (list: readonly (readonly [unknown, Complex])[]): boolean =>
-    list.some(([k]) => k === text);
-  if (plan.hostnames && (text.startsWith('.') || text.includes('*'))) {
-    if (!/^(?:\*?\.[^*]+|[^*]+\.\*)$/.test(text) || text.includes('..')) {
-      throw cf.error(`invalid hostname or wildcard "${key}"`);
-    }
-    if (conflict(plan.masks)) throw cf.error(`conflicting parameter "${key}"`);
-    if (text.startsWith('.')) {
-      if (plan.exact.some(([k]) => k === text.slice(1)))
-        throw cf.error(`conflicting parameter "${key}"`);
-      plan.exact.push([text.slice(1), value]);
-      plan.masks.push([`*${text}`, value]);
-    } else {
-      plan.masks.push([text, value]);
-    }
+  const add = (list: 'exact' | 'masks', name: string): void => {
+    if (plan.keys.has(name)) throw cf.error(`conflicting parameter "${key}"`);
+    plan.keys.add(name);
+    plan[list].push([name, value]);
+  };
+  if (!plan.hostnames || (!text.startsWith('.') && !text.includes('*'))) {
+    add('exact', text);
     return;
   }
-  if (conflict(plan.exact)) throw cf.error(`conflicting parameter "${key}"`);
-  plan.exact.push([text, value]);
+  if (!/^(?:\*?\.[^*]+|[^*]+\.\*)$/.test(text) || text.includes('..')) {
+    throw cf.error(`invalid hostname or wildcard "${key}"`);
+  }
+  // `.example.com` is `example.com` and `*.example.com`
+  if (text.startsWith('.')) add('exact', text.slice(1));
+  add('masks', text.startsWith('.') ? `*${text}` : text);
 }
 
 // ---- geo

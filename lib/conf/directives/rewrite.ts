@@ -93,7 +93,7 @@ function condition(cf: Conf, args: string[]): Condition {
   if (last === ')') words.pop();
   else words[words.length - 1] = last.slice(0, -1);
 
-  const [subject = '', operator = '', value = ''] = words;
+  const [subject = last, operator = '', value = ''] = words;
   if (subject.length > 1 && subject.startsWith('$')) {
     if (words.length !== 1 && words.length !== 3) throw invalid(subject);
     const index = cf.variable(subject.slice(1));

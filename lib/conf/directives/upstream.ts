@@ -1,4 +1,5 @@
 import {
+  HSL,
   HTTP,
   UPSTREAM,
   later,
@@ -157,7 +158,7 @@ export const upstreamModule: Module = {
     // ngx_devel_kit, for set_hashed_upstream
     main(
       'upstream_list',
-      HTTP,
+      HSL,
       '2+',
       (cf, [name = '', ...list]) => {
         cf.upstreamLists.set(name, list);

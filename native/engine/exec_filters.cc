@@ -1,0 +1,170 @@
+// Phases that run to their end in one call: set, header_filter, body_filter, log.
+#include <malloc.h>
+
+#include "engine/exec.h"
+#include "engine/lifecycle.h"
+#include "engine/runtime.h"
+#include "engine/scheduler.h"
+#include "http/output.h"
+#include "lua/call.h"
+
+namespace moonphase::engine {
+
+namespace {
+
+// Calls the function below `nargs` values on the VM's stack. Its one result, or the error, is left there.
+int call(LuaCtx* ctx, int nargs, const char* what) {
+  lua_State* L = ctx->L();
+  void* outer = lua_getexdata(L);
+  lua_setexdata(L, ctx->r);
+  int status;
+  {
+    RunningLua running;
+    status = lua::protected_call(L, nargs, 1);
+  }
+  lua_setexdata(L, outer);
+  if (status == 0) return kOk;
+  Str message = lua::error_text(L, "unknown reason");
+  MOONPHASE_LOG(ctx->r, kLogErr, 0, "failed to run %s: %.*s", what, STR(message));
+  return kError;
+}
+
+void consume(Chain* in) {
+  for (; in; in = in->next) {
+    in->buf->pos = in->buf->last;
+    in->buf->file_pos = in->buf->file_last;
+  }
+}
+
+int run_header_filter(LuaCtx* ctx, const Handler* h) {
+  lua_State* L = ctx->L();
+  if (push_handler(ctx, h) != kOk) return kError;
+  int code_before = ctx->exited ? ctx->exit_code : 0;
+  int rc = call(ctx, 0, "header_filter_by_lua*");
+  lua_pop(L, 1);
+  if (rc != kOk) return kError;
+  if (!ctx->exited || ctx->exit_code == code_before) return kOk;
+  if (ctx->exit_code == kError) return kError;
+  rc = filter_finalize(ctx->r, ctx->exit_code, true);
+  return rc == kError || rc == kAgain ? rc : int{kDeclined};
+}
+
+int run_body_filter(LuaCtx* ctx, const Handler* h, Chain* in) {
+  lua_State* L = ctx->L();
+  if (push_handler(ctx, h) != kOk) return kError;
+  ctx->filter_in = in;
+  int rc = call(ctx, 0, "body_filter_by_lua*");
+  int code = rc == kOk ? static_cast<int>(lua_tointeger(L, -1)) : 0;
+  lua_pop(L, 1);
+  return rc != kOk || code == kError || code >= 300 ? kError : kOk;
+}
+
+}  // namespace
+
+int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value) {
+  LuaCtx* ctx = lua_ctx(r);
+  if (!ctx) return kError;
+  uint32_t outer = enter_phase(ctx, kPhaseSet);
+  lua_State* L = ctx->L();
+  int rc = push_handler(ctx, h);
+  if (rc == kOk) {
+    Str* outer_args = ctx->set_args;
+    const Handler* outer_handler = ctx->set_handler;
+    ctx->set_args = args;
+    ctx->set_handler = h;
+    for (int i = 0; i < nargs; ++i) lua_pushlstring(L, args[i].data(), args[i].size());
+    rc = call(ctx, nargs, "set_by_lua*");
+    ctx->set_args = outer_args;
+    ctx->set_handler = outer_handler;
+    if (rc == kOk) {
+      size_t n = 0;
+      const char* s = lua_tolstring(L, -1, &n);
+      *value = s ? r->pool->copy(Str(s, n)) : Str();
+    }
+    lua_pop(L, 1);
+  }
+  enter_phase(ctx, outer);
+  return rc == kOk ? kOk : kError;
+}
+
+int lua_header_filter(Request* r) {
+  const LuaLocConf& conf = loc(r)->lua;
+  if (conf.body_filter) r->filter_need_in_memory = true;
+  if (!conf.header_filter) return http::next_header(r, http::Slot::kLua);
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua header filter for user lua code, uri \"%.*s\"", STR(r->uri));
+  LuaCtx* ctx = lua_ctx(r);
+  if (!ctx) return kError;
+  uint32_t outer = enter_phase(ctx, kPhaseHeaderFilter);
+  int rc = run_header_filter(ctx, conf.header_filter.get());
+  enter_phase(ctx, outer);
+  if (rc == kDeclined) return kOk;
+  if (rc == kAgain || rc == kError) return rc;
+  return http::next_header(r, http::Slot::kLua);
+}
+
+int lua_body_filter(Request* r, Chain* in) {
+  const LuaLocConf& conf = loc(r)->lua;
+  if (!conf.body_filter || r->header_only) return http::next_body(r, http::Slot::kLua, in);
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua body filter for user lua code, uri \"%.*s\"", STR(r->uri));
+  LuaCtx* ctx = lua_ctx(r);
+  if (!ctx) return kError;
+  if (ctx->seen_last_in_filter) {
+    consume(in);
+    in = nullptr;
+  }
+  if (in) chain_add_copy(*r->pool, &ctx->filter_held, in);
+  if (ctx->filter_busy && lua_output_buffered(r)) {
+    // The socket is full: a new chunk of Lua's would only pile up.
+    int rc = http::next_body(r, http::Slot::kLua, nullptr);
+    if (rc == kError) return rc;
+    lua_update_chains(ctx, &ctx->filter_busy, nullptr, &kLuaFilterTag);
+    if (rc != kOk && ctx->filter_busy && lua_output_buffered(r)) return kAgain;
+  }
+  Chain* out = nullptr;
+  if (Chain* held = ctx->filter_held) {
+    ctx->filter_held = nullptr;
+    uint32_t outer = enter_phase(ctx, kPhaseBodyFilter);
+    int rc = run_body_filter(ctx, conf.body_filter.get(), held);
+    enter_phase(ctx, outer);
+    out = ctx->filter_in;
+    ctx->filter_in = nullptr;
+    if (rc != kOk) return kError;
+    if (!out) return kOk;  // swallowed; an empty chain means "send what is held" to the others
+  }
+  int rc = http::next_body(r, http::Slot::kLua, out);
+  if (rc == kError) return kError;
+  lua_update_chains(ctx, &ctx->filter_busy, out, &kLuaFilterTag);
+  return rc;
+}
+
+void register_lua_filters() {
+  http::FilterTable& t = http::filters();
+  t.header[static_cast<int>(http::Slot::kLua)] = lua_header_filter;
+  t.body[static_cast<int>(http::Slot::kLua)] = lua_body_filter;
+  t.header[static_cast<int>(http::Slot::kLuaCapture)] = lua_capture_header_filter;
+  t.body[static_cast<int>(http::Slot::kLuaCapture)] = lua_capture_body_filter;
+}
+
+int lua_log_handler(Request* r) {
+  Generation* g = generation(r);
+  if (int every = g->plan->lua.malloc_trim; every > 0) {
+    Scheduler& s = Scheduler::of(g);
+    if (++s.requests >= every) {
+      s.requests = 0;
+      [[maybe_unused]] int trimmed = malloc_trim(1);
+      MOONPHASE_LOG(r, kLogDebug, 0, "malloc_trim(1) returned %d", trimmed);
+    }
+  }
+  const Handler* h = loc(r)->lua.log.get();
+  if (!h || h->kind == Handler::kJs) return kDeclined;
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua log handler, uri:\"%.*s\" c:%d", STR(r->uri), r->main->count);
+  LuaCtx* ctx = lua_ctx(r);
+  if (!ctx) return kError;
+  enter_phase(ctx, kPhaseLog);
+  if (push_handler(ctx, h) != kOk) return kError;
+  int rc = call(ctx, 0, "log_by_lua*");
+  lua_pop(ctx->L(), 1);
+  return rc;
+}
+
+}  // namespace moonphase::engine

@@ -1,0 +1,104 @@
+// Requests without a client, for what runs Lua outside of one: timers, init_worker, exit_worker.
+#include <cstdio>
+
+#include "engine/exec.h"
+#include "engine/lifecycle.h"
+#include "engine/runtime.h"
+#include "engine/scheduler.h"
+
+namespace moonphase::engine {
+
+namespace {
+
+// Nobody is at the other end: nothing comes, nothing goes.
+class FakeConnection final : public http::Connection {
+ public:
+  ssize_t recv(void*, size_t) override { return net::kIoError; }
+  void give_back(Str) override {}
+  Str preread(size_t* room) const override {
+    *room = 0;
+    return {};
+  }
+  Chain* send(Chain* in, int64_t) override { return in; }
+  bool flush() override { return true; }
+  void want_read(bool) override {}
+  void want_write(bool) override {}
+  const sockaddr* local_address() override { return nullptr; }
+  void finish(Request*) override {}
+  void abandon(Request*, int) override {}
+
+  char* append(char* p, char* end) const override {
+    auto add = [&](const char* text, Str value) {
+      int n = snprintf(p, static_cast<size_t>(end - p), "%s%.*s", text, STR(value));
+      p = n < 0 ? p : n < end - p ? p + n : end;
+    };
+    if (context) add(", context: ", context);
+    if (!addr_text.empty()) add(", client: ", addr_text);
+    if (listen) add(", server: ", listen->name);
+    return p;
+  }
+
+  const char* context = nullptr;
+  Generation* gen = nullptr;
+  Arena arena{1024};
+};
+
+void destroy(void* p) {
+  auto* c = static_cast<FakeConnection*>(p);
+  Generation* g = c->gen;
+  delete c;
+  release(g);
+}
+
+}  // namespace
+
+http::Request* Runtime::fake_request(Generation* g, uint32_t phase) {
+  auto* c = new FakeConnection();
+  c->server = &http;
+  c->connection = http.next_connection++;
+  c->error = true;
+  c->gen = g;
+  if (phase == kPhaseTimer) c->context = "ngx.timer";
+  if (phase == kPhaseInitWorker) c->context = "init_worker_by_lua*";
+  retain(g);
+
+  auto* r = c->arena.make<Request>();
+  r->pool = &c->arena;
+  r->conn = c;
+  r->main = r;
+  r->generation = g;
+  r->loc = g->plan->main_conf;
+  r->headers_in.content_length_n = 0;
+  r->discard_body = true;
+  r->read_event_handler = http::block_reading;
+  r->write_event_handler = empty_handler;
+  c->request = c->active = c->current = r;
+  c->log = phase == kPhaseExitWorker ? g->plan->error_log : r->loc->error_log;
+  return r;
+}
+
+void inherit_request(Request* fake, const http::ServerCore* srv, const http::CoreConf* conf,
+                     const http::ListenConf* listen, Str client) {
+  auto* c = static_cast<FakeConnection*>(fake->conn);
+  fake->srv = srv;
+  if (conf) {
+    fake->loc = conf;
+    c->log = conf->error_log;
+  }
+  c->addr_text = c->arena.copy(client);
+  c->listen = listen;
+}
+
+void finish_fake_request(Request* r) {
+  auto* c = static_cast<FakeConnection*>(r->conn);
+  if (c->destroyed) return;
+  MOONPHASE_LOG(r, kLogDebug, 0, "http lua close fake http connection %p", static_cast<void*>(c));
+  c->destroyed = true;
+  if (LuaCtx* ctx = ctx_of(r)) {
+    if (ctx->is_timer) --Scheduler::of(c->gen).running_timers;
+    cleanup(ctx);
+  }
+  c->gen->runtime->loop->defer_free(destroy, c);
+}
+
+}  // namespace moonphase::engine

@@ -1,0 +1,69 @@
+// What http asks of the engine (http::ServerHooks).
+#include "engine/lifecycle.h"
+#include "engine/phases.h"
+#include "engine/runtime.h"
+#include "engine/variables.h"
+
+namespace moonphase::engine {
+
+namespace {
+
+Runtime* runtime_of(const Request* r) { return static_cast<Runtime*>(r->conn->server->hooks.data); }
+
+void init(Request* r) {
+  Generation* g = runtime_of(r)->current;
+  retain(g);
+  r->generation = g;
+  r->variables = r->pool->array<VarValue>(g->plan->variables.size());
+}
+
+void destroy(Request* r) {
+  Generation* g = generation(r);
+  free_request(r, 0);
+  // What the connection logs between its requests must not hold an old generation's files.
+  r->conn->log = r->conn->listen->default_server->conf->error_log;
+  r->generation = nullptr;
+  release(g);
+}
+
+void process(Request* r) {
+  r->read_event_handler = http::block_reading;
+  start_request(r);
+}
+
+int refuse_in_filter(Request* r, int status) { return filter_finalize(r, status); }
+
+bool evaluate(Request* r, const Complex& value, Str* out) {
+  *out = eval(r, value);
+  return true;
+}
+
+const http::ServerCore* match_regex_name(const http::ListenConf* listen, Request* r, Str host) {
+  if (!r) return nullptr;
+  for (const http::ServerCore* core : listen->servers) {
+    auto* server = static_cast<const ServerConf*>(core);
+    for (const RegexPtr& regex : server->name_regex)
+      if (regex && match_regex(r, *regex, host) == kOk) return server;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+http::ServerHooks server_hooks(void* runtime) {
+  http::ServerHooks hooks;
+  hooks.process = process;
+  hooks.reject = finalize_request;
+  hooks.init = init;
+  hooks.destroy = destroy;
+  hooks.finalize = finalize_request;
+  hooks.filter_finalize = refuse_in_filter;
+  hooks.evaluate = evaluate;
+  hooks.post_request = post_request;
+  hooks.run_posted = run_posted;
+  hooks.match_regex_name = match_regex_name;
+  hooks.data = runtime;
+  return hooks;
+}
+
+}  // namespace moonphase::engine

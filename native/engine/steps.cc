@@ -1,0 +1,122 @@
+// Who takes part in the phases: nginx's own modules, Lua and JavaScript, and what modules add.
+#include "engine/content.h"
+#include "engine/exec.h"
+#include "engine/lifecycle.h"
+#include "engine/phases.h"
+#include "engine/rewrite.h"
+#include "engine/runtime.h"
+
+namespace moonphase::engine {
+
+void add_checkers(Plan& plan, const std::vector<StepRow>& rows);  // phases.cc
+
+namespace {
+
+// A phase's handler in JavaScript, or Lua's.
+int run_handler(Request* r, const HandlerPtr& handler, uint32_t phase, http::Handler lua) {
+  if (!handler) return kDeclined;
+  if (handler->kind == Handler::kJs) return generation(r)->runtime->call_js(r, handler->js, phase);
+  return lua(r);
+}
+
+int server_rewrite_step(Request* r) {
+  if (r->uri_changed) return kDeclined;
+  return run_handler(r, static_cast<const ServerConf*>(r->srv)->server_rewrite, kPhaseServerRewrite,
+                     lua_server_rewrite_handler);
+}
+int rewrite_step(Request* r) {
+  if (r->uri_changed) return kDeclined;
+  return run_handler(r, loc(r)->lua.rewrite, kPhaseRewrite, lua_rewrite_handler);
+}
+int access_step(Request* r) { return run_handler(r, loc(r)->lua.access, kPhaseAccess, lua_access_handler); }
+int precontent_step(Request* r) {
+  return run_handler(r, loc(r)->lua.precontent, kPhasePrecontent, lua_precontent_handler);
+}
+
+int js_content(Request* r) {
+  int rc = generation(r)->runtime->call_js(r, loc(r)->lua.content->js, kPhaseContent);
+  if (rc != kAgain) return rc;
+  r->main->count++;  // kDone drops one; the answer, given to resume_phase, the other
+  return kDone;
+}
+
+template <class F>
+bool any_location(const Plan& plan, F wants) {
+  for (const auto& conf : plan.confs)
+    if (wants(*conf)) return true;
+  return false;
+}
+
+template <HandlerPtr LuaLocConf::*Slot>
+bool lua_used(const Plan& plan) {
+  return any_location(plan, [](const LocConf& c) { return (c.lua.*Slot) != nullptr; });
+}
+bool lua_server_rewrite_used(const Plan& plan) {
+  for (const auto& server : plan.servers)
+    if (server->server_rewrite) return true;
+  return false;
+}
+bool server_ops_used(const Plan& plan) {
+  for (const auto& server : plan.servers)
+    if (!server->rewrite_ops.empty()) return true;
+  return false;
+}
+
+bool always(const Plan&) { return true; }
+
+struct Registry {
+  // nginx runs the handlers of a phase in the reverse order of its list of modules, and Lua's module comes late in it:
+  // that is why Lua's server_rewrite goes first. The other three move to the end of their phase (`first`).
+  std::vector<StepRow> rows = {
+      {Phase::kServerRewrite, server_rewrite_step, lua_server_rewrite_used},
+      {Phase::kServerRewrite, server_rewrite_ops, server_ops_used},
+      {Phase::kRewrite, location_rewrite_ops,
+       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return !c.rewrite_ops.empty(); }); }},
+      {Phase::kRewrite, rewrite_step, lua_used<&LuaLocConf::rewrite>,
+       [](const Plan& p) { return p.lua.rewrite_no_postpone; }},
+      {Phase::kAccess, access_handler,
+       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return !c.access.empty(); }); }},
+      {Phase::kAccess, auth_basic_handler,
+       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return c.has_auth_basic; }); }},
+      {Phase::kAccess, access_step, lua_used<&LuaLocConf::access>,
+       [](const Plan& p) { return p.lua.access_no_postpone; }},
+      {Phase::kPrecontent, try_files_handler,
+       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return c.try_files != nullptr; }); }},
+      {Phase::kPrecontent, precontent_step, lua_used<&LuaLocConf::precontent>,
+       [](const Plan& p) { return p.lua.precontent_no_postpone; }},
+      {Phase::kContent, index_handler, always},
+      {Phase::kContent, static_handler, always},
+  };
+  http::Handler content[16] = {};
+  Registry() {
+    content[static_cast<int>(ContentKind::kLua)] = lua_content_handler;
+    content[static_cast<int>(ContentKind::kJs)] = js_content;
+  }
+};
+Registry& registry() {
+  static Registry r;
+  return r;
+}
+
+}  // namespace
+
+void add_step(const StepRow& row) { registry().rows.push_back(row); }
+
+http::Handler content_handler(ContentKind kind) { return registry().content[static_cast<int>(kind)]; }
+void set_content_handler(ContentKind kind, http::Handler handler) {
+  registry().content[static_cast<int>(kind)] = handler;
+}
+
+void build_steps(Plan& plan) {
+  std::vector<StepRow> first, middle, last;
+  for (const StepRow& row : registry().rows) {
+    if (!row.used(plan)) continue;
+    (!row.first ? middle : row.first(plan) ? first : last).push_back(row);
+  }
+  first.insert(first.end(), middle.begin(), middle.end());
+  first.insert(first.end(), last.begin(), last.end());
+  plan.steps.clear();
+  add_checkers(plan, first);
+}
+
+}  // namespace moonphase::engine

@@ -1,0 +1,160 @@
+// Variables of the connection: its addresses, its server, TCP's figures.
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <sys/un.h>
+
+#include "engine/runtime.h"
+#include "engine/variables_core.h"
+
+namespace moonphase::engine {
+
+namespace {
+
+int port_of(const sockaddr* sa) {
+  switch (sa->sa_family) {
+    case AF_INET:
+      return ntohs(reinterpret_cast<const sockaddr_in*>(sa)->sin_port);
+    case AF_INET6:
+      return ntohs(reinterpret_cast<const sockaddr_in6*>(sa)->sin6_port);
+    default:
+      return 0;
+  }
+}
+
+const sockaddr* peer(const Request* r) { return reinterpret_cast<const sockaddr*>(&r->conn->peer); }
+
+int found_port(Request* r, VarValue* v, const sockaddr* sa) {
+  int port = port_of(sa);
+  return port ? found_number(r, v, port) : found(v, "");
+}
+
+int binary_remote_addr(Request* r, VarValue* v, Str, uintptr_t) {
+  const sockaddr* sa = peer(r);
+  switch (sa->sa_family) {
+    case AF_INET6:
+      return found(v, {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in6*>(sa)->sin6_addr), 16});
+    case AF_UNIX:
+      return found(v, r->conn->addr_text);
+    default:
+      return found(v, {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in*>(sa)->sin_addr), 4});
+  }
+}
+
+int remote_addr(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->conn->addr_text); }
+int remote_port(Request* r, VarValue* v, Str, uintptr_t) { return found_port(r, v, peer(r)); }
+
+int server_addr(Request* r, VarValue* v, Str, uintptr_t) {
+  const sockaddr* sa = r->conn->local_address();
+  if (!sa) return kError;
+  if (sa->sa_family == AF_UNIX) {
+    Str path = reinterpret_cast<const sockaddr_un*>(sa)->sun_path;
+    return found(v, r->pool->join({"unix:", path}));
+  }
+  char buf[INET6_ADDRSTRLEN];
+  const void* address = sa->sa_family == AF_INET6
+                            ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6*>(sa)->sin6_addr)
+                            : &reinterpret_cast<const sockaddr_in*>(sa)->sin_addr;
+  if (!inet_ntop(sa->sa_family, address, buf, sizeof buf)) return kError;
+  return found(v, r->pool->copy(buf));
+}
+int server_port(Request* r, VarValue* v, Str, uintptr_t) {
+  const sockaddr* sa = r->conn->local_address();
+  return sa ? found_port(r, v, sa) : int{kError};
+}
+
+Str name_of(const Request* r) { return r->srv->names.empty() ? Str("") : Str(r->srv->names[0].name); }
+int server_name(Request* r, VarValue* v, Str, uintptr_t) { return found(v, name_of(r)); }
+int host(Request* r, VarValue* v, Str, uintptr_t) {
+  return found(v, r->headers_in.server.empty() ? name_of(r) : r->headers_in.server);
+}
+int scheme(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->conn->ssl ? "https" : "http"); }
+int https(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->conn->ssl ? "on" : ""); }
+// Not there before the connection speaks another protocol, or a later module fills it.
+int nothing(Request*, VarValue* v, Str, uintptr_t) { return not_found(v); }
+
+int connection(Request* r, VarValue* v, Str, uintptr_t) {
+  return found_number(r, v, static_cast<int64_t>(r->conn->LogContext::connection));
+}
+int connection_requests(Request* r, VarValue* v, Str, uintptr_t) {
+  return found_number(r, v, static_cast<int64_t>(r->conn->requests));
+}
+
+int tcpinfo(Request* r, VarValue* v, Str, uintptr_t which) {
+  tcp_info info{};
+  socklen_t len = sizeof info;
+  if (!r->conn->stream || getsockopt(r->conn->stream->fd(), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+    return not_found(v);
+  uint32_t values[] = {info.tcpi_rtt, info.tcpi_rttvar, info.tcpi_snd_cwnd, info.tcpi_rcv_space};
+  return found_number(r, v, values[which]);
+}
+
+enum { kActive, kReading, kWriting, kWaiting };
+int connections(Request* r, VarValue* v, Str, uintptr_t which) {
+  const http::Stats& s = r->conn->server->stats;
+  int64_t values[] = {s.active, s.reading, s.writing, s.waiting};
+  return found_number(r, v, values[which]);
+}
+
+}  // namespace
+
+// Names that a configuration may mention; the modules that compute them replace these rows (add_variables).
+const VariableDef kLaterVariables[] = {
+    {"upstream_addr", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_status", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_connect_time", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_header_time", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_response_time", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_response_length", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_bytes_received", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_bytes_sent", nothing, nullptr, 0, kVarNoCacheable},
+    {"upstream_cache_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
+    {"upstream_http_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
+    {"upstream_trailer_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
+    {"upstream_cookie_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
+    {"proxy_host", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
+    {"proxy_port", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
+    {"proxy_add_via", nothing, nullptr, 0, 0},
+    {"gzip_ratio", nothing, nullptr, 0, kVarNoCacheable},
+    {"limit_req_status", nothing, nullptr, 0, kVarNoCacheable},
+    {"limit_conn_status", nothing, nullptr, 0, kVarNoCacheable},
+    {"date_local", nothing, nullptr, 0, kVarNoCacheable},
+    {"date_gmt", nothing, nullptr, 0, kVarNoCacheable},
+    {"echo_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
+    {"memc_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
+    {nullptr, nullptr, nullptr, 0, 0},
+};
+
+const VariableDef kConnectionVariables[] = {
+    {"binary_remote_addr", binary_remote_addr, nullptr, 0, 0},
+    {"remote_addr", remote_addr, nullptr, 0, 0},
+    {"remote_port", remote_port, nullptr, 0, 0},
+    {"realip_remote_addr", remote_addr, nullptr, 0, 0},
+    {"realip_remote_port", remote_port, nullptr, 0, 0},
+    {"proxy_protocol_addr", nothing, nullptr, 0, 0},
+    {"proxy_protocol_port", nothing, nullptr, 0, 0},
+    {"proxy_protocol_server_addr", nothing, nullptr, 0, 0},
+    {"proxy_protocol_server_port", nothing, nullptr, 0, 0},
+    {"proxy_protocol_tlv_", nothing, nullptr, 0, kVarPrefix},
+    {"server_addr", server_addr, nullptr, 0, 0},
+    {"server_port", server_port, nullptr, 0, 0},
+    {"server_name", server_name, nullptr, 0, 0},
+    {"host", host, nullptr, 0, 0},
+    {"scheme", scheme, nullptr, 0, 0},
+    {"https", https, nullptr, 0, 0},
+    {"http2", nothing, nullptr, 0, 0},
+    {"http3", nothing, nullptr, 0, 0},
+    {"ssl_", nothing, nullptr, 0, kVarPrefix},
+    {"connection", connection, nullptr, 0, 0},
+    {"connection_requests", connection_requests, nullptr, 0, 0},
+    {"connections_active", connections, nullptr, kActive, 0},
+    {"connections_reading", connections, nullptr, kReading, 0},
+    {"connections_writing", connections, nullptr, kWriting, 0},
+    {"connections_waiting", connections, nullptr, kWaiting, 0},
+    {"tcpinfo_rtt", tcpinfo, nullptr, 0, kVarNoCacheable},
+    {"tcpinfo_rttvar", tcpinfo, nullptr, 1, kVarNoCacheable},
+    {"tcpinfo_snd_cwnd", tcpinfo, nullptr, 2, kVarNoCacheable},
+    {"tcpinfo_rcv_space", tcpinfo, nullptr, 3, kVarNoCacheable},
+    {nullptr, nullptr, nullptr, 0, 0},
+};
+
+}  // namespace moonphase::engine

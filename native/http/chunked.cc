@@ -1,0 +1,57 @@
+#include "http/chunked.h"
+
+namespace moonphase::http {
+
+namespace {
+
+ChunkDecoder* self(llhttp_t* p) { return static_cast<ChunkDecoder*>(p->data); }
+
+const llhttp_settings_t* settings() {
+  static const llhttp_settings_t s = [] {
+    llhttp_settings_t x;
+    llhttp_settings_init(&x);
+    x.on_chunk_header = [](llhttp_t* p) -> int {
+      ChunkDecoder* d = self(p);
+      return p->content_length && !d->sink->size(d->sink->data, p->content_length) ? HPE_USER : HPE_OK;
+    };
+    x.on_body = [](llhttp_t* p, const char* at, size_t n) -> int {
+      ChunkDecoder* d = self(p);
+      d->sink->bytes(d->sink->data, const_cast<char*>(at), n);
+      return HPE_OK;
+    };
+    x.on_message_complete = [](llhttp_t* p) -> int {
+      self(p)->ended = true;
+      return HPE_PAUSED;
+    };
+    return x;
+  }();
+  return &s;
+}
+
+}  // namespace
+
+void ChunkDecoder::init() {
+  llhttp_init(&parser, HTTP_REQUEST, settings());
+  parser.data = this;
+  llhttp_set_lenient_spaces_after_chunk_size(&parser, 1);
+  llhttp_set_lenient_headers(&parser, 1);
+  // The request's own head was read elsewhere (http/parse.h).
+  static constexpr char kHead[] = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  llhttp_execute(&parser, kHead, sizeof kHead - 1);
+}
+
+int ChunkDecoder::decode(char*& pos, char* last, const Sink& to) {
+  if (pos == last) return kAgain;
+  sink = &to;
+  llhttp_errno_t rc = llhttp_execute(&parser, pos, static_cast<size_t>(last - pos));
+  sink = nullptr;
+  if (rc == HPE_OK) {
+    pos = last;
+    return kAgain;
+  }
+  pos = const_cast<char*>(llhttp_get_error_pos(&parser));
+  if (rc == HPE_PAUSED && ended) return kDone;
+  return rc == HPE_USER ? kDeclined : kError;
+}
+
+}  // namespace moonphase::http

@@ -1,0 +1,406 @@
+// A connection's life: accepted, between requests, lingering, closed.
+#include "http/client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "http/body.h"
+
+namespace moonphase::http {
+
+namespace {
+
+// Slots and buffers of this thread that nobody uses. Not under AddressSanitizer: it should see each death.
+struct Pool {
+#ifdef __SANITIZE_ADDRESS__
+  static constexpr unsigned kMostSlots = 0, kMostBuffers = 0;
+#else
+  static constexpr unsigned kMostSlots = 256, kMostBuffers = 64;
+#endif
+  RequestSlot* slots = nullptr;
+  unsigned slot_count = 0;
+  char* buffers[2][kMostBuffers + 1];
+  unsigned buffer_count[2] = {};
+  ~Pool() {
+    while (RequestSlot* s = slots) {
+      slots = s->next;
+      delete s;
+    }
+    for (int i = 0; i < 2; ++i)
+      while (buffer_count[i]) std::free(buffers[i][--buffer_count[i]]);
+  }
+};
+thread_local Pool t_pool;
+
+int pool_of(size_t n) { return n == kReadBuffer ? 0 : n == kWriteBuffer ? 1 : -1; }
+
+static_assert(std::is_trivially_destructible_v<Request>);
+
+}  // namespace
+
+RequestSlot* take_slot() {
+  if (RequestSlot* s = t_pool.slots) {
+    t_pool.slots = s->next;
+    --t_pool.slot_count;
+    return s;
+  }
+  return new RequestSlot;
+}
+
+void recycle_slot(void* slot) {
+  auto* s = static_cast<RequestSlot*>(slot);
+  if (t_pool.slot_count >= Pool::kMostSlots) {
+    delete s;
+    return;
+  }
+  s->arena.reset();
+  s->next = t_pool.slots;
+  t_pool.slots = s;
+  ++t_pool.slot_count;
+}
+
+char* take_buffer(size_t n) {
+  int i = pool_of(n);
+  if (i >= 0 && t_pool.buffer_count[i]) return t_pool.buffers[i][--t_pool.buffer_count[i]];
+  void* p = std::malloc(n);
+  if (!p) std::abort();
+  return static_cast<char*>(p);
+}
+
+void recycle_buffer(char* p, size_t n) {
+  if (!p) return;
+  int i = pool_of(n);
+  if (i >= 0 && t_pool.buffer_count[i] < Pool::kMostBuffers)
+    t_pool.buffers[i][t_pool.buffer_count[i]++] = p;
+  else
+    std::free(p);
+}
+
+void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len) {
+  ++server->stats.accepted;
+  if (server->connections >= server->max_connections) {
+    log_write(listen->default_server->conf->error_log, nullptr, kLogAlert, 0, "%lld worker_connections are not enough",
+              static_cast<long long>(server->max_connections));
+    ::close(fd);
+    return;
+  }
+  auto* c = new Client;
+  static constexpr net::Stream::Events kEvents = {
+      [](void* p) { static_cast<Client*>(p)->on_readable(); },
+      [](void* p) { static_cast<Client*>(p)->on_writable(); },
+  };
+  c->stream = net::Stream::open(server->loop, fd, kEvents, c);
+  if (!c->stream) {
+    delete c;
+    return;
+  }
+  ++server->stats.handled;
+  ++server->stats.active;
+  ++server->stats.waiting;
+  ++server->connections;
+  c->server = server;
+  c->listen = listen;
+  c->connection = server->next_connection++;
+  c->log = listen->default_server->conf->error_log;
+  c->action = "waiting for request";
+  c->start_ms = now().monotonic_ms;
+  std::memcpy(&c->peer, peer, len);
+  c->peer_len = len;
+  if (peer->sa_family == AF_INET)
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(peer)->sin_addr, c->addr_buf_, sizeof c->addr_buf_);
+  else if (peer->sa_family == AF_INET6)
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(peer)->sin6_addr, c->addr_buf_, sizeof c->addr_buf_);
+  else
+    std::strcpy(c->addr_buf_, "unix:");
+  c->addr_text = c->addr_buf_;
+  c->read_timer.data = c->write_timer.data = c;
+  c->read_timer.fn = [](void* p) { static_cast<Client*>(p)->on_read_timeout(); };
+  c->write_timer.fn = [](void* p) { static_cast<Client*>(p)->on_write_timeout(); };
+  c->next = server->first;
+  if (c->next) c->next->prev = c;
+  server->first = c;
+  c->set_read_timeout(listen->default_server->client_header_timeout);
+  c->want_read(true);
+}
+
+Client::~Client() {
+  recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
+  recycle_buffer(wbuf, static_cast<size_t>(wend - wbuf));
+}
+
+void Client::close() {
+  if (state == kClosed) return;
+  if (output_pending()) flush();
+  if (state == kIdle) --server->stats.waiting;
+  state = kClosed;
+  destroyed = true;
+  server->loop->clear_timer(&read_timer);
+  server->loop->clear_timer(&write_timer);
+  server->loop->cancel(&input_task);
+  stream->close();
+  if (prev)
+    prev->next = next;
+  else
+    server->first = next;
+  if (next) next->prev = prev;
+  prev = next = nullptr;
+  --server->stats.active;
+  --server->connections;
+  server->loop->defer_free([](void* p) { delete static_cast<Client*>(p); }, this);
+}
+
+void Client::free_request(Request* r, int rc) {
+  if (r->stat_reading)
+    --server->stats.reading;
+  else
+    --server->stats.writing;
+  r->stat_reading = false;
+  if (rc > 0 && (r->headers_out.status == 0 || sent == 0)) r->headers_out.status = rc;
+  action = "logging request";
+  server->hooks.destroy(r);
+  action = "closing request";
+  if (timedout && r->loc->reset_timedout_connection) stream->set_linger0();
+  server->loop->clear_timer(&r->timer);
+  server->loop->cancel(&r->posted);
+  r->pool->run_cleanups();
+  request = active = current = nullptr;
+  destroyed = true;
+  server->loop->defer_free(recycle_slot, slot);
+  slot = nullptr;
+}
+
+void Client::finish(Request* r) {
+  if (state == kClosed || state == kLingering || r != request) return;
+  const CoreConf* loc = r->loc;
+  if (r->reading_body) {
+    r->keepalive = false;
+    r->lingering_close = true;
+  }
+  if (!eof && !error && r->keepalive && !server->closing && loc->keepalive_timeout > 0) {
+    keepalive(r);
+    return;
+  }
+  bool more = r->lingering_close || rpos < rlast || read_full || r->pipeline;
+  if (!eof && !error &&
+      (loc->lingering_close == Alternative::kAlways || (loc->lingering_close == Alternative::kOn && more))) {
+    linger(r);
+    return;
+  }
+  abandon(r, 0);
+}
+
+void Client::abandon(Request* r, int rc) {
+  if (state == kClosed) return;
+  if (r->main == request) free_request(request, rc);
+  close();
+}
+
+void Client::keepalive(Request* r) {
+  const CoreConf* loc = r->loc;
+  read_timedout = write_timedout = write_delayed = false;
+  write_deadline = 0;
+  action = "closing request";
+  free_request(r, 0);
+  state = kIdle;
+  ++server->stats.waiting;
+  action = "keepalive";
+  if (loc->tcp_nodelay && !tcp_nodelay_set) {
+    tcp_nodelay_set = true;
+    if (listen->family != ListenConf::kUnix) {
+      int on = 1;
+      setsockopt(stream->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+  }
+  pipelined = rpos < rlast;
+  if (!pipelined) set_read_timeout(loc->keepalive_timeout);
+  // Inside process_input its loop goes on by itself.
+  if (in_input) return;
+  if (pipelined)
+    post_input();
+  else
+    process_input();
+}
+
+void Client::linger(Request* r) {
+  state = kLingering;
+  if (output_pending()) flush();
+  if (!r->lingering_until) r->lingering_until = now().monotonic_ms + r->loc->lingering_time;
+  stream->shutdown_write();
+  stream->want_write(false);
+  write_deadline = 0;
+  rpos = rlast;
+  set_read_timeout(r->loc->lingering_timeout);
+  want_read(true);
+}
+
+void Client::call_read_handler() {
+  Request* r = active;
+  if (!r) return;
+  current = r;
+  r->read_event_handler(r);
+  if (server->hooks.run_posted && state == kProcessing) server->hooks.run_posted(this);
+}
+
+void Client::call_write_handler() {
+  Request* r = active;
+  if (!r) return;
+  current = r;
+  if (r->write_event_handler) r->write_event_handler(r);
+  if (server->hooks.run_posted && state == kProcessing) server->hooks.run_posted(this);
+}
+
+void Client::on_writable() {
+  stream->want_write(false);
+  if (output_pending() && !flush() && !error) {
+    stream->want_write(true);
+    return;
+  }
+  if (state == kProcessing) {
+    call_write_handler();
+    return;
+  }
+  write_deadline = 0;
+  if (error && state == kIdle)
+    close();
+  else
+    process_input();
+}
+
+namespace {
+// True when the deadline has passed; else the timer is set for what is left of it.
+bool is_due(net::Loop* loop, net::Timer* t, int64_t& deadline) {
+  if (!deadline) return false;
+  int64_t left = deadline - now().monotonic_ms;
+  if (left > 0) {
+    loop->set_timer(t, static_cast<uint64_t>(left));
+    return false;
+  }
+  deadline = 0;
+  return true;
+}
+}  // namespace
+
+void Client::on_read_timeout() {
+  if (!is_due(server->loop, &read_timer, read_deadline)) return;
+  switch (state) {
+    case kIdle:
+      if (!requests) log_write(log, this, kLogInfo, ETIMEDOUT, "client timed out");
+      close();
+      break;
+    case kLine:
+    case kHeaders:
+      log_write(log, this, kLogInfo, ETIMEDOUT, "client timed out");
+      timedout = true;
+      abandon(request, 408);
+      break;
+    case kProcessing:
+      read_timedout = true;
+      call_read_handler();
+      break;
+    case kLingering:
+      abandon(request, 0);
+      break;
+    case kClosed:
+      break;
+  }
+}
+
+void Client::on_write_timeout() {
+  if (!is_due(server->loop, &write_timer, write_deadline)) return;
+  if (state == kProcessing) {
+    if (write_delayed)
+      write_delayed = false;
+    else
+      write_timedout = true;
+    call_write_handler();
+    return;
+  }
+  if (state == kClosed || state == kLingering) return;
+  log_write(log, this, kLogInfo, ETIMEDOUT, "client timed out");
+  timedout = true;
+  if (request)
+    abandon(request, 408);
+  else
+    close();
+}
+
+void Connection::set_read_timeout(int64_t ms) {
+  read_timedout = false;
+  read_deadline = ms > 0 ? now().monotonic_ms + ms : 0;
+  if (ms > 0 && (!read_timer.set() || static_cast<int64_t>(read_timer.due) > read_deadline))
+    server->loop->set_timer(&read_timer, static_cast<uint64_t>(ms));
+}
+
+void Connection::set_write_timeout(int64_t ms) {
+  write_timedout = false;
+  write_deadline = ms > 0 ? now().monotonic_ms + ms : 0;
+  if (ms > 0 && (!write_timer.set() || static_cast<int64_t>(write_timer.due) > write_deadline))
+    server->loop->set_timer(&write_timer, static_cast<uint64_t>(ms));
+}
+
+const sockaddr* Client::local_address() {
+  if (!local_len) {
+    socklen_t n = sizeof local;
+    if (getsockname(stream->fd(), reinterpret_cast<sockaddr*>(&local), &n) != 0) return nullptr;
+    local_len = n;
+  }
+  return reinterpret_cast<const sockaddr*>(&local);
+}
+
+void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len) {
+  Client::accept(server, listen, fd, peer, len);
+}
+
+void drain_connections(HttpServer* server) {
+  net::Loop::Scope scope(*server->loop);
+  server->closing = true;
+  for (Connection *c = server->first, *next; c; c = next) {
+    next = c->next;
+    if (client(c)->state == Client::kIdle) client(c)->close();
+  }
+}
+
+void finish_request(Request* r) { r->conn->finish(r); }
+void close_connection_with_request(Request* r, int rc) { r->conn->abandon(r, rc); }
+
+void limit_keepalive(Request* r) {
+  if (!r->keepalive) return;
+  const CoreConf* loc = r->loc;
+  const Connection* c = r->conn;
+  bool on = loc->keepalive_timeout != 0 && c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
+            now().monotonic_ms - c->start_ms <= loc->keepalive_time;
+  for (const std::string& who : loc->keepalive_disable) {
+    if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;
+    if (who == "safari" && r->headers_in.safari) on = false;
+  }
+  r->keepalive = on;
+}
+
+void block_reading(Request* r) { r->conn->want_read(false); }
+
+void test_reading(Request* r) {
+  Connection* c = r->conn;
+  int err = 0;
+  if (c->stream) {
+    char byte;
+    ssize_t n = c->stream->peek(&byte, 1);
+    if (n > 0 || n == kAgain) {
+      if (n > 0) c->want_read(false);
+      return;
+    }
+    if (n < 0) err = c->stream->error();
+  } else if (!c->error) {
+    return;
+  }
+  c->eof = true;
+  c->error = true;
+  log_write(c->log, c, kLogInfo, err, "client prematurely closed connection");
+  c->server->hooks.finalize(r, 499);
+}
+
+}  // namespace moonphase::http

@@ -1,0 +1,98 @@
+// The inside of a Connection: what only http's own files need.
+#pragma once
+
+#include "http/connection.h"
+#include "http/parse.h"
+
+namespace moonphase::http {
+
+// A request and its arena, reused from a free list. The arena's first block comes with it.
+struct RequestSlot {
+  Arena arena{4096};
+  alignas(Request) unsigned char memory[sizeof(Request)];
+  RequestSlot* next = nullptr;
+  Request* request() { return reinterpret_cast<Request*>(memory); }
+};
+RequestSlot* take_slot();
+void recycle_slot(void* slot);
+
+constexpr size_t kReadBuffer = 8192;    // first size of a read buffer; idle connections have none
+constexpr size_t kWriteBuffer = 32768;  // answers to pipelined requests, gathered
+char* take_buffer(size_t n);
+void recycle_buffer(char* p, size_t n);
+
+class Client final : public Connection {
+ public:
+  enum State : uint8_t { kIdle, kLine, kHeaders, kProcessing, kLingering, kClosed };
+
+  static void accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len);
+  ~Client() override;
+
+  char* append(char* p, char* end) const override;
+  ssize_t recv(void* buf, size_t n) override;
+  void give_back(Str bytes) override;
+  Str preread(size_t* room) const override;
+  Chain* send(Chain* in, int64_t limit) override;
+  bool flush() override;
+  void want_read(bool on) override { stream->want_read(on); }
+  void want_write(bool on) override { stream->want_write(on); }
+  const sockaddr* local_address() override;
+  void finish(Request* r) override;
+  void abandon(Request* r, int rc) override;
+
+  // client_read.cc: bytes to requests
+  void on_readable();
+  void process_input();        // everything that is in the buffer, then settle()
+  void post_input();           // the same from outside of it, soon
+  // client.cc: life
+  void on_writable();
+  void on_read_timeout();
+  void on_write_timeout();
+  void keepalive(Request* r);
+  void linger(Request* r);
+  void free_request(Request* r, int rc);
+  void close();
+  void call_read_handler();
+  void call_write_handler();
+  // Small answers may wait for the ones behind them: more requests are in the buffer.
+  bool may_cork() const {
+    const HeadersIn& in = request->headers_in;
+    return rpos < rlast && in.content_length_n <= 0 && !in.chunked;
+  }
+
+  State state = kIdle;
+  bool in_input = false;
+  bool read_full = false;   // the last read filled its buffer: there may be more
+  bool pipelined = false;   // a request began with bytes that the one before it had left
+  RequestSlot* slot = nullptr;
+  net::Posted input_task{};
+
+ private:
+  bool fill();               // reads once; false: nothing came (or the end: closed then)
+  void begin_request();
+  int parse_line();          // kOk, kAgain (needs bytes), kDone (the request has ended)
+  int parse_headers();
+  int finish_line();
+  int finish_headers();
+  bool next_buffer(bool line);  // nginx's large_client_header_buffers, by counting; false: too large
+  void reject(int status);
+  void process();
+  void make_room();
+  void move_request(char* to);
+  void settle();
+  void read_lingering();
+
+  LineParser line_;
+  HeaderParser head_;
+  // nginx reads into buffers of a configured size and gives up when they are used up. Here all bytes of a request are
+  // in one place; `window_` is where nginx's current buffer would end, counted from rbuf.
+  size_t window_ = 0;
+  int large_used_ = 0;
+  unsigned header_count_ = 0;
+  char* request_start_ = nullptr;
+  char addr_buf_[64];
+};
+
+inline Client* client(Connection* c) { return static_cast<Client*>(c); }
+
+}  // namespace moonphase::http
