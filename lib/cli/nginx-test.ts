@@ -2,21 +2,22 @@ import { closeSync, openSync } from 'node:fs';
 import { lualib, native } from '../binding.js';
 import { ErrorLog, errnoText, writeError } from '../cluster/log.js';
 import type { Compiled } from '../conf/compile.js';
-import type { NginxOptions, Paths } from './nginx-options.js';
+import type { NginxOptions } from './nginx-options.js';
 
 /** `-t` and `-T`: what nginx would do with the configuration, up to the point where it would serve. The exit code. */
 export async function testConfiguration(
   { plan, files }: Compiled,
-  { quiet, dump }: NginxOptions,
-  { conf }: Paths,
+  { quiet, dump }: Pick<NginxOptions, 'quiet' | 'dump'>,
+  conf: string,
   log: ErrorLog,
+  program = 'nginx',
 ): Promise<number> {
   const failed = (message?: string): number => {
     if (message !== undefined) log.write('emerg', message);
-    writeError(`nginx: configuration file ${conf} test failed\n`);
+    writeError(`${program}: configuration file ${conf} test failed\n`);
     return 1;
   };
-  if (!quiet) writeError(`nginx: the configuration file ${conf} syntax is ok\n`);
+  if (!quiet) writeError(`${program}: the configuration file ${conf} syntax is ok\n`);
   const pid = plan.process.pid;
   try {
     closeSync(openSync(Buffer.from(pid, 'latin1'), 'a', 0o644));
@@ -29,7 +30,12 @@ export async function testConfiguration(
     return failed((error as Error).message);
   }
   if (plan.http !== undefined) {
-    const gateway = new (native().Gateway)({ lualib, userLualib: process.env['MOONPHASE_LUALIB'], embedded: false, test: true });
+    const gateway = new (native().Gateway)({
+      lualib,
+      userLualib: process.env['MOONPHASE_LUALIB'],
+      embedded: false,
+      test: true,
+    });
     try {
       await gateway.load(plan);
     } catch (error) {
@@ -38,7 +44,7 @@ export async function testConfiguration(
       gateway.terminate();
     }
   }
-  if (!quiet) writeError(`nginx: configuration file ${conf} test is successful\n`);
+  if (!quiet) writeError(`${program}: configuration file ${conf} test is successful\n`);
   if (dump) {
     for (const [name, text] of files) {
       process.stdout.write(Buffer.from(`# configuration file ${name}:\n${text}\n`, 'latin1'));

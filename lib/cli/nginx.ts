@@ -63,7 +63,7 @@ class Command {
     }
     const { plan } = compiled;
     if (this.options.test) {
-      process.exitCode = await testConfiguration(compiled, this.options, this.paths, this.log);
+      process.exitCode = await testConfiguration(compiled, this.options, this.paths.conf, this.log);
       return;
     }
     if (this.options.signal !== undefined) return this.sendSignal(plan, SIGNALS[this.options.signal]);

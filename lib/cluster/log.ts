@@ -19,6 +19,14 @@ export class ErrorLog {
   terminal = true;
   private targets: Target[] = [];
 
+  /** `program`: what stands before messages on standard error. */
+  constructor(private readonly program = 'nginx') {}
+
+  /** Standard error alone. */
+  static toTerminal(program: string): ErrorLog {
+    return new ErrorLog(program);
+  }
+
   /** A log of one file (`-e`); an empty path is standard error. Falls back to that when the file cannot be opened. */
   static open(path: string, level: LogLevel = 'notice'): ErrorLog {
     const log = new ErrorLog();
@@ -87,7 +95,7 @@ export class ErrorLog {
         // as nginx: a full disk does not stop the server
       }
     }
-    if (this.terminal && !seen && index <= 4) writeError(`nginx: [${level}] ${message}\n`);
+    if (this.terminal && !seen && index <= 4) writeError(`${this.program}: [${level}] ${message}\n`);
   }
 
   close(): void {

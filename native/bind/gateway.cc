@@ -163,7 +163,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   std::string error;
   std::unique_ptr<engine::Plan> plan = read_plan(env, args[0], &error);
   napi_value promise = g->promise(&g->loading);
-  if (!plan || !plan->seal(&error)) {
+  if (!plan) {
     g->settle(&g->loading, "ERR_MOONPHASE_CONFIG", &error);
     return promise;
   }

@@ -65,7 +65,6 @@ engine::Runtime* make_runtime(napi_env env, Env* e, napi_value options, std::str
   o.user_lualib = text_option(env, options, "userLualib");
   o.embedded = true;
   auto plan = make_plan(env, options);
-  if (!plan->seal(error)) return nullptr;
   auto* runtime = new engine::Runtime(e->loop(), o);
   Loaded loaded;
   runtime->load(std::move(plan), on_loaded, &loaded);
