@@ -103,7 +103,8 @@ struct LuaCtx {
 
   // set_by_lua
   const Handler* set_handler = nullptr;
-  Str* set_args = nullptr;  // evaluated, as many as set_handler->args
+  Str* set_args = nullptr;
+  int set_nargs = 0;
 
   bool entered_rewrite = false, entered_access = false, entered_precontent = false, entered_content = false,
        entered_server_rewrite = false;
