@@ -52,7 +52,7 @@ void percent() {
 
 void quoting() {
   std::string out;
-  append_sql_quoted(&out, Str("a'b\"\\\n\r\t\b\0\x1a$", 11), false);
+  append_sql_quoted(&out, Str("a'b\"\\\n\r\t\b\0\x1a$", 12), false);
   expect("sql", out, "'a\\'b\\\"\\\\\\n\\r\\t\\b\\0\\Z$'");
   out.clear();
   append_json_quoted(&out, Str("\x01\"\\/\n\x7f", 6));

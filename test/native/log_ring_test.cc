@@ -22,12 +22,13 @@ void against_model(size_t size, unsigned seed) {
   LogRing ring(size);
   std::deque<std::string> model;
   unsigned state = seed;
-  auto random = [&state](unsigned n) {
-    return (state = state * 1664525 + 1013904223) >> 8, state % n;
+  auto random = [&state](size_t n) {
+    state = state * 1664525 + 1013904223;
+    return (state >> 8) % n;
   };
   for (size_t step = 0; step < 20000 && !failures; ++step) {
     if (random(4)) {
-      std::string line(random(static_cast<unsigned>(size)), static_cast<char>('a' + step % 26));
+      std::string line(random(size), static_cast<char>('a' + step % 26));
       ring.write(static_cast<int>(step % 8), line, static_cast<double>(step));
       // Too large for the ring with its bookkeeping: dropped.
       if (line.size() + 16 <= size) model.push_back(line);
