@@ -13,8 +13,8 @@ import {
 import type { HttpPlan, LocationConf, Plan, ProcessPlan, ServerPlan } from './plan.js';
 import { Reader } from './reader.js';
 import type { Scope } from './scope.js';
-import { checkServerNames } from './server_names.js';
-import { NATIVE_PENDING } from './support.js';
+import { checkCertificates, checkServerNames } from './server_checks.js';
+import { NATIVE_PENDING, PENDING_PARTS } from './support.js';
 import { TABLE } from './table.js';
 
 export interface CompileInput {
@@ -28,7 +28,7 @@ export interface CompileInput {
   readonly errorLog?: string | undefined;
   /** Process settings that take the place of what the configuration says. */
   readonly overrides?: Partial<ProcessPlan> | undefined;
-  /** Directives to refuse as not supported yet, for tests of those that the native side lacks. */
+  /** Directives, and parts of them, to refuse as not supported yet; tests of those that the native side lacks set this. */
   readonly pending?: ReadonlySet<string> | undefined;
 }
 
@@ -64,11 +64,13 @@ export function compileFrom(source: Source, input: CompileInput): Omit<Compiled,
   return { plan: finish(cf, input.confFile, input), files: cf.files, notices: cf.notices };
 }
 
+const PENDING: ReadonlySet<string> = new Set([...NATIVE_PENDING, ...PENDING_PARTS]);
+
 function newConf(
   prefix: string,
   confFile: string,
   defaultListen: boolean,
-  pending: ReadonlySet<string> = NATIVE_PENDING,
+  pending: ReadonlySet<string> = PENDING,
 ): Conf {
   const confPrefix = confFile.startsWith('/') ? directoryOf(confFile) : prefix;
   return new Conf({ prefix, confPrefix, confFile, table: TABLE, defaultListen, pending });
@@ -124,6 +126,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
   const { variables_hash_max_size, server_names_hash_max_size, ...lua } = main;
   const listens = cf.listens.plan();
   checkServerNames(cf, servers, listens);
+  checkCertificates(servers, listens);
   return {
     lua,
     formats: cf.formats,

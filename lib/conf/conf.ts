@@ -181,7 +181,8 @@ export class Conf {
   ): void {
     const source = this.source as Source;
     for (;;) {
-      this.current = undefined;
+      // inside `map {}` and the like errors belong to that directive
+      if (entry === undefined) this.current = undefined;
       const { words, end } = source.next();
       if (end === 'eof') {
         if (kind === 'block') throw this.error('unexpected end of file, expecting "}"');
@@ -250,6 +251,14 @@ export class Conf {
       place,
       'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
     );
+  }
+
+  /** Refuses a part of the current directive that the native side does not do yet. */
+  part(part: string): void {
+    const directive = this.current ?? '';
+    if (this.options.pending.has(`${directive} ${part}`)) {
+      throw this.unsupported(`"${part}" of the "${directive}" directive`);
+    }
   }
 
   warn(sentence: string, level: Notice['level'] = 'warn'): void {

@@ -58,6 +58,7 @@ const SEVERITIES = ['emerg', 'alert', 'crit', 'error', 'warn', 'notice', 'info',
 
 /** Checks `syslog:server=…,facility=…`; returns the parameters. */
 export function checkSyslog(cf: Conf, text: string): string {
+  cf.part('syslog:');
   const parameters = text.slice('syslog:'.length);
   const seen = new Set<string>();
   for (const parameter of parameters.split(',')) {

@@ -143,6 +143,7 @@ function parseOptions(cf: Conf, parameters: string[]): Options {
 }
 
 function parseFlag(cf: Conf, options: Options, parameter: string): boolean {
+  cf.part(parameter);
   switch (parameter) {
     case 'default_server':
     case 'default':

@@ -9,7 +9,7 @@
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
   upstream upstream_list balancer_by_lua_block balancer_by_lua_file
-  proxy_pass memc_pass auth_request gzip sub_filter charset autoindex auth_basic stub_status empty_gif
+  proxy_pass memc_pass auth_request gzip sub_filter charset autoindex stub_status empty_gif
   proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
   proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
 
@@ -23,11 +23,19 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   echo_abort_parent echo_exec echo_before_body echo_after_body echo_status
   more_set_headers more_clear_headers more_set_input_headers more_clear_input_headers
 
-  set_encode_base64 set_decode_base64 set_encode_base64url set_decode_base64url set_decode_hex set_encode_hex set_md5
-  set_sha1 set_unescape_uri set_escape_uri set_quote_sql_str set_quote_pgsql_str set_quote_json_str set_encode_base32
-  set_decode_base32 set_secure_random_alphanum set_secure_random_lcalpha set_hmac_sha1 set_hmac_sha256 set_random
-  set_rotate set_if_empty set_formatted_gmt_time set_formatted_local_time set_local_today set_hashed_upstream
+  set_hashed_upstream
   `
     .trim()
     .split(/\s+/),
 );
+
+/** The same for parts of directives: `NAME PART`. */
+export const PENDING_PARTS: ReadonlySet<string> = new Set([
+  'listen ssl',
+  'listen http2',
+  'listen proxy_protocol',
+  'access_log syslog:',
+  'access_log gzip',
+  'error_log syslog:',
+  'geo proxy',
+]);

@@ -126,6 +126,7 @@ function logOptions(cf: Conf, parameters: string[]): LogOptions {
       if (!ms) throw cf.error(`invalid flush time "${value}"`);
       options.flush = ms;
     } else if (key === 'gzip') {
+      cf.part('gzip');
       options.buffer ??= 64 * 1024;
       const level = given ? parseNumber(value) : 1;
       if (level === undefined || level < 1 || level > 9)

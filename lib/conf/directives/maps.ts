@@ -108,6 +108,7 @@ const geo: Setter = (cf, args) => {
     if (key === 'include') {
       cf.include(value);
     } else if (key === 'proxy') {
+      cf.part('proxy');
       proxies.push(network(cf, value));
     } else if (key === 'default') {
       fallback = value;

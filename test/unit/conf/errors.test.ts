@@ -1,6 +1,6 @@
 import t from 'tap';
 import { compile } from '../../../lib/conf/compile.js';
-import { NATIVE_PENDING } from '../../../lib/conf/support.js';
+import { NATIVE_PENDING, PENDING_PARTS } from '../../../lib/conf/support.js';
 import { TABLE } from '../../../lib/conf/table.js';
 import { ConfigError, MoonphaseError, errorTable } from '../../../lib/errors.js';
 import { compileText, errorOf, http, location, server } from './helper.js';
@@ -170,7 +170,9 @@ t.test("nginx's words", async (t) => {
 });
 
 t.test('what the native side does not do yet is refused by name', async (t) => {
-  for (const name of NATIVE_PENDING) t.ok(TABLE.has(name), `${name} is a directive`);
+  for (const name of [...NATIVE_PENDING, ...PENDING_PARTS]) {
+    t.ok(TABLE.has(name.split(' ')[0] ?? ''), `${name} is a directive`);
+  }
   t.throws(() => compileText(location('dav_methods PUT;')), {
     code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
     words: '"dav_methods" directive is not supported yet',
@@ -180,6 +182,31 @@ t.test('what the native side does not do yet is refused by name', async (t) => {
     code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
     words: '"echo" directive is not supported yet',
   });
+});
+
+t.test('so are parts of directives', async (t) => {
+  t.throws(() => compileText(server('listen 443 ssl;'), {}, { pending: PENDING_PARTS }), {
+    code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
+    words: '"ssl" of the "listen" directive is not supported yet',
+    line: 5,
+  });
+  t.throws(() => compileText(http('geo $x { proxy ::1; }'), {}, { pending: PENDING_PARTS }), {
+    code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
+    words: '"proxy" of the "geo" directive is not supported yet',
+  });
+});
+
+t.test('certificates', async (t) => {
+  t.equal(
+    errorOf(server('listen 443 ssl;')),
+    'no "ssl_certificate" is defined for the "listen ... ssl" directive in nginx.conf:3',
+  );
+  t.match(
+    errorOf(server('listen 443 ssl; ssl_certificate a.crt;')),
+    /^no "ssl_certificate_key" is defined for certificate "a.crt" in nginx.conf:3/,
+  );
+  t.equal(errorOf(server('listen 443 ssl; ssl_certificate a; ssl_certificate_key b;')), 'no error');
+  t.equal(errorOf(server('listen 443 ssl; ssl_reject_handshake on;')), 'no error');
 });
 
 t.test('directives without meaning here are checked and ignored, with a reason', async (t) => {

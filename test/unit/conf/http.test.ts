@@ -35,7 +35,9 @@ t.test('listen', async (t) => {
     },
   ]);
   t.match(
-    listens('server { listen unix:/a/b.sock; listen [::]:82 ipv6only=off ssl; listen *:83; }'),
+    listens(
+      'server { listen unix:/a/b.sock; listen [::]:82 ipv6only=off ssl; listen *:83; ssl_reject_handshake on; }',
+    ),
     [
       { name: 'unix:/a/b.sock', family: 'unix', host: '/a/b.sock', wildcard: false, bind: true },
       { name: '[::]:82', family: 'inet6', host: '::', wildcard: true, ipv6only: false, ssl: true },
