@@ -12,12 +12,12 @@ const llhttp_settings_t* settings() {
     llhttp_settings_init(&x);
     x.on_chunk_header = [](llhttp_t* p) -> int {
       ChunkDecoder* d = self(p);
-      return p->content_length && !d->sink->size(d->sink->data, p->content_length) ? HPE_USER : HPE_OK;
+      return p->content_length && !d->sink->size(d->sink->data, p->content_length) ? -1 : 0;
     };
     x.on_body = [](llhttp_t* p, const char* at, size_t n) -> int {
       ChunkDecoder* d = self(p);
       d->sink->bytes(d->sink->data, const_cast<char*>(at), n);
-      return HPE_OK;
+      return 0;
     };
     x.on_message_complete = [](llhttp_t* p) -> int {
       self(p)->ended = true;
@@ -51,7 +51,7 @@ int ChunkDecoder::decode(char*& pos, char* last, const Sink& to) {
   }
   pos = const_cast<char*>(llhttp_get_error_pos(&parser));
   if (rc == HPE_PAUSED && ended) return kDone;
-  return rc == HPE_USER ? kDeclined : kError;
+  return rc == HPE_CB_CHUNK_HEADER ? kDeclined : kError;
 }
 
 }  // namespace moonphase::http
