@@ -311,12 +311,12 @@ export class Conf {
   /** A regular expression; its named groups become variables. */
   regex(pattern: string, caseless = false): Regex {
     const names = captureNames(pattern);
-    if (names.length === 0) return { pattern, caseless };
+    if (names.length === 0) return { pattern, caseless, where: this.where() };
     const captures = names.map((name) => {
       this.define(name, { kind: 'capture' });
       return { name, var: this.variable(name) };
     });
-    return { pattern, caseless, captures };
+    return { pattern, caseless, where: this.where(), captures };
   }
 
   fullName(name: string): string {

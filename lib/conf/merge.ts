@@ -1,6 +1,6 @@
 import { ConfigError } from '../errors.js';
 import type { Conf } from './conf.js';
-import type { Directive, Level, Merge, Module, Values } from './directive.js';
+import type { Directive, Level, Merge, Values } from './directive.js';
 import type { LocationTree, ServerName, ServerPlan, LocationConf } from './plan.js';
 import type { Scope } from './scope.js';
 import { MODULES } from './table.js';
@@ -64,22 +64,36 @@ export function mergeServer(cf: Conf, scope: Scope, parent: Values): Values {
   return conf;
 }
 
-/** Moves the fields of modules with a group into an object of their own, or drops those of unused ones. */
-function group(conf: Values, level: Level): Values {
-  const plan = { ...conf };
-  for (const { group: name, used, rows } of MODULES as Module[]) {
-    if (name === undefined) continue;
-    const fields = fieldsOf(rows, level);
-    if (fields.length === 0) continue;
+/** Modules whose fields go into an object of their own, with the names of these fields. */
+function groupsOf(
+  level: Level,
+): { name: string; used: (conf: Values) => boolean; fields: string[] }[] {
+  return MODULES.flatMap(({ group: name, used = () => true, rows }) => {
+    const fields = name === undefined ? [] : fieldsOf(rows, level).map((f) => f.name);
+    return name === undefined || fields.length === 0 ? [] : [{ name, used, fields }];
+  });
+}
+
+const GROUPS = { loc: groupsOf('loc'), srv: groupsOf('srv') };
+const GROUPED = {
+  loc: new Set(GROUPS.loc.flatMap((g) => g.fields)),
+  srv: new Set(GROUPS.srv.flatMap((g) => g.fields)),
+};
+
+/** Moves the fields of modules with a group into an object, or drops those of unused ones. */
+function group(conf: Values, level: 'loc' | 'srv', plan: Values): Values {
+  const grouped = GROUPED[level];
+  for (const field in conf) {
+    if (!grouped.has(field)) plan[field] = conf[field];
+  }
+  for (const { name, used, fields } of GROUPS[level]) {
+    if (!used(conf)) continue;
     const part: Values = {};
-    for (const { name: field } of fields) {
-      if (plan[field] !== undefined) part[field] = plan[field];
-      delete plan[field];
+    // the directive that switches a module on has the name of the group
+    for (const field of fields) {
+      if (conf[field] !== undefined && field !== name) part[field] = conf[field];
     }
-    if (used === undefined || used(conf)) {
-      if (name in part) delete part[name];
-      plan[name] = part;
-    }
+    plan[name] = part;
   }
   return plan;
 }
@@ -89,19 +103,18 @@ export function planLocation(scope: Scope, conf: Values): LocationConf {
   const { limitExcept } = scope;
   const locations = locationTree(scope);
   const content = conf['content'] as { kind: string } | undefined;
-  const plan = {
+  const plan = group(conf, 'loc', {
     name: scope.name,
     where: scope.where,
     kind: scope.kind,
     noregex: scope.noregex,
     auto_redirect: scope.autoRedirect,
-    ...group(conf, 'loc'),
     rewrite: scope.kind === 'server' || scope.isLocation ? scope.rewrite : [],
-    ...(locations === undefined ? {} : { locations }),
-    ...(limitExcept === undefined
-      ? {}
-      : { limit_except: { methods: limitExcept.methods, conf: limitExcept.scope.conf } }),
-  } as Values;
+  });
+  if (locations !== undefined) plan['locations'] = locations;
+  if (limitExcept !== undefined) {
+    plan['limit_except'] = { methods: limitExcept.methods, conf: limitExcept.scope.conf };
+  }
   // kept through inheritance for `if` blocks, and of no use without their handler
   if (content?.kind !== 'lua' && content?.kind !== 'js') delete plan['content_by_lua'];
   if (content?.kind !== 'echo') delete plan['echo_cmds'];
@@ -111,13 +124,12 @@ export function planLocation(scope: Scope, conf: Values): LocationConf {
 export function planServer(cf: Conf, index: number, conf: Values): ServerPlan {
   const { scope, names } = cf.servers[index] as Conf['servers'][number];
   const ssl = cf.listens.isSsl(index);
-  const plan = {
+  const plan = group(conf, 'srv', {
     where: scope.where,
     names: names.length === 0 ? [{ name: '', kind: 'exact' }] : names.map(serverName),
     conf: scope.conf,
     rewrite: scope.rewrite,
-    ...group(conf, 'srv'),
-  } as Values;
+  });
   if (!ssl) delete plan['ssl'];
   return plan as unknown as ServerPlan;
 }

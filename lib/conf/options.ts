@@ -18,7 +18,8 @@ export type DirectiveValue =
 
 /** Handlers that a location, a server or the gateway may have. */
 export interface PhaseOptions {
-  readonly rewrite?: PhaseHandler;
+  /** A handler, or the arguments of nginx's `rewrite`. */
+  readonly rewrite?: PhaseHandler | DirectiveValue;
   readonly access?: PhaseHandler;
   readonly precontent?: PhaseHandler;
   readonly headerFilter?: PhaseHandler;

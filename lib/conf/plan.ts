@@ -57,6 +57,8 @@ export interface Where {
 export interface Regex {
   readonly pattern: Bytes;
   readonly caseless: boolean;
+  /** Where its directive stands: the native side compiles it, and reports what PCRE2 says. */
+  readonly where: Where;
   /** Named groups, each with the variable that it sets. */
   readonly captures?: readonly { readonly name: Bytes; readonly var: number }[];
 }

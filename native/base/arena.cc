@@ -96,10 +96,7 @@ Str Arena::join(std::initializer_list<Str> parts) {
   for (Str s : parts) n += s.size();
   char* start = bytes(n);
   char* p = start;
-  for (Str s : parts) {
-    std::memcpy(p, s.data(), s.size());
-    p += s.size();
-  }
+  for (Str s : parts) p = put_bytes(p, s);
   return {start, n};
 }
 

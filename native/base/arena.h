@@ -52,14 +52,13 @@ class Arena {
   }
   Str copy(Str s) {
     char* p = bytes(s.size());
-    if (!s.empty()) std::memcpy(p, s.data(), s.size());
+    put_bytes(p, s);
     return {p, s.size()};
   }
   // A NUL behind it, for system calls.
   const char* c_str(Str s) {
     char* p = bytes(s.size() + 1);
-    if (!s.empty()) std::memcpy(p, s.data(), s.size());
-    p[s.size()] = 0;
+    *put_bytes(p, s) = 0;
     return p;
   }
   Str join(std::initializer_list<Str> parts);

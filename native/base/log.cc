@@ -20,9 +20,7 @@ thread_local bool t_in_tap = false;
 
 char* put(char* p, const char* end, Str s) {
   size_t room = p < end ? static_cast<size_t>(end - p) : 0;
-  size_t n = s.size() < room ? s.size() : room;
-  std::memcpy(p, s.data(), n);
-  return p + n;
+  return put_bytes(p, s.substr(0, room));
 }
 
 char* putf(char* p, char* end, const char* fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -215,6 +215,11 @@ Co* new_coroutine(LuaCtx* ctx, lua_State* L, bool anchor) {
   return co;
 }
 
+void* dead_thread() {
+  static Co none;
+  return &none;
+}
+
 Co* co_of(LuaCtx* ctx, lua_State* L) {
   auto* co = static_cast<Co*>(lua_getexdata2(L));
   return co && co->L == L && co->ctx == ctx ? co : nullptr;
@@ -251,7 +256,7 @@ void free_coroutine(Co* co) {
   if (entry) {
     release_thread(ctx, co->L, co->ref);
   } else if (co->ref != LUA_NOREF) {
-    lua_setexdata2(co->L, nullptr);
+    lua_setexdata2(co->L, dead_thread());
     luaL_unref(ctx->L(), LUA_REGISTRYINDEX, co->ref);
   }
   s.recycle(co);
@@ -265,8 +270,11 @@ void kill_thread(Co* co) {
     free_coroutine(zombie);
     --ctx->uthreads;
   }
-  if (co->is_uthread) --ctx->uthreads;
-  lua_setexdata2(co->L, nullptr);
+  if (co->is_uthread) {
+    --ctx->uthreads;
+  } else {
+    lua_setexdata2(co->L, nullptr);
+  }
   free_coroutine(co);
 }
 

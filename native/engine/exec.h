@@ -123,6 +123,8 @@ struct CaptureSet final : public Pending {
   void cancel() override;
 };
 int lua_post_capture(Request* sr, void* data, int rc);
+// The ctx of a subrequest that is captured for `parent`.
+LuaCtx* make_capture_ctx(Request* sr, LuaCtx* parent);
 
 // --- checks ---
 // "API disabled in the context of %s" through luaL_error when the phase lacks `caps`; "no request found" without one.

@@ -69,13 +69,13 @@ int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* val
   int rc = push_handler(ctx, h);
   if (rc == kOk) {
     Str* outer_args = ctx->set_args;
-    const Handler* outer_handler = ctx->set_handler;
+    int outer_nargs = ctx->set_nargs;
     ctx->set_args = args;
-    ctx->set_handler = h;
+    ctx->set_nargs = nargs;
     for (int i = 0; i < nargs; ++i) lua_pushlstring(L, args[i].data(), args[i].size());
     rc = call(ctx, nargs, "set_by_lua*");
     ctx->set_args = outer_args;
-    ctx->set_handler = outer_handler;
+    ctx->set_nargs = outer_nargs;
     if (rc == kOk) {
       size_t n = 0;
       const char* s = lua_tolstring(L, -1, &n);

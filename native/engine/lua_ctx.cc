@@ -97,6 +97,13 @@ LuaCtx* make_fake_ctx(Request* r, lua::Vm* vm, uint32_t phase) {
   return ctx;
 }
 
+LuaCtx* make_capture_ctx(Request* sr, LuaCtx* parent) {
+  LuaCtx* ctx = make_ctx(sr, parent->gen, hold(parent->vm));
+  ctx->capture = true;
+  ctx->last_body = &ctx->body;
+  return ctx;
+}
+
 void restart(LuaCtx* ctx) {
   reset(ctx);
   release_ngx_ctx(ctx);

@@ -43,8 +43,11 @@ struct Co {
   Co* prev = nullptr;
   Co* posted_next = nullptr;
   Co* ready_next = nullptr;
-  TimerWait sleep;
+  SleepWait sleep;
 };
+
+// exdata2 of a light thread that was waited for or killed.
+void* dead_thread();
 
 // Notices that a ctx is destroyed while a frame works with it: stands on the stack of whoever runs Lua.
 struct CtxGuard {
@@ -102,8 +105,8 @@ struct LuaCtx {
   Chain** last_body = nullptr;
 
   // set_by_lua
-  const Handler* set_handler = nullptr;
-  Str* set_args = nullptr;  // evaluated, as many as set_handler->args
+  Str* set_args = nullptr;  // evaluated
+  int set_nargs = 0;
 
   bool entered_rewrite = false, entered_access = false, entered_precontent = false, entered_content = false,
        entered_server_rewrite = false;

@@ -95,17 +95,24 @@ void forget(Pending* p) {
   if (co->ready) Scheduler::of(co->ctx->gen).drop_ready(co);
 }
 
-void TimerWait::start(net::Loop* loop, uint64_t ms) {
-  loop_ = loop;
+void SleepWait::start(http::Request* r, uint64_t ms) {
+  r_ = r;
   timer_.fn = expired;
   timer_.data = this;
-  loop->set_timer(&timer_, ms);
+  net::current_loop()->set_timer(&timer_, ms);
 }
 
-void TimerWait::cancel() {
-  if (timer_.set()) loop_->clear_timer(&timer_);
+void SleepWait::cancel() {
+  if (!timer_.set()) return;
+  MOONPHASE_LOG(r_, kLogDebug, 0, "lua clean up the timer for pending ngx.sleep");
+  net::current_loop()->clear_timer(&timer_);
 }
 
-void TimerWait::expired(void* self) { wake(static_cast<TimerWait*>(self)); }
+void SleepWait::expired(void* self) {
+  auto* wait = static_cast<SleepWait*>(self);
+  MOONPHASE_LOG(wait->r_, kLogDebug, 0, "lua sleep timer expired: \"%.*s?%.*s\"", STR(wait->r_->uri),
+                STR(wait->r_->args));
+  wake(wait);
+}
 
 }  // namespace moonphase::engine

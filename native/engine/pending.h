@@ -8,6 +8,10 @@
 #include "base/types.h"
 #include "net/loop.h"
 
+namespace moonphase::http {
+struct Request;
+}
+
 namespace moonphase::engine {
 
 struct Co;      // engine/lua_ctx.h
@@ -41,16 +45,16 @@ void wake_later(Pending* p);
 // Whoever waits for `p` stops waiting without being resumed (the operation's owner dies).
 void forget(Pending* p);
 
-// A wait that ends by time, with no results: each coroutine has one (ngx.sleep).
-class TimerWait final : public Pending {
+// ngx.sleep: ends by time, without results. Each coroutine has one.
+class SleepWait final : public Pending {
  public:
-  void start(net::Loop* loop, uint64_t ms);
+  void start(http::Request* r, uint64_t ms);
   int results(lua_State*) override { return 0; }
   void cancel() override;
 
  private:
   static void expired(void* self);
-  net::Loop* loop_ = nullptr;
+  http::Request* r_ = nullptr;
   net::Timer timer_{};
 };
 

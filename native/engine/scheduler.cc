@@ -125,9 +125,9 @@ Next deliver(LuaCtx* ctx, Co* co, bool ok, int n) {
       for (Co* other = ctx->coroutines; other; other = other->next)
         if (other->parent == parent) other->waited_by_parent = false;
     --ctx->uthreads;
+  } else {
+    lua_setexdata2(co->L, nullptr);  // whoever still has it has a dead coroutine
   }
-  // Its lua_State may stay referenced: it is a dead coroutine there.
-  lua_setexdata2(co->L, nullptr);
   free_coroutine(co);
   return go_on(ctx, parent, n);
 }

@@ -259,6 +259,7 @@ int Client::parse_line() {
       // Log lines and $request show the line as far as it is there.
       char* end = line_.start ? line_.start : rpos;
       while (end < rlast && *end != '\r' && *end != '\n') ++end;
+      if (rc == kBad09Method) request->http_version = kVersion09;
       if (line_.start) request->request_line = between(line_.start, end);
       reject(rc == kBadVersion ? 505 : 400);
       return kDone;

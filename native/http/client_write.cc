@@ -70,9 +70,7 @@ Chain* Client::send(Chain* in, int64_t limit) {
     }
     if (total <= static_cast<off_t>(wend - wlast)) {
       for (Chain* c = in; c; c = c->next) {
-        auto n = static_cast<size_t>(c->buf->size());
-        std::memcpy(wlast, c->buf->pos, n);
-        wlast += n;
+        wlast = put_bytes(wlast, c->buf->bytes());
         c->buf->pos = c->buf->last;
       }
       sent += total;
@@ -85,11 +83,7 @@ Chain* Client::send(Chain* in, int64_t limit) {
   if (memory && pieces > 1 && total <= kFlat && limit == total) {
     char flat[kFlat];
     char* p = flat;
-    for (Chain* c = in; c; c = c->next) {
-      auto n = static_cast<size_t>(c->buf->size());
-      std::memcpy(p, c->buf->pos, n);
-      p += n;
-    }
+    for (Chain* c = in; c; c = c->next) p = put_bytes(p, c->buf->bytes());
     iovec v{flat, static_cast<size_t>(total)};
     ssize_t n = stream->send(&v, 1);
     if (n == net::kIoAgain) return in;
@@ -189,8 +183,7 @@ void Client::give_back(Str bytes) {
   size_t size = kReadBuffer;
   while (size < n + unread_now + 1) size *= 2;
   char* fresh = take_buffer(size);
-  std::memcpy(fresh, bytes.data(), n);
-  std::memcpy(fresh + n, rpos, unread_now);
+  put_bytes(put_bytes(fresh, bytes), {rpos, unread_now});
   if (rbuf && request) {
     // The request's header lies in the old one: it goes when the request's memory does.
     struct Old {
@@ -218,9 +211,7 @@ void Client::give_back(Str bytes) {
 namespace {
 char* put(char* p, const char* end, Str s) {
   auto room = static_cast<size_t>(end - p);
-  size_t n = s.size() < room ? s.size() : room;
-  std::memcpy(p, s.data(), n);
-  return p + n;
+  return put_bytes(p, s.substr(0, room));
 }
 char* put_quoted(char* p, const char* end, Str label, Str value) {
   return put(put(put(p, end, label), end, value), end, "\"");

@@ -44,10 +44,7 @@ Str trailer_bytes(Request* r) {
   if (!any) return "\r\n0\r\n\r\n";
   char* start = r->pool->bytes(size);
   char* p = start;
-  auto put = [&](Str s) {
-    std::memcpy(p, s.data(), s.size());
-    p += s.size();
-  };
+  auto put = [&](Str s) { p = put_bytes(p, s); };
   put("\r\n0\r\n");
   for (auto it = list.begin(); it != list.end(); ++it) {
     if (!it->hash) continue;

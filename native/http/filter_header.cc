@@ -11,10 +11,7 @@ namespace moonphase::http {
 
 namespace {
 
-char* put(char* p, Str s) {
-  std::memcpy(p, s.data(), s.size());
-  return p + s.size();
-}
+char* put(char* p, Str s) { return put_bytes(p, s); }
 char* put_number(char* p, int64_t n) { return std::to_chars(p, p + 20, n).ptr; }
 
 // Status line, Server and Date of the most common answer, remade when the second or the server's name changes.

@@ -44,8 +44,7 @@ int collect(Request* r, Chain* in) {
       log_write(c->log, c, kLogErr, 0, "too big subrequest response");
       return kError;
     }
-    std::memcpy(b->last, in->buf->pos, n);
-    b->last += n;
+    b->last = put_bytes(b->last, in->buf->bytes());
     in->buf->pos = in->buf->last;
   }
   return kOk;

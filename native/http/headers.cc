@@ -1,22 +1,44 @@
 #include "http/headers.h"
 
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+
 namespace moonphase::http {
 
-uint32_t header_hash(Str lower) {
-  uint64_t h = lower.size() * 0x9e3779b97f4a7c15u;
-  const char* p = lower.data();
-  size_t n = lower.size();
-  for (; n >= 8; p += 8, n -= 8) {
-    uint64_t w;
-    std::memcpy(&w, p, 8);
-    h = (h ^ w) * 0xff51afd7ed558ccdu;
-    h ^= h >> 32;
-  }
-  uint64_t w = 0;
-  std::memcpy(&w, p, n);
+namespace {
+
+// Adds 0x20 to each byte of the word that is an upper-case letter.
+uint64_t lower8(uint64_t w) {
+  constexpr uint64_t k7f = 0x7f7f7f7f7f7f7f7fu, k80 = 0x8080808080808080u;
+  uint64_t seven = w & k7f;
+  uint64_t from_a = seven + 0x3f3f3f3f3f3f3f3fu;   // bit 7: at least 'A'
+  uint64_t after_z = seven + 0x2525252525252525u;  // bit 7: above 'Z'
+  uint64_t upper = from_a & ~after_z & ~w & k80;
+  return w + (upper >> 2);
+}
+
+uint64_t mix(uint64_t h, uint64_t w) {
   h = (h ^ w) * 0xff51afd7ed558ccdu;
+  return h ^ h >> 32;
+}
+uint32_t last_mix(uint64_t h) {
   auto out = static_cast<uint32_t>(h >> 32);
   return out ? out : 1;
+}
+uint64_t seed(size_t n) { return n * 0x9e3779b97f4a7c15u; }
+
+}  // namespace
+
+uint32_t header_hash(Str lower) {
+  const char* p = lower.data();
+  size_t n = lower.size();
+  uint64_t h = seed(n), w;
+  for (; n >= 8; p += 8, n -= 8) {
+    std::memcpy(&w, p, 8);
+    h = mix(h, w);
+  }
+  w = 0;
+  if (n) std::memcpy(&w, p, n);
+  return last_mix(mix(h, w));
 }
 
 Header* HeaderList::push(Arena& a) {
@@ -36,21 +58,30 @@ Header* HeaderList::push(Arena& a) {
 Header* HeaderList::add(Arena& a, Str name, Str value) {
   Header* h = push(a);
   size_t n = name.size();
-  char* p = a.bytes(n * 2 + value.size() + 2);
-  std::memcpy(p, name.data(), n);
-  p[n] = 0;
-  char* low = p + n + 1;
-  for (size_t i = 0; i < n; ++i) {
-    char c = name[i];
-    low[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+  size_t padded = (n + 8) & ~size_t{7};  // whole words, with a NUL at least
+  char* p = a.bytes(padded * 2 + value.size() + 1);
+  char* low = p + padded;
+  char* v = low + padded;
+  uint64_t hash = seed(n), w;
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    std::memcpy(&w, name.data() + i, 8);
+    std::memcpy(p + i, &w, 8);
+    w = lower8(w);
+    std::memcpy(low + i, &w, 8);
+    hash = mix(hash, w);
   }
-  char* v = low + n;
-  std::memcpy(v, value.data(), value.size());
-  v[value.size()] = 0;
+  w = 0;
+  for (size_t k = 0; i + k < n; ++k) w |= uint64_t{static_cast<unsigned char>(name[i + k])} << (8 * k);
+  std::memcpy(p + i, &w, 8);
+  w = lower8(w);
+  std::memcpy(low + i, &w, 8);
+  hash = mix(hash, w);
+  *put_bytes(v, value) = 0;
   h->name = {p, n};
   h->lower = {low, n};
   h->value = {v, value.size()};
-  h->hash = header_hash(h->lower);
+  h->hash = last_mix(hash);
   return h;
 }
 

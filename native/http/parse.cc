@@ -98,6 +98,13 @@ int LineParser::parse(char*& pos, char* last) {
         start = p;
         if (!is_method_char(c)) return kBadMethod;
         state = kMethod;
+        if (last - p > 5 && std::memcmp(p, "GET /", 5) == 0) {
+          method = kGet;
+          method_end = p + 3;
+          uri_start = p + 4;
+          p += 4;
+          state = kUri;
+        }
         break;
 
       case kMethod:
@@ -220,6 +227,13 @@ int LineParser::parse(char*& pos, char* last) {
         if (c == 'H') {
           protocol = p;
           state = kProtocol1;
+          // What almost everybody sends, at once.
+          if (last - p >= 10 && std::memcmp(p, "HTTP/1.1\r\n", 10) == 0 && method != kConnect) {
+            major = minor = 1;
+            end = p + 8;
+            p += 9;
+            goto done;
+          }
           break;
         }
         minor = 9;
@@ -326,7 +340,7 @@ struct NameTable {
 constexpr NameTable kNames;
 
 // Bytes that end a run of value bytes.
-bool ends_value(char c) { return c == '\r' || c == '\n' || c == '\0'; }
+bool ends_value(char c) { return static_cast<unsigned char>(c) <= '\r' && (c == '\r' || c == '\n' || c == '\0'); }
 
 }  // namespace
 
@@ -360,8 +374,13 @@ int HeaderParser::parse(char*& pos, char* last, bool underscores) {
 
       case kName: {
         uint8_t kind;
-        while ((kind = kNames.kind[static_cast<unsigned char>(c)]) != 3) {
-          if (kind != 1 && (kind == 0 || !underscores)) invalid = true;
+        for (;;) {
+          while ((kind = kNames.kind[static_cast<unsigned char>(c)]) == 1) {
+            if (++p == last) goto again;
+            c = *p;
+          }
+          if (kind == 3) break;
+          if (kind == 0 || !underscores) invalid = true;
           if (++p == last) goto again;
           c = *p;
         }
@@ -391,17 +410,17 @@ int HeaderParser::parse(char*& pos, char* last, bool underscores) {
         } else if (c == '\0') {
           return kBadHeader;
         } else {
-          value_end = p + 1;
           state = kValue;
         }
         break;
 
       case kValue:
         while (!ends_value(c)) {
-          if (c != ' ') value_end = p + 1;
           if (++p == last) goto again;
           c = *p;
         }
+        value_end = p;
+        while (value_end[-1] == ' ') --value_end;
         if (c == '\r') {
           state = kHeadLineFeed;
         } else if (c == '\n') {

@@ -41,6 +41,7 @@ bool validate_host(Arena& a, Str* host) {
   int port = 0;
   for (size_t i = 0; i < s.size(); ++i) {
     char c = s[i];
+    if (state == kName && c >= 'a' && c <= 'z') continue;
     if (state == kStart) {
       state = c == '[' ? kLiteral : kName;
       if (c == '[') continue;

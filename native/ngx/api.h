@@ -24,6 +24,7 @@ void open_subrequest(lua_State* L);
 void open_coroutine(lua_State* L);
 void open_thread(lua_State* L);
 void open_timer(lua_State* L);
+void open_phase(lua_State* L);      // ngx._phase_ctx; get_phase and ngx.ctx for resty.core
 void open_socket_tcp(lua_State* L);
 void open_socket_udp(lua_State* L);
 void open_shared_dict(lua_State* L);

@@ -100,7 +100,7 @@ SHDICT_FFI long ngx_http_lua_ffi_shdict_get_ttl(void* zone, const unsigned char*
                                                 size_t key_len) {
   int64_t ttl = 0;
   Rc rc = dict(zone).ttl(text(key, key_len), shm::now_ms(), &ttl);
-  return rc == kOk ? static_cast<long>(ttl) : rc;
+  return rc == kOk ? static_cast<long>(ttl) : static_cast<long>(rc);
 }
 
 SHDICT_FFI int ngx_http_lua_ffi_shdict_set_expire(void* zone, const unsigned char* key,

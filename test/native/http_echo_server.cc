@@ -46,7 +46,7 @@ int send_page(Request* r, int status) {
   r->headers_out.content_type = "text/html";
   r->headers_out.content_type_len = 9;
   r->headers_out.content_length_n = static_cast<int64_t>(page.size() + tail.size());
-  if (status == 400 || status == 414 || status == 494 || status >= 500) r->keepalive = false;
+  if (status == 400 || status == 413 || status == 414 || status == 494 || status >= 500) r->keepalive = false;
   if (status == 400 || status == 413 || status == 414 || status == 494) r->lingering_close = true;
   int rc = send_header(r);
   if (rc == kError || rc > kOk || r->header_only) return rc;

@@ -177,6 +177,7 @@ t.test('what the native side does not do yet is refused by name', async (t) => {
     line: 6,
   });
   t.throws(() => compileText(location('echo hi;'), {}, { pending: new Set(['echo']) }), {
+    code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
     words: '"echo" directive is not supported yet',
   });
 });

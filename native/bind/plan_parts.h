@@ -1,0 +1,40 @@
+// Parts that occur all over a Plan: handlers, regular expressions, logs, rewrite programs,
+// references by index.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "bind/plan_value.h"
+#include "engine/plan.h"
+
+namespace moonphase::bind {
+
+class PlanParts {
+ public:
+  explicit PlanParts(engine::Plan& p) : plan(p) {}
+  engine::Plan& plan;
+
+  // The optional field `name`. Levels that inherit a handler share one object.
+  engine::HandlerPtr handler(const PlanValue& owner, const char* name);
+  engine::HandlerPtr handler(const PlanValue& v);
+  // Throws a PlanError with PCRE2's message and the place of the directive.
+  engine::RegexPtr regex(const PlanValue& v);
+  Log log(const PlanValue& error_logs);
+  engine::RewriteProgram rewrite(const PlanValue& ops);
+  engine::LocConf* conf(const PlanValue& index);
+  engine::ServerConf* server(const PlanValue& index);
+  const engine::LogFormat* format(const PlanValue& index);
+
+ private:
+  engine::RewriteOp rewrite_op(const PlanValue& v);
+  engine::Condition condition(const PlanValue& v);
+  std::unordered_map<std::string, engine::HandlerPtr> handlers_;
+  std::unordered_map<std::string, Log> logs_;
+};
+
+void read(const PlanValue& from, engine::Where& to);
+// plan_location.cc
+void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+
+}  // namespace moonphase::bind

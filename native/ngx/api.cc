@@ -1,0 +1,28 @@
+#include "ngx/api.h"
+
+#include "engine/exec.h"
+
+namespace moonphase::ngx {
+
+void open_all(lua_State* L) {
+  lua_createtable(L, 0, 128);
+  lua_pushvalue(L, -1);
+  lua_setglobal(L, "ngx");
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "loaded");
+  lua_pushvalue(L, -3);
+  lua_setfield(L, -2, "ngx");
+  lua_pop(L, 2);
+
+  // Each finds the ngx table on the top and leaves it there.
+  constexpr void (*kAreas[])(lua_State*) = {
+      open_constants, open_config,  open_log,        open_output,     open_control, open_sleep,
+      open_time,      open_string,  open_variable,   open_arg,        open_request, open_response,
+      open_subrequest, open_coroutine, open_thread,  open_timer,      open_phase,   open_socket_tcp,
+      open_socket_udp, open_shared_dict, open_worker, open_process,   open_ndk,     open_cjson,
+  };
+  for (auto open : kAreas) open(L);
+  lua_pop(L, 1);
+}
+
+}  // namespace moonphase::ngx

@@ -1,0 +1,137 @@
+// ngx.semaphore: what lua-resty-core's module calls.
+#include "engine/pending.h"
+#include "engine/phases.h"
+#include "ngx/ffi.h"
+
+namespace moonphase::ngx {
+
+struct Semaphore;
+
+// One waiting coroutine; in the queue of its semaphore, in order.
+struct SemaphoreWait final : public engine::Pending {
+  void unlink();
+  int results(lua_State* L) override;
+  void cancel() override;
+  static void expired(void* self);
+
+  Semaphore* semaphore = nullptr;  // null: out of the queue
+  SemaphoreWait *next = nullptr, *prev = nullptr;
+  net::Timer timer{};
+  bool granted = false;
+};
+
+struct Semaphore {
+  explicit Semaphore(int n) : count(n) {
+    posted.fn = grant;
+    posted.data = this;
+  }
+  void append(SemaphoreWait* w) {
+    w->semaphore = this;
+    w->prev = last;
+    (last ? last->next : first) = w;
+    last = w;
+    ++waiting;
+  }
+  static void grant(void* self);
+
+  int count;
+  int waiting = 0;
+  SemaphoreWait *first = nullptr, *last = nullptr;
+  net::Posted posted{};
+  bool granting = false, dead = false;
+};
+
+void SemaphoreWait::unlink() {
+  if (!semaphore) return;
+  (prev ? prev->next : semaphore->first) = next;
+  (next ? next->prev : semaphore->last) = prev;
+  --semaphore->waiting;
+  semaphore = nullptr;
+  if (timer.set()) net::current_loop()->clear_timer(&timer);
+}
+
+int SemaphoreWait::results(lua_State* L) {
+  lua_pushboolean(L, granted);
+  if (granted) {
+    lua_pushnil(L);
+  } else {
+    lua_pushliteral(L, "timeout");
+  }
+  delete this;
+  return 2;
+}
+
+void SemaphoreWait::cancel() {
+  unlink();
+  delete this;
+}
+
+void SemaphoreWait::expired(void* self) {
+  auto* w = static_cast<SemaphoreWait*>(self);
+  w->unlink();
+  engine::wake(w);
+}
+
+// What was posted wakes those who have waited longest. A coroutine that goes on may drop the semaphore.
+void Semaphore::grant(void* self) {
+  auto* s = static_cast<Semaphore*>(self);
+  s->granting = true;
+  while (!s->dead && s->first && s->count > 0) {
+    SemaphoreWait* w = s->first;
+    w->unlink();
+    --s->count;
+    w->granted = true;
+    engine::wake(w);
+  }
+  s->granting = false;
+  if (s->dead) delete s;
+}
+
+}  // namespace moonphase::ngx
+
+using namespace moonphase;
+using namespace moonphase::ngx;
+
+MOONPHASE_FFI int ngx_http_lua_ffi_sema_new(Semaphore** sem, int n, char**) {
+  *sem = new Semaphore(n);
+  return kOk;
+}
+
+MOONPHASE_FFI int ngx_http_lua_ffi_sema_post(Semaphore* sem, int n) {
+  sem->count += n;
+  if (sem->first && !sem->posted.queued) net::current_loop()->post(&sem->posted);
+  return kOk;
+}
+
+MOONPHASE_FFI int ngx_http_lua_ffi_sema_wait(Request* r, Semaphore* sem, int wait_ms, unsigned char* err,
+                                             size_t* errlen) {
+  if (engine::check_ffi(r, engine::kCapSemaphoreWait, reinterpret_cast<char*>(err), errlen) != kOk) return kError;
+  if (!sem->first && sem->count > 0) {
+    --sem->count;
+    return kOk;
+  }
+  if (wait_ms == 0) return kDeclined;
+  LuaCtx* ctx = engine::ctx_of(r);
+  if (!ctx->current) return ffi_error(err, errlen, "no co ctx found");
+  auto* w = new SemaphoreWait();
+  w->timer.fn = SemaphoreWait::expired;
+  w->timer.data = w;
+  sem->append(w);
+  net::current_loop()->set_timer(&w->timer, static_cast<uint64_t>(wait_ms));
+  engine::wait_later(ctx, w);
+  return kAgain;
+}
+
+MOONPHASE_FFI int ngx_http_lua_ffi_sema_count(Semaphore* sem) { return sem->count - sem->waiting; }
+
+MOONPHASE_FFI void ngx_http_lua_ffi_sema_gc(Semaphore* sem) {
+  if (!sem) return;
+  while (SemaphoreWait* w = sem->first) {
+    w->unlink();
+    engine::forget(w);
+    delete w;
+  }
+  if (sem->posted.queued) net::current_loop()->cancel(&sem->posted);
+  sem->dead = true;
+  if (!sem->granting) delete sem;
+}
