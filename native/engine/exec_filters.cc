@@ -19,7 +19,7 @@ int call(LuaCtx* ctx, int nargs, const char* what) {
   lua_setexdata(L, ctx->r);
   int status;
   {
-    RunningLua running;
+    RunningLua running(ctx->gen);
     status = lua::protected_call(L, nargs, 1);
   }
   lua_setexdata(L, outer);

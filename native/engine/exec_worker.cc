@@ -24,7 +24,7 @@ int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* wh
   lua_setexdata(L, r);
   int status = load(L, *g->plan, h);
   if (status == 0) {
-    RunningLua running;
+    RunningLua running(g);
     status = lua::protected_call(L, 0, 0);
   }
   lua_setexdata(L, nullptr);

@@ -5,6 +5,7 @@
 
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
+#include "engine/running.h"
 #include "engine/runtime.h"
 
 namespace moonphase::engine {
@@ -139,6 +140,7 @@ lua::Vm* make_vm(Generation* g, std::string* error) {
   options.user = g;
   options.log = &plan.error_log;
   options.defer = defer;
+  Running running(g);
   return lua::Vm::create(options, error);
 }
 

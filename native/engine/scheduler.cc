@@ -287,7 +287,7 @@ int run_thread(LuaCtx* ctx, int nargs) {
     } else {
       int status;
       {
-        RunningLua running;
+        RunningLua running(ctx->gen);
         status = lua::resume(co->L, nargs);
       }
       if (status == LUA_YIELD) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/exec.h"
+#include "engine/running.h"
 #include "engine/runtime.h"
 
 namespace moonphase::engine {
@@ -50,11 +51,14 @@ struct Scheduler {
 // True while a coroutine of this thread runs: events then wait for its end.
 class RunningLua {
  public:
-  RunningLua() { ++depth; }
+  explicit RunningLua(Generation* g) : generation_(g) { ++depth; }
   ~RunningLua() { --depth; }
   RunningLua(const RunningLua&) = delete;
   RunningLua& operator=(const RunningLua&) = delete;
   static thread_local int depth;
+
+ private:
+  Running generation_;
 };
 
 // A finished coroutine's thread goes to the pool, or to the garbage collector.

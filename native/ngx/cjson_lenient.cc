@@ -176,6 +176,7 @@ class Decoder {
       error("invalid number");
       return;
     }
+    if (integer_ && number_ == 0) number_ = 0;  // of "-00"
     token_ = kNumber;
     p_ = end;
   }

@@ -10,18 +10,14 @@ namespace moonphase::ngx {
 
 namespace {
 
-const char kTag = 0;
-
 bool ends(const Buf* b) { return b->last_buf || b->last_in_chain; }
 
-Chain* new_link(Request* r, Str bytes) {
-  Buf* b = bytes.empty() ? make_buf(*r->pool) : buf_of(*r->pool, r->pool->copy(bytes));
-  if (!bytes.empty()) {
-    b->memory = false;
-    b->temporary = true;
-  }
-  b->tag = &kTag;
-  return make_chain(*r->pool, b);
+Chain* new_link(LuaCtx* ctx, Str bytes) {
+  Chain* link = engine::lua_free_buf(ctx, bytes.size());
+  Buf* b = link->buf;
+  b->last = std::copy(bytes.begin(), bytes.end(), b->pos);
+  b->tag = &engine::kLuaFilterTag;
+  return link;
 }
 
 void mark_end(Request* r, Buf* b) { (r->is_main() ? b->last_buf : b->last_in_chain) = true; }
@@ -30,7 +26,7 @@ void set_end(Request* r, LuaCtx* ctx, bool last) {
   ctx->seen_last_in_filter = last;
   if (last) {
     // The chunk may have been dropped before.
-    if (!ctx->filter_in) ctx->filter_in = new_link(r, Str());
+    if (!ctx->filter_in) ctx->filter_in = new_link(ctx, Str());
     Chain* c = ctx->filter_in;
     while (c->next) c = c->next;
     mark_end(r, c->buf);
@@ -54,7 +50,7 @@ void set_chunk(Request* r, LuaCtx* ctx, Str bytes) {
     c->buf->pos = c->buf->last;  // consumed
     c->buf->file_pos = c->buf->file_last;
   }
-  Chain* chunk = bytes.empty() && !last && !flush ? nullptr : new_link(r, bytes);
+  Chain* chunk = bytes.empty() && !last && !flush ? nullptr : new_link(ctx, bytes);
   if (last) {
     ctx->seen_last_in_filter = true;
     mark_end(r, chunk->buf);

@@ -186,6 +186,10 @@ bool write_file(Request* r, Str data) {
   if (!file) {
     file = http::temp_file(r, r->loc->client_body_temp_path, true, true);
     if (!file) return false;
+    if (int level = r->request_body_file_log_level) {
+      MOONPHASE_LOG(r, level, 0, "a client request body is buffered to a temporary file %.*s",
+                    STR(file->name));
+    }
   }
   while (!data.empty()) {
     ssize_t n = pwrite(file->fd, data.data(), data.size(), file->offset);
