@@ -82,7 +82,7 @@ bool Client::fill() {
 // Room for at least one more byte behind rlast.
 void Client::make_room() {
   if (!rbuf) {
-    rbuf = rpos = rlast = take_buffer(kReadBuffer);
+    rbuf = rpos = rlast = pool->take_buffer(kReadBuffer);
     rend = rbuf + kReadBuffer;
     return;
   }
@@ -97,11 +97,11 @@ void Client::make_room() {
     return;
   }
   auto size = static_cast<size_t>(rend - rbuf);
-  char* bigger = take_buffer(size * 2);
+  char* bigger = pool->take_buffer(size * 2);
   char* old = rbuf;
   move_request(bigger);
   rend = rbuf + size * 2;
-  recycle_buffer(old, size);
+  pool->recycle_buffer(old, size);
 }
 
 // Moves what is still needed to the front of `to` (which may be rbuf itself), with all pointers into it.
@@ -175,8 +175,12 @@ void Client::settle() {
     }
   }
   if (state == kIdle) {
+    if (server->closing && requests && rpos == rlast) {
+      close();
+      return;
+    }
     if (rpos == rlast && rbuf) {
-      recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
+      pool->recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
       rbuf = rpos = rlast = rend = nullptr;
       window_ = 0;
     }
@@ -189,7 +193,7 @@ void Client::settle() {
 }
 
 void Client::begin_request() {
-  slot = take_slot();
+  slot = pool->take_slot();
   Request* r = new (slot->memory) Request();
   r->pool = &slot->arena;
   r->conn = this;
@@ -198,8 +202,8 @@ void Client::begin_request() {
   r->loc = r->srv->conf;
   r->http_version = kVersion10;
   r->read_event_handler = block_reading;
-  r->start_sec = now().wall_sec();
-  r->start_msec = now().wall_ms % 1000;
+  r->start_sec = clock.wall_sec();
+  r->start_msec = clock.wall_ms % 1000;
   r->pipeline = pipelined;
   request = active = current = r;
   ++requests;
@@ -449,7 +453,7 @@ void Client::reject(int status) {
 void Client::read_lingering() {
   char waste[4096];
   Request* r = request;
-  int64_t left = r->lingering_until - now().monotonic_ms;
+  int64_t left = r->lingering_until - clock.monotonic_ms;
   if (left <= 0) {
     close_connection_with_request(r, 0);
     return;

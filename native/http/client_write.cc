@@ -44,7 +44,7 @@ bool Client::flush() {
     }
     wpos += n;
   }
-  recycle_buffer(wbuf, static_cast<size_t>(wend - wbuf));
+  pool->recycle_buffer(wbuf, static_cast<size_t>(wend - wbuf));
   wbuf = wpos = wlast = wend = nullptr;
   return true;
 }
@@ -65,7 +65,7 @@ Chain* Client::send(Chain* in, int64_t limit) {
   if (corked && memory && request && request->keepalive && !limit) {
     if (total > static_cast<off_t>(wend - wlast) && wbuf) flush();
     if (!wbuf && total <= static_cast<off_t>(kWriteBuffer)) {
-      wbuf = wpos = wlast = take_buffer(kWriteBuffer);
+      wbuf = wpos = wlast = pool->take_buffer(kWriteBuffer);
       wend = wbuf + kWriteBuffer;
     }
     if (total <= static_cast<off_t>(wend - wlast)) {
@@ -182,7 +182,7 @@ void Client::give_back(Str bytes) {
   size_t unread_now = static_cast<size_t>(rlast - rpos);
   size_t size = kReadBuffer;
   while (size < n + unread_now + 1) size *= 2;
-  char* fresh = take_buffer(size);
+  char* fresh = pool->take_buffer(size);
   put_bytes(put_bytes(fresh, bytes), {rpos, unread_now});
   if (rbuf && request) {
     // The request's header lies in the old one: it goes when the request's memory does.
@@ -199,7 +199,7 @@ void Client::give_back(Str bytes) {
         },
         old);
   } else {
-    recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
+    pool->recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
   }
   rbuf = rpos = fresh;
   rlast = fresh + n + unread_now;

@@ -94,7 +94,7 @@ void Loop::Impl::on_timer(uv_timer_t* h) {
 
 void Loop::set_timer(Timer* t, uint64_t ms, uint64_t slack) {
   Impl* d = impl_;
-  uint64_t due = static_cast<uint64_t>(now().monotonic_ms) + ms;
+  uint64_t due = static_cast<uint64_t>(clock_.monotonic_ms) + ms;
   if (t->set()) {
     uint64_t apart = due > t->due ? due - t->due : t->due - due;
     if (apart < slack || apart == 0) return;

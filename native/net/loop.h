@@ -32,6 +32,8 @@ class Loop {
   explicit Loop(uv_loop_t* uv);
   ~Loop();
   uv_loop_t* uv() const { return uv_; }
+  // now() without looking up the thread's storage.
+  const Clock& clock() const { return clock_; }
 
   // Timers. `set_timer` on a set timer moves it; when the new time is later by less than `slack` ms the old one is kept
   // (nginx's lazy delay, 300 ms: cheap keep-alive timers). Precise users pass 0.
@@ -63,6 +65,7 @@ class Loop {
   struct Impl;
   Impl* impl_;
   uv_loop_t* uv_;
+  const Clock& clock_ = now();
 };
 
 // The loop of this thread (created by the addon for its env).
