@@ -13,6 +13,7 @@ using BodyFilter = int (*)(Request*, Chain*);
 enum class Slot : uint8_t {
   kNotModified,  // header
   kRangeBody,    // body
+  kCopy,         // files into memory, where a filter below looks at bytes
   kHeadersMore,
   kLua,         // header_filter_by_lua, body_filter_by_lua
   kLuaCapture,  // ngx.location.capture's collector
