@@ -35,6 +35,8 @@ export interface NativeGatewayOptions {
   /** `load` stops after init_by_lua: the configuration is only tested. */
   readonly test?: boolean;
   readonly serverVersion?: string | undefined;
+  /** Shared dictionaries whose memory the primary has made: the descriptor that it gave us. */
+  readonly zones?: readonly { readonly name: string; readonly fd: number }[];
   /** Whom to become between init_by_lua and init_worker_by_lua. */
   readonly user?: string | undefined;
   readonly group?: string | undefined;
@@ -58,7 +60,6 @@ export interface NativeGateway {
   terminate(): void;
   reopenLogs(): void;
   stats(): GatewayStats;
-  log(level: number, message: string): void;
 }
 
 export type ResultMode = 'first' | 'all' | 'live';
@@ -87,6 +88,12 @@ export interface NativeLuaVMOptions {
   readonly sharedDicts: readonly { name: string; size: number; exact: boolean }[];
 }
 
+/** The memory of a shared dictionary. */
+export interface NativeZone {
+  readonly fd: number;
+  close(): void;
+}
+
 export type SignalName =
   'SIGTERM' | 'SIGINT' | 'SIGQUIT' | 'SIGHUP' | 'SIGUSR1' | 'SIGUSR2' | 'SIGWINCH';
 
@@ -99,7 +106,8 @@ export interface Native {
   duplicateSocket(fd: number): number | CallFailure;
   socketName(fd: number): string | undefined;
   catchSignals(): void;
-  watchSignals(callback: (name: SignalName) => void): void;
+  watchSignals(callback: (name: SignalName, number: number, sender: number) => void): void;
+  openZone(zone: { name: string; size: number; exact: boolean }): NativeZone;
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;

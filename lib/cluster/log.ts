@@ -104,6 +104,17 @@ export class ErrorLog {
   }
 }
 
+/** At which level nginx logs this reason why a start failed. */
+export function levelOf(failure: string): LogLevel {
+  if (/^init_by_lua(_file)? error: /.test(failure)) return 'error';
+  return /^failed to load the 'resty\.core' module/.test(failure) ? 'alert' : 'emerg';
+}
+
+/** `signal 15 (SIGTERM) received from 123, exiting`. */
+export function signalText(name: string, number: number, sender: number, doing: string): string {
+  return `signal ${number} (${name}) received${sender === 0 ? '' : ` from ${sender}`}, ${doing}`;
+}
+
 export function writeError(text: string): void {
   try {
     writeSync(2, Buffer.from(text, 'latin1'));

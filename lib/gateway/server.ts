@@ -80,10 +80,6 @@ export class Server {
     if (!this.ended) this.gateway.reopenLogs();
   }
 
-  log(level: number, message: string): void {
-    if (!this.ended) this.gateway.log(level, message);
-  }
-
   /** Accepts nothing more, lets what runs finish; after `timeout` ms that is cut off. */
   async quit(timeout?: number): Promise<void> {
     if (this.ended) return;

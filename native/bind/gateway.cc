@@ -143,6 +143,14 @@ napi_value construct(napi_env env, napi_callback_info info) {
   options.test = bool_option(env, o, "test", false);
   std::string version = text_option(env, o, "serverVersion");
   if (!version.empty()) options.server_version = version;
+  napi_value zones = js_get(env, o, "zones");
+  uint32_t count = 0;
+  if (js_type(env, zones) == napi_object) napi_get_array_length(env, zones, &count);
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value zone = nullptr;
+    napi_get_element(env, zones, i, &zone);
+    options.zone_fds[bytes_of(env, js_get(env, zone, "name"))] = static_cast<int>(number_option(env, zone, "fd", -1));
+  }
   Env* e = Env::of(env);
   FromJs from(e);
   Gateway* g = new Gateway(e, std::move(options), bytes_of(env, js_get(env, o, "user")), bytes_of(env, js_get(env, o, "group")));
@@ -255,20 +263,6 @@ napi_value stats(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// log(level, message): a line of the current plan's error log, nginx's number for the level.
-napi_value log(napi_env env, napi_callback_info info) {
-  Args<2> args(env, info);
-  Gateway* g = gateway_of(env, args.self);
-  if (!g || !g->runtime()->current) return nullptr;
-  FromJs from(g->env());
-  int32_t level = kLogErr;
-  napi_get_value_int32(env, args[0], &level);
-  std::string message = text_of(env, args[1]);
-  const Log& to = g->runtime()->current->plan->error_log;
-  if (to.enabled(level)) log_bytes(to, nullptr, level, message);
-  return nullptr;
-}
-
 }  // namespace
 
 engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
@@ -283,7 +277,7 @@ void define_gateway(napi_env env, napi_value exports) {
       method("load", load),           method("listen", listen),
       method("quit", quit),           method("stopListening", stop_listening),
       method("terminate", terminate), method("reopenLogs", reopen_logs),
-      method("stats", stats),         method("log", log),
+      method("stats", stats),
   };
   napi_value constructor = nullptr;
   napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr, sizeof methods / sizeof *methods, methods,

@@ -392,18 +392,18 @@ napi_value Reader::cdata(int index) {
   return v;
 }
 
-// Exactly the keys 1 … n.
+// No other keys than 1 … n.
 bool Reader::is_list(int index, size_t n) {
-  size_t count = 0;
   lua_pushnil(L_);
   while (lua_next(L_, index) != 0) {
     lua_pop(L_, 1);
-    if (++count > n || lua_type(L_, -1) != LUA_TNUMBER) {
+    lua_Number key = lua_type(L_, -1) == LUA_TNUMBER ? lua_tonumber(L_, -1) : 0;
+    if (key < 1 || key > static_cast<lua_Number>(n) || key != std::floor(key)) {
       lua_pop(L_, 1);
       return false;
     }
   }
-  return count == n;
+  return true;
 }
 
 napi_value Reader::list(int index, size_t n) {
