@@ -198,7 +198,9 @@ function loadAdvice(given: string | undefined, cause: unknown): string {
   if (process.platform !== 'linux') {
     lines.push('  to do:  run on Linux (x64 or arm64); other systems are not supported');
   } else if (/GLIBC|GLIBCXX|CXXABI/.test(reason)) {
-    lines.push('  to do:  the binary is for newer system libraries: npm rebuild moonphase --build-from-source');
+    lines.push(
+      '  to do:  the binary is for newer system libraries: npm rebuild moonphase --build-from-source',
+    );
   } else {
     lines.push(
       '  to do:  npm rebuild moonphase --build-from-source (needs python3, make and a C++20 compiler)',
@@ -208,15 +210,21 @@ function loadAdvice(given: string | undefined, cause: unknown): string {
 }
 
 function platform(): string {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  const report = process.report?.getReport() as
+    { header?: { glibcVersionRuntime?: string } } | undefined;
   const glibc = report?.header?.glibcVersionRuntime;
-  const libc = process.platform !== 'linux' ? '' : glibc === undefined ? ' (no glibc)' : ` (glibc ${glibc})`;
+  const libc =
+    process.platform !== 'linux' ? '' : glibc === undefined ? ' (no glibc)' : ` (glibc ${glibc})`;
   return `${process.platform}-${process.arch}${libc}, Node ${process.version}`;
 }
 
 function found(): string {
   const names: string[] = [];
-  for (const dir of ['prebuilds', `prebuilds/${process.platform}-${process.arch}`, 'build/Release']) {
+  for (const dir of [
+    'prebuilds',
+    `prebuilds/${process.platform}-${process.arch}`,
+    'build/Release',
+  ]) {
     try {
       const files = readdirSync(join(packageRoot, dir)).filter((f) => !f.startsWith('.'));
       names.push(...files.map((f) => `${dir}/${f}`));

@@ -1,7 +1,16 @@
 import { openSync, closeSync, writeSync } from 'node:fs';
 import type { LogLevel, Plan } from '../conf/plan.js';
 
-const LEVELS: readonly LogLevel[] = ['emerg', 'alert', 'crit', 'error', 'warn', 'notice', 'info', 'debug'];
+const LEVELS: readonly LogLevel[] = [
+  'emerg',
+  'alert',
+  'crit',
+  'error',
+  'warn',
+  'notice',
+  'info',
+  'debug',
+];
 
 interface Target {
   fd: number;
@@ -95,7 +104,8 @@ export class ErrorLog {
         // as nginx: a full disk does not stop the server
       }
     }
-    if (this.terminal && !seen && index <= 4) writeError(`${this.program}: [${level}] ${message}\n`);
+    if (this.terminal && !seen && index <= 4)
+      writeError(`${this.program}: [${level}] ${message}\n`);
   }
 
   close(): void {

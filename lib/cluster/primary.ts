@@ -81,7 +81,8 @@ export class Primary {
 
   private onSignal(name: SignalName, number: number, sender: number): void {
     const { log } = this.options;
-    const notice = (doing: string): void => log.write('notice', signalText(name, number, sender, doing));
+    const notice = (doing: string): void =>
+      log.write('notice', signalText(name, number, sender, doing));
     switch (name) {
       case 'SIGTERM':
       case 'SIGINT':
@@ -178,7 +179,11 @@ export class Primary {
   // ---- workers
 
   /** Resolves when the worker serves, or to the reason why it does not. */
-  private startWorker(generation: Generation, id: number, respawned: boolean): Promise<string | undefined> {
+  private startWorker(
+    generation: Generation,
+    id: number,
+    respawned: boolean,
+  ): Promise<string | undefined> {
     const { options } = this;
     const descriptors = generation.descriptors[id] ?? generation.descriptors[0] ?? [];
     const zones = generation.zones.map(({ zone }) => zone.fd);
@@ -246,7 +251,10 @@ export class Primary {
     worker.settle(`worker process ${pid ?? ''} did not start`);
     const again = worker.generation.current && worker.generation === this.generation;
     if (again && this.ending === undefined && !this.resting && code === 2 && failed) {
-      log.write('alert', `worker process ${pid ?? ''} exited with fatal code 2 and cannot be respawned`);
+      log.write(
+        'alert',
+        `worker process ${pid ?? ''} exited with fatal code 2 and cannot be respawned`,
+      );
     } else if (again && this.ending === undefined && !this.resting) {
       const delay = this.backoff.next(performance.now() - worker.started);
       setTimeout(() => this.respawn(worker), delay);
@@ -257,7 +265,8 @@ export class Primary {
   private respawn({ generation, id }: Worker): void {
     if (!generation.current || this.ending !== undefined || this.resting) return;
     void this.startWorker(generation, id, true).then((failure) => {
-      if (failure !== undefined && this.ending === undefined) this.options.log.write('alert', failure);
+      if (failure !== undefined && this.ending === undefined)
+        this.options.log.write('alert', failure);
     });
   }
 
@@ -313,7 +322,12 @@ export class Primary {
     const plan = this.generation?.plan;
     const user = plan?.process.user;
     const account = user === undefined ? undefined : native().account(user.name, user.group);
-    if (plan !== undefined && account !== undefined && !isFailure(account) && process.geteuid?.() === 0) {
+    if (
+      plan !== undefined &&
+      account !== undefined &&
+      !isFailure(account) &&
+      process.geteuid?.() === 0
+    ) {
       for (const target of plan.logs) {
         if (target.kind !== 'file') continue;
         try {

@@ -64,7 +64,8 @@ export class Single {
 
   private onSignal(name: SignalName, number: number, sender: number): void {
     const { log } = this.options;
-    const notice = (doing: string): void => log.write('notice', signalText(name, number, sender, doing));
+    const notice = (doing: string): void =>
+      log.write('notice', signalText(name, number, sender, doing));
     if (name === 'SIGTERM' || name === 'SIGINT') {
       notice('exiting');
       this.server.terminate();

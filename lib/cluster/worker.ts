@@ -27,7 +27,8 @@ export function runWorker(serverVersion: string): void {
     void server?.quit(shutdownTimeout).then(leave);
   };
   const onSignal = (name: SignalName, number: number, sender: number): void => {
-    const notice = (doing: string): void => log.write('notice', signalText(name, number, sender, doing));
+    const notice = (doing: string): void =>
+      log.write('notice', signalText(name, number, sender, doing));
     if (name === 'SIGTERM' || name === 'SIGINT') {
       notice('exiting');
       server?.terminate();

@@ -82,7 +82,9 @@ export class Server {
     const done = this.gateway.quit();
     this.sockets.forget();
     const timer =
-      timeout === undefined || timeout <= 0 ? undefined : setTimeout(() => this.terminate(), timeout);
+      timeout === undefined || timeout <= 0
+        ? undefined
+        : setTimeout(() => this.terminate(), timeout);
     try {
       await done;
     } finally {

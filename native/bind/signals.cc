@@ -17,8 +17,9 @@ struct Name {
   const char* name;
   int number;
 };
-constexpr Name kNames[] = {{"SIGTERM", SIGTERM}, {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT},  {"SIGHUP", SIGHUP},
-                           {"SIGUSR1", SIGUSR1}, {"SIGUSR2", SIGUSR2}, {"SIGWINCH", SIGWINCH}};
+constexpr Name kNames[] = {{"SIGTERM", SIGTERM},  {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT},
+                           {"SIGHUP", SIGHUP},    {"SIGUSR1", SIGUSR1}, {"SIGUSR2", SIGUSR2},
+                           {"SIGWINCH", SIGWINCH}};
 
 // Signals are the process's: one watcher, of the env that asked first.
 std::atomic<uint32_t> pending{0};
@@ -53,7 +54,9 @@ class Watcher final : public Resource {
   }
   void env_closing() override {
     wakeup.store(nullptr);
-    net::close_handle(reinterpret_cast<uv_handle_t*>(&async_), [](void* data) { delete static_cast<Watcher*>(data); }, this);
+    net::close_handle(
+        reinterpret_cast<uv_handle_t*>(&async_),
+        [](void* data) { delete static_cast<Watcher*>(data); }, this);
   }
 
  private:
@@ -71,9 +74,11 @@ class Watcher final : public Resource {
     if (!js.ok()) return;
     napi_env env = env_->napi();
     napi_value callback = nullptr, result = nullptr;
-    napi_value args[] = {js_string(env, name.name), js_number(env, name.number), js_number(env, senders[name.number].load())};
+    napi_value args[] = {js_string(env, name.name), js_number(env, name.number),
+                         js_number(env, senders[name.number].load())};
     napi_get_reference_value(env, callback_, &callback);
-    if (!call_js(env_, nullptr, nullptr, callback, 3, args, &result) && result) napi_fatal_exception(env, result);
+    if (!call_js(env_, nullptr, nullptr, callback, 3, args, &result) && result)
+      napi_fatal_exception(env, result);
   }
 
   napi_ref callback_ = nullptr;
@@ -86,8 +91,8 @@ napi_value catch_signals(napi_env env, napi_callback_info) {
   return js_undefined(env);
 }
 
-// watchSignals(callback): it is called with name, number and sender (0: unknown) of each, also of those that came since
-// catchSignals().
+// watchSignals(callback): it is called with name, number and sender (0: unknown) of each, also of
+// those that came since catchSignals().
 napi_value watch_signals(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   if (wakeup.load()) {

@@ -11,7 +11,8 @@ void release(napi_env, void* data, void*) {
   if (data) shm::zone_registry_release(static_cast<shm::Zone*>(data));
 }
 
-// openZone({name, size, exact}): {fd, close()}; the memory stays until close() or until nobody refers to the object.
+// openZone({name, size, exact}): {fd, close()}; the memory stays until close() or until nobody
+// refers to the object.
 napi_value open_zone(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   shm::ZoneSpec spec;
@@ -39,6 +40,8 @@ napi_value open_zone(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
-void define_zones(napi_env env, napi_value exports) { add_function(env, exports, "openZone", open_zone); }
+void define_zones(napi_env env, napi_value exports) {
+  add_function(env, exports, "openZone", open_zone);
+}
 
 }  // namespace moonphase::bind

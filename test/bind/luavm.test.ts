@@ -29,10 +29,18 @@ t.test('values there and back', async (t) => {
   t.equal(same(Buffer.from('abc')), 'abc', 'bytes that are text');
   t.equal(same(new Uint8Array([97])), 'a');
   t.same(same({ a: undefined, b: 1 }), { b: 1 });
-  t.same(same(new Map<unknown, unknown>([[1, 'a'], ['k', new Map([[2, 'b']])]])), {
-    1: 'a',
-    k: { 2: 'b' },
-  });
+  t.same(
+    same(
+      new Map<unknown, unknown>([
+        [1, 'a'],
+        ['k', new Map([[2, 'b']])],
+      ]),
+    ),
+    {
+      1: 'a',
+      k: { 2: 'b' },
+    },
+  );
   t.ok(Number.isNaN(same(NaN)));
   t.same(same([]), {}, 'Lua has one empty table');
   t.equal(same('x'.repeat(100_000)), 'x'.repeat(100_000));
@@ -69,11 +77,22 @@ t.test('what has no counterpart is refused in words', async (t) => {
     [new Date(), /a Date cannot be passed/],
     [Promise.resolve(1), /a promise cannot be passed to Lua: await it first/],
     [2n ** 70n, /more than 64 bits/],
-    [{ get a(): number { throw new Error('no'); } }, /property could not be read/],
+    [
+      {
+        get a(): number {
+          throw new Error('no');
+        },
+      },
+      /property could not be read/,
+    ],
   ];
   for (const [value, message] of cases) t.throws(() => same(value), { message });
-  t.throws(() => lua.eval('local t = {} t[1] = {t} return t'), { message: /the table contains itself/ });
-  t.throws(() => lua.eval('return coroutine.create(function() end)'), { message: /a coroutine cannot be passed/ });
+  t.throws(() => lua.eval('local t = {} t[1] = {t} return t'), {
+    message: /the table contains itself/,
+  });
+  t.throws(() => lua.eval('return coroutine.create(function() end)'), {
+    message: /a coroutine cannot be passed/,
+  });
   t.throws(() => lua.eval('return io.stdout'), { message: /a userdata cannot be passed/ });
   t.throws(() => lua.eval('return {[true]=1}'), { message: /neither string nor number/ });
   t.equal(lua.eval('return 1'), 1, 'and the VM goes on');
@@ -138,10 +157,19 @@ t.test('functions by reference', async (t) => {
   const counter = lua.eval<() => number>('local n = 0 return function() n = n + 1 return n end');
   t.equal(counter(), 1);
   t.equal(counter(), 2);
-  const apply = lua.load<(f: (n: number) => unknown, n: number) => unknown>('local f, n = ... return f(n)');
-  t.equal(apply((n) => n + 1, 41), 42);
+  const apply = lua.load<(f: (n: number) => unknown, n: number) => unknown>(
+    'local f, n = ... return f(n)',
+  );
+  t.equal(
+    apply((n) => n + 1, 41),
+    42,
+  );
   t.equal(apply(counter as never, 0), 3, 'a Lua function goes home as itself');
-  t.equal(apply((n) => apply((m) => m * 2, n), 4), 8, 'in and out');
+  t.equal(
+    apply((n) => apply((m) => m * 2, n), 4),
+    8,
+    'in and out',
+  );
   const both = lua.all(lua.eval<() => unknown>('return function() return "a", "b" end'));
   t.same(both(), ['a', 'b']);
 });
@@ -190,12 +218,19 @@ t.test('errors of Lua in JavaScript', async (t) => {
     t.equal(e.message, 'app.lua:1: kaputt');
     t.equal(e.code, 'ERR_MOONPHASE_LUA');
     t.match(e.luaStack, /app\.lua:1: in function 'inner'/);
-    t.match(e.stack, /^LuaError: app\.lua:1: kaputt\n {4}at .*\n {4}at inner \(app\.lua:1\)\n {4}at main chunk \(app\.lua:2\)/);
+    t.match(
+      e.stack,
+      /^LuaError: app\.lua:1: kaputt\n {4}at .*\n {4}at inner \(app\.lua:1\)\n {4}at main chunk \(app\.lua:2\)/,
+    );
     t.match(e.stack, /luavm\.test\.ts/, 'then come the frames of JavaScript');
   }
   t.throws(() => lua.eval('error({ code = 7 })'), { luaValue: { code: 7 } });
-  t.throws(() => lua.eval('this is no Lua', { name: '@x.lua' }), { message: /^x\.lua:1: '=' expected near 'is'/ });
-  await t.rejects(lua.eval<Promise<unknown>>('ngx.sleep(0) error("later")'), { message: '(eval):1: later' });
+  t.throws(() => lua.eval('this is no Lua', { name: '@x.lua' }), {
+    message: /^x\.lua:1: '=' expected near 'is'/,
+  });
+  await t.rejects(lua.eval<Promise<unknown>>('ngx.sleep(0) error("later")'), {
+    message: '(eval):1: later',
+  });
   t.throws(() => lua.eval('ngx.exit(0)'), { code: 'ERR_MOONPHASE_EXIT' });
 });
 
@@ -219,10 +254,15 @@ t.test('errors of JavaScript in Lua', async (t) => {
   });
   t.teardown(() => lua.close());
   t.same(
-    lua.eval('local ok, e = pcall(fail) return ok, tostring(e), e.message, e.code, "x: " .. e', { all: true }),
+    lua.eval('local ok, e = pcall(fail) return ok, tostring(e), e.message, e.code, "x: " .. e', {
+      all: true,
+    }),
     [false, 'TypeError: no way', 'no way', 'E_OWN', 'x: TypeError: no way'],
   );
-  t.same(await lua.eval('local ok, e = pcall(reject) return ok, e.message', { all: true }), [false, 'no way']);
+  t.same(await lua.eval('local ok, e = pcall(reject) return ok, e.message', { all: true }), [
+    false,
+    'no way',
+  ]);
   t.equal(lua.eval('local _, e = pcall(odd) return e.message'), 'a string');
   for (const code of ['fail()', 'local ok, e = pcall(fail) error(e)']) {
     try {
@@ -234,7 +274,11 @@ t.test('errors of JavaScript in Lua', async (t) => {
   }
   await t.rejects(lua.eval<Promise<unknown>>('reject()'), thrown);
   const pass = lua.load<(f: () => void) => unknown>('local ok, e = pcall(...) return e');
-  t.match(pass(() => lua.eval('error("from Lua", 0)')), 'from Lua', "Lua's own error is a string again");
+  t.match(
+    pass(() => lua.eval('error("from Lua", 0)')),
+    'from Lua',
+    "Lua's own error is a string again",
+  );
 });
 
 t.test('Lua waits only where it can', async (t) => {

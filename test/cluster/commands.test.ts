@@ -34,7 +34,11 @@ class Place {
   run(...args: string[]): SpawnSyncReturns<string> {
     const env = { ...process.env };
     delete env['NODE_OPTIONS'];
-    return spawnSync(nginx, ['-p', `${this.dir}/`, ...args], { env, encoding: 'utf8', timeout: 30_000 });
+    return spawnSync(nginx, ['-p', `${this.dir}/`, ...args], {
+      env,
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
   }
 
   get pid(): number {
@@ -46,7 +50,9 @@ class Place {
   }
 
   async get(): Promise<string> {
-    const response = await fetch(`http://127.0.0.1:${this.port}/`, { headers: { connection: 'close' } });
+    const response = await fetch(`http://127.0.0.1:${this.port}/`, {
+      headers: { connection: 'close' },
+    });
     return response.text();
   }
 
@@ -59,7 +65,8 @@ class Place {
   }
 
   async until(what: () => boolean | Promise<boolean>, ms = 10_000): Promise<boolean> {
-    for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) if (await what()) return true;
+    for (const end = Date.now() + ms; Date.now() < end; await sleep(10))
+      if (await what()) return true;
     return what();
   }
 
@@ -85,7 +92,7 @@ async function place(t: Test, options?: Options): Promise<Place> {
   return p;
 }
 
-const LUA = "content_by_lua_block { ngx.say(ngx.worker.pid()) }";
+const LUA = 'content_by_lua_block { ngx.say(ngx.worker.pid()) }';
 
 for (const [kind, main] of [
   ['one process', 'daemon on; master_process off;'],
@@ -94,7 +101,11 @@ for (const [kind, main] of [
   t.test(`${kind}: start, reopen, quit`, async (t) => {
     const p = await place(t, { main });
     const started = p.run();
-    t.same([started.status, started.stdout, started.stderr], [0, '', ''], 'it returns when it serves');
+    t.same(
+      [started.status, started.stdout, started.stderr],
+      [0, '', ''],
+      'it returns when it serves',
+    );
     t.equal(await p.get(), 'one\n');
     t.ok(p.pid > 1 && p.pid !== started.pid);
 
@@ -122,10 +133,18 @@ for (const [kind, main] of [
 
     p.configure({ main, location: 'nonsense;' });
     process.kill(pid, 'SIGHUP');
-    t.ok(await p.until(() => /\[emerg\].*unknown directive "nonsense" in .*nginx\.conf:\d+/.test(p.log)));
+    t.ok(
+      await p.until(() =>
+        /\[emerg\].*unknown directive "nonsense" in .*nginx\.conf:\d+/.test(p.log),
+      ),
+    );
     t.equal(await p.get(), 'two\n', 'a wrong configuration changes nothing');
 
-    p.configure({ main, http: 'init_by_lua_block { error("no luck") }', location: 'return 200 "three\\n";' });
+    p.configure({
+      main,
+      http: 'init_by_lua_block { error("no luck") }',
+      location: 'return 200 "three\\n";',
+    });
     process.kill(pid, 'SIGHUP');
     t.ok(await p.until(() => /\[error\].*init_by_lua error: .*no luck/.test(p.log)));
     t.equal(await p.get(), 'two\n', 'nor does Lua code that fails');
@@ -171,13 +190,19 @@ for (const [kind, main] of [
     const p = await place(t, { main, location: 'nonsense;' });
     const wrong = p.run();
     t.equal(wrong.status, 1);
-    t.equal(wrong.stderr, `nginx: [emerg] unknown directive "nonsense" in ${p.dir}/conf/nginx.conf:10\n`);
+    t.equal(
+      wrong.stderr,
+      `nginx: [emerg] unknown directive "nonsense" in ${p.dir}/conf/nginx.conf:10\n`,
+    );
     t.match(p.log, /\[emerg\] \d+#\d+: unknown directive "nonsense" in .*nginx\.conf:10\n/);
 
     p.configure({ main, http: 'init_by_lua_block { error("no luck") }' });
     const failed = p.run();
     t.equal(failed.status, 1);
-    t.match(failed.stderr, /^nginx: \[error\] init_by_lua error: init_by_lua\(nginx\.conf:7\):1: no luck/);
+    t.match(
+      failed.stderr,
+      /^nginx: \[error\] init_by_lua error: init_by_lua\(nginx\.conf:7\):1: no luck/,
+    );
     t.notOk(await p.listens());
     t.ok(p.gone);
   });
@@ -195,7 +220,10 @@ for (const [kind, main] of [
 }
 
 t.test('a worker that dies comes back', async (t) => {
-  const p = await place(t, { main: 'daemon on; master_process on; worker_processes 1;', location: LUA });
+  const p = await place(t, {
+    main: 'daemon on; master_process on; worker_processes 1;',
+    location: LUA,
+  });
   t.equal(p.run().status, 0);
   const first = Number(await p.get());
   t.not(first, p.pid);
@@ -250,9 +278,15 @@ t.test('-s without a server', async (t) => {
   const p = await place(t);
   const none = p.run('-s', 'stop');
   t.equal(none.status, 1);
-  t.equal(none.stderr, `nginx: [error] open() "${p.dir}/logs/nginx.pid" failed (2: No such file or directory)\n`);
+  t.equal(
+    none.stderr,
+    `nginx: [error] open() "${p.dir}/logs/nginx.pid" failed (2: No such file or directory)\n`,
+  );
   fs.writeFileSync(`${p.dir}/logs/nginx.pid`, 'x\n');
-  t.match(p.run('-s', 'stop').stderr, /nginx: \[error\] invalid PID number "x" in ".*nginx\.pid"\n/);
+  t.match(
+    p.run('-s', 'stop').stderr,
+    /nginx: \[error\] invalid PID number "x" in ".*nginx\.pid"\n/,
+  );
 });
 
 function alive(pid: number): boolean {
