@@ -9,6 +9,14 @@ export const errorTable = {
   ERR_MOONPHASE_CONFIG_UNSUPPORTED:
     'The configuration uses a directive of nginx that Moonphase does not support yet.',
   ERR_MOONPHASE_OPTION: 'An option or argument given from JavaScript has the wrong type or value.',
+  ERR_MOONPHASE_LOAD:
+    'The native part cannot be loaded. The message says what was found, what is needed and what to do.',
+  ERR_MOONPHASE_LUA: 'Lua code failed. `luaStack` is its traceback, `luaValue` what it threw.',
+  ERR_MOONPHASE_VALUE: 'A value has no counterpart in the other language.',
+  ERR_MOONPHASE_EXIT: 'Lua code that JavaScript called ended itself, by `ngx.exit` for instance.',
+  ERR_MOONPHASE_CLOSED: 'The gateway or Lua VM has ended already.',
+  ERR_MOONPHASE_START: 'The gateway could not start: the message is what its error log says.',
+  ERR_MOONPHASE_LISTEN: 'An address could not be listened on.',
 } as const;
 
 export type ErrorCode = keyof typeof errorTable;
@@ -21,6 +29,38 @@ export class MoonphaseError extends Error {
     this.name = 'MoonphaseError';
     this.code = code;
   }
+}
+
+/** An error that Lua code threw and did not catch. */
+export class LuaError extends MoonphaseError {
+  /** Lua's traceback at the place where the error was thrown. */
+  readonly luaStack: string;
+  /** The error value itself: the message, or whatever `error()` was given. */
+  readonly luaValue: unknown;
+
+  constructor(message: string, luaStack: string, luaValue: unknown) {
+    super('ERR_MOONPHASE_LUA', message);
+    this.name = 'LuaError';
+    this.luaStack = luaStack;
+    Object.defineProperty(this, 'luaValue', { value: luaValue, enumerable: false });
+    const [head = '', ...frames] = (this.stack ?? '').split('\n    at ');
+    const title = head.replace(/^\w*Error/, 'LuaError');
+    this.stack = [title, ...luaFrames(luaStack), ...frames].join('\n    at ');
+  }
+}
+
+/** Lines of a Lua traceback in the form of JavaScript's: `name (file.lua:3)`. */
+function luaFrames(traceback: string): string[] {
+  const frames: string[] = [];
+  for (const line of traceback.split('\n')) {
+    const match = /^\t(.+?): in (.+)$/.exec(line);
+    if (match === null || match[1]?.startsWith('moonphase:')) continue;
+    const [, place = '', what = ''] = match;
+    const name = /^function '(.+)'$/.exec(what)?.[1] ?? what.replace(/^function (<.+>)$/, '$1');
+    if (place === '[C]' && name === 'xpcall') continue;
+    frames.push(`${name} (${place === '[C]' ? 'Lua native' : place})`);
+  }
+  return frames;
 }
 
 /** Where a configuration error was found, as far as it is known. */

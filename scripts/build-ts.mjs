@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundle } from './bundle.mjs';
 import { filesBelow } from './deps/util.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -51,6 +52,8 @@ fs.writeFileSync(
   path.join(dist, 'index.d.cts'),
   "export * from './index.js' with { 'resolution-mode': 'import' };\n",
 );
+
+await bundle(root);
 
 for (const file of Object.values(bin)) {
   if (fs.existsSync(path.join(root, file))) fs.chmodSync(path.join(root, file), 0o755);

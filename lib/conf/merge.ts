@@ -126,7 +126,7 @@ export function planServer(cf: Conf, index: number, conf: Values): ServerPlan {
   const ssl = cf.listens.isSsl(index);
   const plan = group(conf, 'srv', {
     where: scope.where,
-    names: names.length === 0 ? [{ name: '', kind: 'exact' }] : names.map(serverName),
+    names: names.length === 0 ? [{ name: '', kind: 'exact' }] : names.flatMap(serverNames),
     conf: scope.conf,
     rewrite: scope.rewrite,
   });
@@ -134,12 +134,16 @@ export function planServer(cf: Conf, index: number, conf: Values): ServerPlan {
   return plan as unknown as ServerPlan;
 }
 
-function serverName({ name, regex }: Conf['servers'][number]['names'][number]): ServerName {
-  if (regex !== undefined) return { name, kind: 'regex', regex };
-  if (name.startsWith('*.') || (name.startsWith('.') && name.length > 1))
-    return { name, kind: 'head' };
-  if (name.endsWith('.*')) return { name, kind: 'tail' };
-  return { name, kind: 'exact' };
+function serverNames({ name, regex }: Conf['servers'][number]['names'][number]): ServerName[] {
+  if (regex !== undefined) return [{ name: `~${name}`, kind: 'regex', regex }];
+  if (name.startsWith('*.')) return [{ name, kind: 'head' }];
+  if (name.startsWith('.')) {
+    return [
+      { name: name.slice(1), kind: 'exact' },
+      { name: `*${name}`, kind: 'head' },
+    ];
+  }
+  return [{ name, kind: name.endsWith('.*') ? 'tail' : 'exact' }];
 }
 
 /** Two prefix locations, or two exact ones, of the same name. */

@@ -316,9 +316,10 @@ export interface ServerPlan {
   readonly ssl_session_fetch_by_lua?: Handler;
 }
 
+/** The first name of a server is its `$server_name`. */
 export interface ServerName {
   readonly name: Bytes;
-  /** `exact` (also ""), `.x` and `*.x`, `x.*`, `~regex`. */
+  /** `x` (also ""), `*.x`, `x.*`, `~regex`; nginx's `.x` is `x` and `*.x` here. */
   readonly kind: 'exact' | 'head' | 'tail' | 'regex';
   readonly regex?: Regex;
 }

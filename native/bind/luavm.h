@@ -15,6 +15,8 @@
 namespace moonphase::bind {
 
 enum class Strings : uint8_t { kAuto, kBuffer, kLatin1 };
+// What JavaScript gets of a Lua function's results: the first one, all in an array, or the first with tables as proxies.
+enum class Results : uint8_t { kFirst, kAll, kLive };
 
 class VmHost : public Resource {
  public:
@@ -24,10 +26,18 @@ class VmHost : public Resource {
   bool open(std::string* error);
   void close();
   void env_closing() override { close(); }
+  // Memory: whoever points here.
   void retain() { ++refs_; }
   void release() {
     if (--refs_ == 0) delete this;
   }
+  // JavaScript can still reach it: its object, functions and proxies, calls under way. The last one gone closes the VM,
+  // unless its timers go on.
+  void use() {
+    ++uses_;
+    ++refs_;
+  }
+  void unuse();
 
   Env* env() const { return env_; }
   napi_env napi() const { return env_->napi(); }
@@ -35,7 +45,6 @@ class VmHost : public Resource {
   lua_State* L() const { return L_; }
   engine::Generation* generation() const { return gen_; }
   engine::Runtime* runtime() const { return runtime_; }
-  static VmHost* of(lua_State* L);
 
   Strings strings = Strings::kAuto;
   napi_ref self = nullptr;  // weak: the JavaScript object
@@ -45,14 +54,13 @@ class VmHost : public Resource {
   int int64_ref = LUA_NOREF;      // function(pointer, signed): an int64_t or uint64_t
   int is_int64_ref = LUA_NOREF;   // function(cdata): 1 signed, 2 unsigned, nil
   int js_error_ref = LUA_NOREF;   // metatable of errors that JavaScript threw
+  int wrapper_ref = LUA_NOREF;    // function(JsRef): a function that calls it
   std::string traceback;          // of the error that `done` is about to see
-
-  int calls = 0;  // that JavaScript waits for
 
  private:
   ~VmHost() override;
   bool owned_;
-  int refs_ = 1;
+  int refs_ = 1, uses_ = 1;
   engine::Runtime* runtime_;
   engine::Generation* gen_ = nullptr;
   lua_State* L_ = nullptr;
@@ -62,10 +70,10 @@ class VmHost : public Resource {
 struct LuaRef {
   VmHost* host;
   int ref;
-  bool all;  // a function whose results come as an array
+  Results results;  // of a function
 };
 
-// A value that JavaScript keeps for Lua: a userdata with __gc. `host` goes with the VM.
+// A value that JavaScript keeps for Lua: a userdata with __gc.
 struct JsRef {
   VmHost* host;
   napi_ref ref;
@@ -79,24 +87,31 @@ napi_value to_js(VmHost* host, lua_State* L, int index, std::string* error);
 // As `to_js`, but a table becomes a live proxy instead of a copy.
 napi_value to_js_live(VmHost* host, lua_State* L, int index, std::string* error);
 // Functions both ways (luavm_functions.cc).
-napi_value wrap_function(VmHost* host, lua_State* L, int index, bool all);
+napi_value wrap_function(VmHost* host, lua_State* L, int index, Results results);
 void push_function(VmHost* host, lua_State* L, napi_value fn);
 napi_value wrap_table(VmHost* host, lua_State* L, int index);
 // The LuaRef behind a function or proxy of ours; null for everything else.
 LuaRef* unwrap(VmHost* host, napi_value v);
 // The JavaScript function behind a Lua function made by push_function; null for everything else.
 JsRef* host_function(lua_State* L, int index);
+int call_host_function(lua_State* L);
+// Any JavaScript object as a userdata.
+void push_js_ref(VmHost* host, lua_State* L, napi_value v);
+JsRef* js_ref(lua_State* L, int index);
 
 // --- calls (luavm_call.cc) ---
-// Calls the function on the top of host->L() below `argc` arguments that are there too. Returns the results, a promise,
-// or null with a JavaScript exception pending.
-napi_value call_lua(VmHost* host, int argc, bool all);
+// Calls the function that lies on host->L() below `argc` arguments. Returns the results, a promise, or null with a
+// JavaScript exception pending.
+napi_value call_lua(VmHost* host, int argc, Results results);
 // For the current coroutine: the async context that JavaScript called Lua in; null outside such a call.
 napi_async_context call_context(lua_State* L);
 int call_done(lua_State* L);       // the end of the entry function
 int call_traceback(lua_State* L);  // its xpcall handler
 
-// --- errors (bind_errors.cc) ---
+// The class LuaVM of the binding (luavm_class.cc).
+void define_luavm(napi_env env, napi_value exports);
+
+// --- errors (luavm_errors.cc) ---
 // Pushes what Lua code sees of a JavaScript exception.
 void push_exception(VmHost* host, lua_State* L, napi_value exception);
 // The JavaScript exception for the Lua error value at `index`: the original one where JavaScript threw it.

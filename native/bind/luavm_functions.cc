@@ -12,18 +12,20 @@ namespace {
 // Marks our functions and proxies among all objects that JavaScript may pass.
 constexpr napi_type_tag kLuaRefTag = {0x6d6f6f6e70686173, 0x652d6c75612d7265};
 constexpr const char* kJsRefMeta = "moonphase.js";
+// Which upvalue of the wrapper function holds the JsRef.
+constexpr int kWrapperRef = 3;
 
 void free_lua_ref(napi_env, void* data, void*) {
   LuaRef* ref = static_cast<LuaRef*>(data);
   if (!ref->host->closed()) luaL_unref(ref->host->L(), LUA_REGISTRYINDEX, ref->ref);
-  ref->host->release();
+  ref->host->unuse();
   delete ref;
 }
 
-LuaRef* make_ref(VmHost* host, lua_State* L, int index, bool all) {
+LuaRef* make_ref(VmHost* host, lua_State* L, int index, Results results) {
   lua_pushvalue(L, index);
-  host->retain();
-  return new LuaRef{host, luaL_ref(L, LUA_REGISTRYINDEX), all};
+  host->use();
+  return new LuaRef{host, luaL_ref(L, LUA_REGISTRYINDEX), results};
 }
 
 napi_value tag(VmHost* host, napi_value object, LuaRef* ref) {
@@ -71,81 +73,70 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
     napi_throw_type_error(env, "ERR_MOONPHASE_VALUE", ("argument " + std::to_string(i + 1) + ": " + error).c_str());
     return nullptr;
   }
-  return call_lua(host, static_cast<int>(argc), ref->all);
+  return call_lua(host, static_cast<int>(argc), ref->results);
 }
 
-// A JavaScript function, called by Lua. What it leaves to do is done without C++ objects on the stack.
-enum class Outcome { kReturn, kError, kWait };
+// A JavaScript function, called by Lua through the wrapper of luavm.cc, which gets true and the result, or false and an
+// error to raise (a coroutine that has waited cannot raise it from here). Index 1 is the JsRef.
+enum class Outcome { kReturn, kWait };
 
-Outcome call_host(lua_State* L, JsRef* ref, PromiseWait** wait) {
+Outcome fail(lua_State* L, const char* text) {
+  lua_settop(L, 1);
+  lua_pushboolean(L, 0);
+  lua_pushstring(L, text);
+  return Outcome::kReturn;
+}
+
+Outcome call_host(lua_State* L, PromiseWait** wait) {
+  JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
   VmHost* host = ref->host;
-  if (host->closed() || host->env()->closing()) {
-    lua_pushliteral(L, "JavaScript does not run any more");
-    return Outcome::kError;
-  }
+  constexpr const char* kGone = "JavaScript does not run any more";
+  if (host->closed() || host->env()->closing()) return fail(L, kGone);
   IntoJs js(host->env());
   napi_env env = host->napi();
-  constexpr int kFew = 8;
+  constexpr size_t kFew = 8;
   napi_value few[kFew];
   std::unique_ptr<napi_value[]> many;
-  int argc = lua_gettop(L);
+  size_t argc = static_cast<size_t>(lua_gettop(L)) - 1;
   napi_value* argv = few;
   if (argc > kFew) {
-    many.reset(new napi_value[static_cast<size_t>(argc)]);
+    many.reset(new napi_value[argc]);
     argv = many.get();
   }
   std::string error;
-  for (int i = 0; i < argc; ++i) {
-    argv[i] = to_js(host, L, i + 1, &error);
-    if (argv[i]) continue;
-    lua_pushfstring(L, "bad argument #%d to a JavaScript function: %s", i + 1, error.c_str());
-    return Outcome::kError;
+  for (size_t i = 0; i < argc; ++i) {
+    argv[i] = to_js(host, L, static_cast<int>(i) + 2, &error);
+    if (!argv[i]) {
+      return fail(L, ("bad argument #" + std::to_string(i + 1) + " to a JavaScript function: " + error).c_str());
+    }
   }
   napi_value fn = nullptr, result = nullptr;
   napi_get_reference_value(env, ref->ref, &fn);
-  if (!call_js(host->env(), call_context(L), nullptr, fn, static_cast<size_t>(argc), argv, &result)) {
-    if (result) {
-      push_exception(host, L, result);
-    } else {
-      lua_pushliteral(L, "JavaScript does not run any more");
-    }
-    return Outcome::kError;
+  if (!call_js(host->env(), call_context(L), nullptr, fn, argc, argv, &result)) {
+    if (!result) return fail(L, kGone);
+    lua_settop(L, 1);
+    lua_pushboolean(L, 0);
+    push_exception(host, L, result);
+    return Outcome::kReturn;
   }
   bool is_promise = false;
   if (js_type(env, result) == napi_object && napi_is_promise(env, result, &is_promise) == napi_ok && is_promise) {
     *wait = PromiseWait::start(host, result);
-    return Outcome::kWait;
+    return *wait ? Outcome::kWait : fail(L, kGone);
   }
-  lua_settop(L, 0);
+  lua_settop(L, 1);
+  lua_pushboolean(L, 1);
   if (push_js(host, L, result, &error)) return Outcome::kReturn;
-  lua_pushfstring(L, "the result of a JavaScript function: %s", error.c_str());
-  return Outcome::kError;
-}
-
-int host_call(lua_State* L) {
-  JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, lua_upvalueindex(1)));
-  PromiseWait* wait = nullptr;
-  switch (call_host(L, ref, &wait)) {
-    case Outcome::kReturn:
-      return 1;
-    case Outcome::kWait:
-      return PromiseWait::yield(L, wait);
-    case Outcome::kError:
-      break;
-  }
-  // A text gets its place in Lua, as luaL_error would give it.
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    luaL_where(L, 1);
-    lua_insert(L, -2);
-    lua_concat(L, 2);
-  }
-  return lua_error(L);
+  return fail(L, ("the result of a JavaScript function: " + error).c_str());
 }
 
 int js_ref_gc(lua_State* L) {
   JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
-  if (ref->ref) napi_delete_reference(ref->host->napi(), ref->ref);
-  ref->ref = nullptr;
+  VmHost* host = ref->host;
+  if (!host) return 0;
+  if (ref->ref) napi_delete_reference(host->napi(), ref->ref);
+  ref->host = nullptr;
+  host->release();
   return 0;
 }
 
@@ -156,6 +147,28 @@ void push_function(VmHost* host, lua_State* L, napi_value fn) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, ref->ref);
     return;
   }
+  push_js_ref(host, L, fn);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, host->wrapper_ref);
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
+}
+
+JsRef* host_function(lua_State* L, int index) {
+  if (lua_iscfunction(L, index) || !lua_getupvalue(L, index, kWrapperRef)) return nullptr;
+  JsRef* ref = js_ref(L, -1);
+  lua_pop(L, 1);
+  return ref;
+}
+
+JsRef* js_ref(lua_State* L, int index) {
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return nullptr;
+  luaL_getmetatable(L, kJsRefMeta);
+  bool ours = lua_rawequal(L, -1, -2) != 0;
+  lua_pop(L, 2);
+  return ours ? static_cast<JsRef*>(lua_touserdata(L, index)) : nullptr;
+}
+
+void push_js_ref(VmHost* host, lua_State* L, napi_value v) {
   JsRef* ref = static_cast<JsRef*>(lua_newuserdata(L, sizeof(JsRef)));
   ref->host = host;
   ref->ref = nullptr;
@@ -164,26 +177,25 @@ void push_function(VmHost* host, lua_State* L, napi_value fn) {
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
-  napi_create_reference(host->napi(), fn, 1, &ref->ref);
-  lua_pushcclosure(L, host_call, 1);
+  host->retain();
+  napi_create_reference(host->napi(), v, 1, &ref->ref);
 }
 
-JsRef* host_function(lua_State* L, int index) {
-  if (lua_tocfunction(L, index) != host_call || !lua_getupvalue(L, index, 1)) return nullptr;
-  JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, -1));
-  lua_pop(L, 1);
-  return ref;
+int call_host_function(lua_State* L) {
+  PromiseWait* wait = nullptr;
+  if (call_host(L, &wait) == Outcome::kWait) return PromiseWait::yield(L, wait);
+  return 2;
 }
 
-napi_value wrap_function(VmHost* host, lua_State* L, int index, bool all) {
-  LuaRef* ref = make_ref(host, L, index, all);
+napi_value wrap_function(VmHost* host, lua_State* L, int index, Results results) {
+  LuaRef* ref = make_ref(host, L, index, results);
   napi_value fn = nullptr;
   napi_create_function(host->napi(), "lua", NAPI_AUTO_LENGTH, lua_function, ref, &fn);
   return tag(host, fn, ref);
 }
 
 napi_value wrap_table(VmHost* host, lua_State* L, int index) {
-  LuaRef* ref = make_ref(host, L, index, false);
+  LuaRef* ref = make_ref(host, L, index, Results::kFirst);
   napi_env env = host->napi();
   napi_value handle = nullptr, make = nullptr, proxy = nullptr, args[2];
   napi_create_object(env, &handle);
@@ -194,7 +206,7 @@ napi_value wrap_table(VmHost* host, lua_State* L, int index) {
   if (!call_js(host->env(), nullptr, nullptr, make, 2, args, &proxy)) return nullptr;
   // The proxy, too, is known when it comes back.
   lua_rawgeti(L, LUA_REGISTRYINDEX, ref->ref);
-  LuaRef* own = make_ref(host, L, lua_gettop(L), false);
+  LuaRef* own = make_ref(host, L, lua_gettop(L), Results::kFirst);
   lua_pop(L, 1);
   return tag(host, proxy, own);
 }

@@ -319,7 +319,7 @@ napi_value Reader::read(int index) {
         napi_get_reference_value(env_, ref->ref, &v);
         return v;
       }
-      return wrap_function(host_, L_, index, false);
+      return wrap_function(host_, L_, index, Results::kFirst);
     case LUA_TLIGHTUSERDATA:
       if (lua_touserdata(L_, index) == nullptr) {
         napi_get_null(env_, &v);
@@ -432,8 +432,14 @@ napi_value Reader::table(int index) {
   if (lua_getmetatable(L_, index)) {
     lua_rawgeti(L_, LUA_REGISTRYINDEX, host_->js_error_ref);
     bool is_error = lua_rawequal(L_, -1, -2) != 0;
+    lua_pop(L_, 1);
+    lua_pushliteral(L_, "__index");
+    lua_rawget(L_, -2);
+    bool is_object = !lua_isnil(L_, -1);
     lua_pop(L_, 2);
     if (is_error) return to_exception(host_, L_, index, std::string());
+    // It has methods: a copy would lose them.
+    if (is_object) return wrap_table(host_, L_, index);
   }
   path_[depth_++] = self;
   size_t n = lua_objlen(L_, index);

@@ -8,6 +8,13 @@ namespace moonphase::bind {
 
 namespace {
 constexpr const char* kCannotWait = "a JavaScript function returned a promise where Lua cannot wait";
+
+int cannot_wait(lua_State* L, const char* why) {
+  lua_settop(L, 0);
+  lua_pushboolean(L, 0);
+  lua_pushfstring(L, "%s: %s", kCannotWait, why);
+  return 2;
+}
 }
 
 PromiseWait* PromiseWait::start(VmHost* host, napi_value promise) {
@@ -24,17 +31,22 @@ PromiseWait* PromiseWait::start(VmHost* host, napi_value promise) {
 }
 
 int PromiseWait::yield(lua_State* L, PromiseWait* wait) {
-  if (!wait) return luaL_error(L, "JavaScript does not run any more");
-  engine::LuaCtx* ctx = nullptr;
-  if (http::Request* r = engine::request_of(L)) ctx = engine::ctx_of(r);
-  if (!ctx || !ctx->current || ctx->current->L != L) {
+  http::Request* r = engine::request_of(L);
+  if (!r) {
     wait->cancel();
-    return luaL_error(L, kCannotWait);
+    return cannot_wait(L, "there is no request");
   }
-  const engine::PhaseRow* row = engine::phase_row(ctx->phase);
-  if (!row || !(row->strict & engine::kCapYield)) {
+  char text[128];
+  size_t n = sizeof text - 1;
+  if (engine::check_ffi(r, engine::kCapYield, text, &n) != kOk) {
+    text[n < sizeof text ? n : sizeof text - 1] = '\0';
     wait->cancel();
-    return luaL_error(L, "%s (in the context of %s)", kCannotWait, row ? row->directive : "init_by_lua*");
+    return cannot_wait(L, text);
+  }
+  engine::LuaCtx* ctx = engine::ctx_of(r);
+  if (!ctx || !ctx->current || ctx->current->L != L || lua_isyieldable(L) == 0) {
+    wait->cancel();
+    return cannot_wait(L, "attempt to yield across C-call boundary");
   }
   return engine::wait(L, wait);
 }
@@ -59,29 +71,31 @@ napi_value PromiseWait::settled(napi_env napi, napi_callback_info info) {
   return nullptr;
 }
 
-bool PromiseWait::push_outcome(lua_State* L) {
+// Leaves true and the value, or false and the error.
+void PromiseWait::push_outcome(lua_State* L) {
   IntoJs js(host_->env());
   napi_env env = host_->napi();
   napi_value box = nullptr;
-  bool ok = ok_;
   std::string error;
+  lua_pushboolean(L, ok_);
   if (!js.ok() || napi_get_reference_value(env, value_, &box) != napi_ok || !box) {
-    lua_pushliteral(L, "JavaScript does not run any more");
-    ok = false;
-  } else if (!ok) {
+    error = "JavaScript does not run any more";
+  } else if (!ok_) {
     push_exception(host_, L, js_get(env, box, "v"));
   } else if (!push_js(host_, L, js_get(env, box, "v"), &error)) {
-    lua_pushfstring(L, "what a promise resolved to: %s", error.c_str());
-    ok = false;
+    error = "what a promise resolved to: " + error;
   }
   napi_delete_reference(env, value_);
-  return ok;
+  if (error.empty()) return;
+  lua_pop(L, 1);
+  lua_pushboolean(L, 0);
+  lua_pushlstring(L, error.data(), error.size());
 }
 
 int PromiseWait::results(lua_State* L) {
-  bool ok = push_outcome(L);
+  push_outcome(L);
   delete this;
-  return ok ? 1 : lua_error(L);
+  return 2;
 }
 
 void PromiseWait::cancel() {

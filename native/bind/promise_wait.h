@@ -10,7 +10,8 @@ class PromiseWait final : public engine::Pending {
  public:
   // Within an IntoJs or a call from JavaScript: asks to be told when `promise` settles. Null: that failed.
   static PromiseWait* start(VmHost* host, napi_value promise);
-  // `return PromiseWait::yield(L, wait);` in a C function that Lua called. Raises an error where Lua may not wait.
+  // `return PromiseWait::yield(L, wait);` in a C function that Lua called. Returns an error where Lua
+  // may not wait.
   static int yield(lua_State* L, PromiseWait* wait);
   // JavaScript tells: settled(id, ok, value).
   static napi_value settled(napi_env env, napi_callback_info info);
@@ -21,8 +22,7 @@ class PromiseWait final : public engine::Pending {
  private:
   PromiseWait(VmHost* host, uint32_t id) : host_(host), id_(id) {}
   ~PromiseWait() = default;
-  // Leaves one value; false: it is an error.
-  bool push_outcome(lua_State* L);
+  void push_outcome(lua_State* L);
   VmHost* host_;
   uint32_t id_;
   bool ok_ = false;

@@ -39,6 +39,7 @@ struct RuntimeOptions {
   int master_pid = 0;
   bool embedded = false;       // no Server header
   bool respawned = false;
+  bool test = false;           // load() stops after init_by_lua (nginx -t)
   std::string server_version = "nginx/1.31.2";
   // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges. False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;

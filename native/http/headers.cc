@@ -24,6 +24,27 @@ uint32_t last_mix(uint64_t h) {
   auto out = static_cast<uint32_t>(h >> 32);
   return out ? out : 1;
 }
+// The last n < 8 bytes as a word, zeros behind them.
+uint64_t rest8(const char* p, size_t n) {
+  uint64_t w = 0;
+  unsigned shift = 0;
+  if (n & 4) {
+    uint32_t four;
+    std::memcpy(&four, p, 4);
+    w = four;
+    p += 4;
+    shift = 32;
+  }
+  if (n & 2) {
+    uint16_t two;
+    std::memcpy(&two, p, 2);
+    w |= uint64_t{two} << shift;
+    p += 2;
+    shift += 16;
+  }
+  if (n & 1) w |= uint64_t{static_cast<unsigned char>(*p)} << shift;
+  return w;
+}
 uint64_t seed(size_t n) { return n * 0x9e3779b97f4a7c15u; }
 
 }  // namespace
@@ -36,9 +57,7 @@ uint32_t header_hash(Str lower) {
     std::memcpy(&w, p, 8);
     h = mix(h, w);
   }
-  w = 0;
-  if (n) std::memcpy(&w, p, n);
-  return last_mix(mix(h, w));
+  return last_mix(mix(h, rest8(p, n)));
 }
 
 Header* HeaderList::push(Arena& a) {
@@ -71,8 +90,7 @@ Header* HeaderList::add(Arena& a, Str name, Str value) {
     std::memcpy(low + i, &w, 8);
     hash = mix(hash, w);
   }
-  w = 0;
-  for (size_t k = 0; i + k < n; ++k) w |= uint64_t{static_cast<unsigned char>(name[i + k])} << (8 * k);
+  w = rest8(name.data() + i, n - i);
   std::memcpy(p + i, &w, 8);
   w = lower8(w);
   std::memcpy(low + i, &w, 8);

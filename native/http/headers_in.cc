@@ -108,7 +108,8 @@ const KnownIn* known_in(Str lower) {
   if (n > kLongest) return nullptr;
   for (unsigned i = kByLength.first[n]; i < kByLength.first[n + 1]; ++i) {
     const KnownIn& k = kKnown[kByLength.order[i]];
-    if (k.lower[0] == lower[0] && k.lower == lower) return &k;
+    // The first two bytes tell almost all of one length apart.
+    if (k.lower[0] == lower[0] && k.lower[1] == lower[1] && k.lower == lower) return &k;
   }
   return nullptr;
 }

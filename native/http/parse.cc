@@ -339,12 +339,50 @@ struct NameTable {
 };
 constexpr NameTable kNames;
 
+// The first byte of [p, last) that is '\r' or below: what may end a value.
+char* skip_value(char* p, char* last) {
+  using Bytes = unsigned char __attribute__((vector_size(16)));
+  using Words = uint64_t __attribute__((vector_size(16)));
+  while (last - p >= 16) {
+    Bytes v;
+    std::memcpy(&v, p, 16);
+    auto low = reinterpret_cast<Words>(v <= '\r');
+    if (low[0]) return p + __builtin_ctzll(low[0]) / 8;
+    if (low[1]) return p + 8 + __builtin_ctzll(low[1]) / 8;
+    p += 16;
+  }
+  while (p < last && static_cast<unsigned char>(*p) > '\r') ++p;
+  return p;
+}
+
 // Bytes that end a run of value bytes.
 bool ends_value(char c) { return static_cast<unsigned char>(c) <= '\r' && (c == '\r' || c == '\n' || c == '\0'); }
 
 }  // namespace
 
+// "Name: value\r\n" as everybody sends it, when the whole line is there. All else is the state machine's.
+bool HeaderParser::parse_common(char*& pos, char* last) {
+  char* p = pos;
+  while (p < last && kNames.kind[static_cast<unsigned char>(*p)] == 1) ++p;
+  if (last - p < 4 || *p != ':' || p == pos) return false;
+  char* colon = p++;
+  if (*p == ' ') ++p;
+  if (*p == ' ') return false;
+  char* value = p;
+  p = skip_value(p, last);
+  if (last - p < 2 || p[0] != '\r' || p[1] != '\n' || p == value) return false;
+  name_start = pos;
+  name_end = colon;
+  value_start = value;
+  value_end = p;
+  while (value_end[-1] == ' ') --value_end;
+  invalid = false;
+  pos = p + 2;
+  return true;
+}
+
 int HeaderParser::parse(char*& pos, char* last, bool underscores) {
+  if (state == kHeadStart && parse_common(pos, last)) return kOk;
   char* p = pos;
   for (; p < last; ++p) {
     char c = *p;

@@ -46,6 +46,9 @@ struct HeaderParser {
   bool at_start() const { return state == 0; }
   int parse(char*& pos, char* last, bool underscores);
   void shift(ptrdiff_t by);
+
+ private:
+  bool parse_common(char*& pos, char* last);
 };
 
 uint32_t method_number(Str name);

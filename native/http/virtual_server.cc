@@ -37,11 +37,14 @@ bool validate_host(Arena& a, Str* host) {
   size_t n = s.size();      // without port and final dot
   size_t dot = s.size();    // the last dot
   bool upper = false;
+  // A plain lower-case name needs no more than this look.
+  size_t plain = 0;
+  while (plain < n && ((s[plain] >= 'a' && s[plain] <= 'z') || s[plain] == '-')) ++plain;
+  if (plain == n) return n != 0;
   enum { kStart, kName, kLiteral, kEnd, kPort } state = kStart;
   int port = 0;
   for (size_t i = 0; i < s.size(); ++i) {
     char c = s[i];
-    if (state == kName && c >= 'a' && c <= 'z') continue;
     if (state == kStart) {
       state = c == '[' ? kLiteral : kName;
       if (c == '[') continue;

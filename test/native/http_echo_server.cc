@@ -96,7 +96,7 @@ int answer(Request* r, Str body) {
   r->headers_out.content_type = "text/plain";
   r->headers_out.content_type_len = 10;
   r->headers_out.content_length_n = static_cast<int64_t>(body.size());
-  r->allow_ranges = true;
+  r->allow_ranges = r->uri != "/";
   int rc = send_header(r);
   if (rc == kError || rc > kOk || r->header_only) return rc;
   Buf* b = buf_of(*r->pool, body);

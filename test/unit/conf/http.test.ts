@@ -103,10 +103,11 @@ t.test('server names', async (t) => {
   );
   t.match(servers[0]?.names, [
     { name: 'a.com', kind: 'exact' },
-    { name: '.b.com', kind: 'head' },
+    { name: 'b.com', kind: 'exact' },
+    { name: '*.b.com', kind: 'head' },
     { name: '*.c.com', kind: 'head' },
     { name: 'd.*', kind: 'tail' },
-    { name: '^E(?<x>.)', kind: 'regex', regex: { pattern: '^E(?<x>.)', caseless: true } },
+    { name: '~^E(?<x>.)', kind: 'regex', regex: { pattern: '^E(?<x>.)', caseless: true } },
     { name: '', kind: 'exact' },
   ]);
 });

@@ -1,0 +1,220 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { ListenPlan, Plan } from './conf/plan.js';
+import { LuaError, MoonphaseError } from './errors.js';
+
+/** What a system call of the addon answers when it fails. */
+export interface CallFailure {
+  readonly call: string;
+  readonly errno: number;
+  readonly text: string;
+}
+
+/** nginx's numbers for what a process is. */
+export const ProcessType = {
+  single: 0,
+  master: 1,
+  signaller: 2,
+  worker: 3,
+  helper: 4,
+  privileged: 99,
+} as const;
+
+export interface NativeGatewayOptions {
+  readonly lualib: string;
+  readonly userLualib?: string | undefined;
+  readonly processType?: number;
+  readonly workerId?: number;
+  readonly workerCount?: number;
+  readonly masterPid?: number;
+  /** No `Server` header. */
+  readonly embedded: boolean;
+  readonly respawned?: boolean;
+  /** `load` stops after init_by_lua: the configuration is only tested. */
+  readonly test?: boolean;
+  readonly serverVersion?: string | undefined;
+  /** Whom to become between init_by_lua and init_worker_by_lua. */
+  readonly user?: string | undefined;
+  readonly group?: string | undefined;
+}
+
+export interface GatewayStats {
+  readonly accepted: number;
+  readonly handled: number;
+  readonly requests: number;
+  readonly active: number;
+  readonly reading: number;
+  readonly writing: number;
+  readonly waiting: number;
+}
+
+export interface NativeGateway {
+  load(plan: Plan): Promise<void>;
+  listen(descriptors: readonly number[]): void;
+  stopListening(): void;
+  quit(): Promise<void>;
+  terminate(): void;
+  reopenLogs(): void;
+  stats(): GatewayStats;
+  log(level: number, message: string): void;
+}
+
+export type ResultMode = 'first' | 'all' | 'live';
+export type LuaFunction = (...args: unknown[]) => unknown;
+
+export interface NativeLuaVM {
+  load(source: string | Uint8Array, chunkName: string, mode: ResultMode): LuaFunction;
+  withMode(fn: LuaFunction, mode: ResultMode): LuaFunction;
+  memory(): number;
+  close(): void;
+}
+
+/** The VM that a gateway's Lua code runs in now. */
+export interface NativeAttachedOptions {
+  readonly gateway: NativeGateway;
+  readonly strings?: 'auto' | 'buffer' | 'latin1';
+}
+
+export interface NativeLuaVMOptions {
+  readonly lualib: string;
+  readonly userLualib?: string | undefined;
+  readonly prefix: string;
+  readonly packagePath: string;
+  readonly packageCpath: string;
+  readonly strings: 'auto' | 'buffer' | 'latin1';
+  readonly sharedDicts: readonly { name: string; size: number; exact: boolean }[];
+}
+
+export type SignalName =
+  'SIGTERM' | 'SIGINT' | 'SIGQUIT' | 'SIGHUP' | 'SIGUSR1' | 'SIGUSR2' | 'SIGWINCH';
+
+/** The addon's exports. */
+export interface Native {
+  readonly Gateway: new (options: NativeGatewayOptions) => NativeGateway;
+  readonly LuaVM: new (options: NativeLuaVMOptions | NativeAttachedOptions) => NativeLuaVM;
+  openSocket(listen: ListenPlan): number | CallFailure;
+  closeSocket(fd: number): void;
+  duplicateSocket(fd: number): number | CallFailure;
+  socketName(fd: number): string | undefined;
+  catchSignals(): void;
+  watchSignals(callback: (name: SignalName) => void): void;
+  errorText(errno: number): string;
+  daemonise(): CallFailure | undefined;
+  redirectStderr(path: string): CallFailure | undefined;
+  account(user: string, group?: string): { uid: number; gid: number } | CallFailure;
+  setLimits(limits: { nofile?: number; core?: number; priority?: number }): CallFailure | undefined;
+  setAffinity(mask: string): CallFailure | undefined;
+  setEnvironment(variables: readonly (readonly [string, string?])[]): void;
+  closeOnExec(fd: number): CallFailure | undefined;
+}
+
+interface Internal extends Native {
+  setup(helpers: {
+    makeError(message: string, luaStack: string, value: unknown, isText: boolean): Error;
+    watchPromise(promise: Promise<unknown>, id: number): void;
+    makeProxy(vm: object, handle: object): object;
+  }): void;
+  settled(id: number, ok: boolean, value: unknown): void;
+}
+
+/** The package's directory, whether this file lies in dist/, in a bundle below it, or in lib/. */
+export const packageRoot: string = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+function findRoot(from: string): string {
+  for (let dir = from; ; dir = dirname(dir)) {
+    if (existsSync(join(dir, 'package.json'))) return dir;
+    if (dir === dirname(dir)) return from;
+  }
+}
+
+/** Where lua-resty-core and the other Lua files of the package are. */
+export const lualib: string = join(packageRoot, 'lualib');
+
+let loaded: Internal | undefined;
+let proxies: (vm: object, handle: object) => object = (_vm, handle) => handle;
+
+/** The addon; it is loaded by the first call. */
+export function native(): Native {
+  if (loaded !== undefined) return loaded;
+  const addon = load();
+  addon.setup({
+    makeError: (message, luaStack, value, isText) =>
+      new LuaError(message, luaStack, isText ? message : value),
+    watchPromise: (promise, id) => {
+      promise.then(
+        (value) => addon.settled(id, true, value),
+        (error: unknown) => addon.settled(id, false, error),
+      );
+    },
+    makeProxy: (vm, handle) => proxies(vm, handle),
+  });
+  loaded = addon;
+  return addon;
+}
+
+/** How live tables of Lua become objects: lib/luavm.ts says it. */
+export function setProxyMaker(make: (vm: object, handle: object) => object): void {
+  proxies = make;
+}
+
+export function isFailure(result: unknown): result is CallFailure {
+  return typeof result === 'object' && result !== null && 'errno' in result && 'call' in result;
+}
+
+function load(): Internal {
+  const require = createRequire(import.meta.url);
+  const given = process.env['MOONPHASE_ADDON'];
+  // What was built here comes first; it spares the search for prebuilds.
+  const built = join(packageRoot, 'build/Release/moonphase.node');
+  try {
+    if (given !== undefined && given !== '') return require(given) as Internal;
+    if (existsSync(built)) return require(built) as Internal;
+    const find = require('node-gyp-build') as (dir: string) => unknown;
+    return find(packageRoot) as Internal;
+  } catch (cause) {
+    throw new MoonphaseError('ERR_MOONPHASE_LOAD', loadAdvice(given, cause), { cause });
+  }
+}
+
+/** What was found, what was needed, what to do. */
+function loadAdvice(given: string | undefined, cause: unknown): string {
+  const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
+  const lines = [
+    `the native part of moonphase cannot be loaded on ${platform()}: ${reason}`,
+    `  found:  ${given ? `MOONPHASE_ADDON=${given}` : found()}`,
+    `  needed: prebuilds/${process.platform}-${process.arch}/*.node or build/Release/moonphase.node ` +
+      `in ${packageRoot}, for Node-API 9`,
+  ];
+  if (process.platform !== 'linux') {
+    lines.push('  to do:  run on Linux (x64 or arm64); other systems are not supported');
+  } else if (/GLIBC|GLIBCXX|CXXABI/.test(reason)) {
+    lines.push('  to do:  the binary is for newer system libraries: npm rebuild moonphase --build-from-source');
+  } else {
+    lines.push(
+      '  to do:  npm rebuild moonphase --build-from-source (needs python3, make and a C++20 compiler)',
+    );
+  }
+  return lines.join('\n');
+}
+
+function platform(): string {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  const glibc = report?.header?.glibcVersionRuntime;
+  const libc = process.platform !== 'linux' ? '' : glibc === undefined ? ' (no glibc)' : ` (glibc ${glibc})`;
+  return `${process.platform}-${process.arch}${libc}, Node ${process.version}`;
+}
+
+function found(): string {
+  const names: string[] = [];
+  for (const dir of ['prebuilds', `prebuilds/${process.platform}-${process.arch}`, 'build/Release']) {
+    try {
+      const files = readdirSync(join(packageRoot, dir)).filter((f) => !f.startsWith('.'));
+      names.push(...files.map((f) => `${dir}/${f}`));
+    } catch {
+      // not there
+    }
+  }
+  return names.length === 0 ? 'no prebuilds and no build' : names.join(', ');
+}

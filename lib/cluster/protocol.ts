@@ -1,0 +1,21 @@
+import type { Plan } from '../conf/plan.js';
+
+/** What the primary tells a worker. */
+export type ToWorker =
+  | {
+      readonly type: 'start';
+      readonly plan: Plan;
+      readonly id: number;
+      readonly count: number;
+      readonly respawned: boolean;
+      /** For each address of the plan, a descriptor that the worker was started with. */
+      readonly descriptors: readonly number[];
+      readonly title: string;
+    }
+  /** The start is over: standard error is the log's from now on; undefined: it stays. */
+  | { readonly type: 'detach'; readonly stderr: string | undefined };
+
+export type ToPrimary =
+  | { readonly type: 'ready' }
+  /** The worker ends; its start failed for a reason that trying again does not change. */
+  | { readonly type: 'failed'; readonly message: string };

@@ -1,0 +1,90 @@
+import { ProcessType, native } from '../binding.js';
+import type { SignalName } from '../binding.js';
+import type { Plan } from '../conf/plan.js';
+import { Server } from '../gateway/server.js';
+import type { ErrorLog } from './log.js';
+import { prepareProcess } from './prepare.js';
+
+export interface SingleOptions {
+  readonly log: ErrorLog;
+  readonly serverVersion: string | undefined;
+  /** Reads the configuration again; undefined: it is wrong, and that is logged. */
+  readonly reread: () => Plan | undefined;
+}
+
+/** `master_process off`: this process serves; a reload swaps the plan and the Lua VM in place. */
+export class Single {
+  private readonly server: Server;
+  private shutdownTimeout: number | undefined;
+  private ending = false;
+  private reloading: Promise<void> = Promise.resolve();
+  private onEnd: () => void = () => undefined;
+
+  constructor(private readonly options: SingleOptions) {
+    this.server = new Server({
+      embedded: options.serverVersion === undefined,
+      serverVersion: options.serverVersion,
+      processType: ProcessType.single,
+      masterPid: process.ppid,
+    });
+  }
+
+  /** Resolves to false when the plan cannot be served; that has been logged then. */
+  async start(plan: Plan): Promise<boolean> {
+    native().watchSignals((name) => this.onSignal(name));
+    prepareProcess(plan.process, 0, (text) => this.options.log.write('alert', text));
+    return this.serve(plan);
+  }
+
+  /** Resolves when the process may exit. */
+  run(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onEnd = resolve;
+      if (this.ending) resolve();
+    });
+  }
+
+  private async serve(plan: Plan): Promise<boolean> {
+    const { log } = this.options;
+    let complained = false;
+    try {
+      await this.server.serve(plan, (message) => {
+        complained = true;
+        log.write('emerg', message);
+      });
+    } catch (error) {
+      if (!complained) log.write('emerg', (error as Error).message);
+      return false;
+    }
+    this.shutdownTimeout = plan.process.worker_shutdown_timeout;
+    return true;
+  }
+
+  private onSignal(name: SignalName): void {
+    if (name === 'SIGTERM' || name === 'SIGINT') {
+      this.server.terminate();
+      this.end();
+    } else if (name === 'SIGQUIT') {
+      if (this.ending) return;
+      void this.server.quit(this.shutdownTimeout).then(() => this.end());
+    } else if (name === 'SIGHUP') {
+      this.reloading = this.reloading.then(() => this.reload());
+    } else if (name === 'SIGUSR1') {
+      this.options.log.write('notice', 'reopening logs');
+      this.options.log.reopen();
+      this.server.reopenLogs();
+    }
+  }
+
+  private async reload(): Promise<void> {
+    if (this.ending) return;
+    this.options.log.write('notice', 'reconfiguring');
+    const plan = this.options.reread();
+    if (plan !== undefined) await this.serve(plan);
+  }
+
+  private end(): void {
+    this.ending = true;
+    this.onEnd();
+  }
+}

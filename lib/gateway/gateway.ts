@@ -1,0 +1,135 @@
+import { resolve } from 'node:path';
+import type { GatewayStats } from '../binding.js';
+import { compile, type Compiled } from '../conf/compile.js';
+import { MoonphaseError } from '../errors.js';
+import type { Lua } from '../luavm.js';
+import { Server } from './server.js';
+
+export interface GatewayOptions {
+  /** Directory for relative paths, as nginx's `-p`. Default: the current directory. */
+  readonly prefix?: string;
+  /** The configuration file, under the prefix. */
+  readonly config: string;
+  /** Directives in front of the file, as nginx's `-g`. */
+  readonly globals?: string;
+  /** Where errors go if the configuration has no `error_log`; `stderr` or a path under the prefix. */
+  readonly errorLog?: string;
+  /** The `Server` header that nginx would send; by default there is none. */
+  readonly serverHeader?: string;
+}
+
+export interface StopOptions {
+  /** Requests under way are cut off, at once or after so many milliseconds. */
+  readonly timeout?: number;
+}
+
+/** An nginx configuration that this process serves, beside whatever else it does. */
+export class Gateway {
+  readonly #options: GatewayOptions;
+  #compiled: Compiled;
+  #server: Server | undefined;
+  #lua: Lua | undefined;
+  #busy: Promise<void> = Promise.resolve();
+
+  /** Use `createGateway`. */
+  constructor(options: GatewayOptions, compiled: Compiled) {
+    this.#options = options;
+    this.#compiled = compiled;
+  }
+
+  /** Listens on the configuration's addresses, once its Lua code is loaded and `init_by_lua` has run. */
+  start(): Promise<void> {
+    return this.#next(async () => {
+      if (this.#server !== undefined) {
+        throw new MoonphaseError('ERR_MOONPHASE_START', 'the gateway runs already');
+      }
+      const header = this.#options.serverHeader;
+      const server = new Server({ embedded: header === undefined, serverVersion: header });
+      try {
+        await server.serve(this.#compiled.plan);
+      } catch (error) {
+        server.terminate();
+        throw error;
+      }
+      this.#server = server;
+    });
+  }
+
+  /** Reads the configuration again. Where it is wrong the old one goes on, and the promise rejects. */
+  reload(): Promise<void> {
+    return this.#next(async () => {
+      const compiled = read(this.#options);
+      await this.#running().serve(compiled.plan);
+      this.#compiled = compiled;
+      this.#lua = undefined;
+    });
+  }
+
+  /** Accepts nothing more and resolves when the requests under way have ended. */
+  stop(options: StopOptions = {}): Promise<void> {
+    return this.#next(async () => {
+      const server = this.#server;
+      this.#server = undefined;
+      this.#lua = undefined;
+      if (server === undefined) return;
+      if (options.timeout === 0) server.terminate();
+      else await server.quit(options.timeout);
+    });
+  }
+
+  /** The Lua VM of the configuration that is served now: its modules and globals, for JavaScript. */
+  get lua(): Lua {
+    return (this.#lua ??= this.#running().lua());
+  }
+
+  reopenLogs(): void {
+    this.#running().reopenLogs();
+  }
+
+  get stats(): GatewayStats {
+    return this.#running().stats();
+  }
+
+  /** The addresses of the configuration, as nginx writes them: `0.0.0.0:8080`, `unix:/path`. */
+  get addresses(): string[] {
+    return (this.#compiled.plan.http?.listens ?? []).map(({ name }) => name);
+  }
+
+  #running(): Server {
+    if (this.#server !== undefined) return this.#server;
+    throw new MoonphaseError('ERR_MOONPHASE_CLOSED', 'the gateway does not run: start() it first');
+  }
+
+  /** One after the other. */
+  #next(work: () => Promise<void>): Promise<void> {
+    const done = this.#busy.then(work);
+    this.#busy = done.catch(() => undefined);
+    return done;
+  }
+}
+
+/** Reads a configuration. Rejects with a `ConfigError` that names file and line where it is wrong. */
+export async function createGateway(options: GatewayOptions): Promise<Gateway> {
+  for (const name of ['prefix', 'config', 'globals', 'errorLog', 'serverHeader'] as const) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== 'string') {
+      throw new MoonphaseError('ERR_MOONPHASE_OPTION', `${name} is a string, not ${typeof value}`);
+    }
+  }
+  if (options.config === undefined) {
+    throw new MoonphaseError(
+      'ERR_MOONPHASE_OPTION',
+      'config is missing: the path of an nginx.conf (locations given as options come with a later version)',
+    );
+  }
+  return new Gateway(options, read(options));
+}
+
+function read(options: GatewayOptions): Compiled {
+  return compile({
+    prefix: resolve(options.prefix ?? '.'),
+    confFile: options.config,
+    globals: options.globals,
+    errorLog: options.errorLog,
+  });
+}

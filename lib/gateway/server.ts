@@ -1,0 +1,108 @@
+import { lualib, native } from '../binding.js';
+import type { GatewayStats, NativeGateway, NativeGatewayOptions } from '../binding.js';
+import type { Plan } from '../conf/plan.js';
+import { MoonphaseError } from '../errors.js';
+import { Lua } from '../luavm.js';
+import { Sockets, type OnFailure } from './sockets.js';
+
+export type ServerOptions = Omit<NativeGatewayOptions, 'lualib' | 'userLualib'>;
+
+/** A plan that is served by this process: the native gateway and its listening sockets. A reload swaps the plan. */
+export class Server {
+  readonly sockets = new Sockets();
+  private readonly gateway: NativeGateway;
+  private listening = false;
+  private ended = false;
+
+  constructor(options: ServerOptions) {
+    this.gateway = new (native().Gateway)({
+      ...options,
+      lualib,
+      userLualib: process.env['MOONPHASE_LUALIB'],
+    });
+  }
+
+  /**
+   * Serves the plan. Its addresses are taken first, so that one that is in use is known before Lua code runs.
+   * Rejects with a `MoonphaseError`; a plan that is served already then goes on.
+   */
+  async serve(plan: Plan, onFailure: OnFailure = () => undefined): Promise<void> {
+    const failures: string[] = [];
+    const acquired = await this.sockets.acquire(plan.http?.listens ?? [], (message) => {
+      failures.push(message);
+      onFailure(message);
+    });
+    if (acquired === undefined) {
+      throw new MoonphaseError('ERR_MOONPHASE_LISTEN', failures[0] ?? 'no address');
+    }
+    try {
+      await this.load(plan);
+    } catch (error) {
+      acquired.undo();
+      throw error;
+    }
+    this.gateway.listen(acquired.descriptors[0] ?? []);
+    this.listening = true;
+    acquired.commit(false);
+  }
+
+  /** As `serve`, on descriptors that were made elsewhere. */
+  async serveOn(plan: Plan, descriptors: readonly number[]): Promise<void> {
+    await this.load(plan);
+    this.gateway.listen(descriptors);
+    this.listening = true;
+  }
+
+  /** Loads the plan without listening. */
+  async load(plan: Plan): Promise<void> {
+    try {
+      await this.gateway.load(plan);
+    } catch (error) {
+      const code = (error as MoonphaseError).code ?? 'ERR_MOONPHASE_START';
+      throw new MoonphaseError(code, (error as Error).message);
+    }
+  }
+
+  get active(): boolean {
+    return this.listening && !this.ended;
+  }
+
+  /** The VM of the plan that is served now. */
+  lua(): Lua {
+    return new Lua(new (native().LuaVM)({ gateway: this.gateway }));
+  }
+
+  stats(): GatewayStats {
+    return this.gateway.stats();
+  }
+
+  reopenLogs(): void {
+    if (!this.ended) this.gateway.reopenLogs();
+  }
+
+  log(level: number, message: string): void {
+    if (!this.ended) this.gateway.log(level, message);
+  }
+
+  /** Accepts nothing more, lets what runs finish; after `timeout` ms that is cut off. */
+  async quit(timeout?: number): Promise<void> {
+    if (this.ended) return;
+    const done = this.gateway.quit();
+    this.sockets.forget();
+    const timer =
+      timeout === undefined || timeout <= 0 ? undefined : setTimeout(() => this.terminate(), timeout);
+    try {
+      await done;
+    } finally {
+      clearTimeout(timer);
+      this.ended = true;
+    }
+  }
+
+  terminate(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.gateway.terminate();
+    this.sockets.forget();
+  }
+}

@@ -1,0 +1,208 @@
+import { lualib, native, setProxyMaker } from './binding.js';
+import type { LuaFunction, NativeLuaVM } from './binding.js';
+import { MoonphaseError } from './errors.js';
+import { parseOffset } from './conf/numbers.js';
+
+export interface LuaVMOptions {
+  /** As `lua_package_path`; `;;` is the default path. */
+  readonly packagePath?: string;
+  /** As `lua_package_cpath`. */
+  readonly packageCpath?: string;
+  /** What `$prefix` in the paths means; relative paths of Lua files are under it. Default: the current directory. */
+  readonly prefix?: string;
+  /** Global variables of the Lua code. Functions may be async: Lua then waits for them. */
+  readonly globals?: Readonly<Record<string, unknown>>;
+  /** `ngx.shared` dictionaries: name and size, in bytes or as nginx writes it (`10m`). */
+  readonly sharedDicts?: Readonly<Record<string, string | number>>;
+  /**
+   * What a Lua string becomes: `auto` text if it is UTF-8, else a Buffer; `buffer` always a Buffer; `latin1` text with
+   * one character per byte.
+   */
+  readonly strings?: 'auto' | 'buffer' | 'latin1';
+  /** A lualib directory to take lua-resty-core from, instead of the bundled one. */
+  readonly lualib?: string;
+}
+
+export interface EvalOptions {
+  /** What error messages call the code. */
+  readonly name?: string;
+  /** The values of `...`. */
+  readonly args?: readonly unknown[];
+  /** All results, as an array; otherwise the first one. */
+  readonly all?: boolean;
+}
+
+/** A Lua VM, as JavaScript uses it. */
+export class Lua {
+  readonly #vm: NativeLuaVM;
+  readonly #live: Live;
+
+  /** @internal */
+  constructor(vm: NativeLuaVM) {
+    this.#vm = vm;
+    this.#live = liveOf(vm);
+  }
+
+  /** Runs Lua code and returns what it returns. */
+  eval<T = unknown>(code: string | Uint8Array, options: EvalOptions = {}): T {
+    const fn = this.#vm.load(code, chunkName(options.name, '=(eval)'), options.all ? 'all' : 'first');
+    return fn(...(options.args ?? [])) as T;
+  }
+
+  /** Compiles Lua code: a function that runs it. */
+  load<T extends (...args: never[]) => unknown = LuaFunction>(
+    code: string | Uint8Array,
+    options: Omit<EvalOptions, 'args'> = {},
+  ): T {
+    const mode = options.all ? 'all' : 'first';
+    return this.#vm.load(code, chunkName(options.name, '=(load)'), mode) as unknown as T;
+  }
+
+  /** A Lua module. Its table stays in Lua: what is read from it is what it holds at that time. */
+  require<T = Record<string, LuaFunction>>(name: string): T {
+    return this.#live.require(name) as T;
+  }
+
+  getGlobal<T = unknown>(name: string): T {
+    return this.#live.getGlobal(name) as T;
+  }
+
+  setGlobal(name: string, value: unknown): void {
+    this.#live.setGlobal(name, value);
+  }
+
+  /** The same Lua function, with all its results in an array. */
+  all<A extends unknown[]>(fn: (...args: A) => unknown): (...args: A) => unknown[] | Promise<unknown[]> {
+    return this.#vm.withMode(fn as LuaFunction, 'all') as (
+      ...args: A
+    ) => unknown[] | Promise<unknown[]>;
+  }
+
+  /** Calls a method of a Lua table: `object:name(...)`. */
+  call<T = unknown>(object: object, name: string, ...args: unknown[]): T {
+    return this.#live.call(object, name, ...args) as T;
+  }
+
+  /** Bytes that Lua's heap holds. */
+  get memory(): number {
+    return this.#vm.memory();
+  }
+
+  /** Ends it: timers and sockets close, promises of calls under way stay unsettled. */
+  close(): void {
+    this.#vm.close();
+  }
+}
+
+/**
+ * Lua without a server. A call that does not yield returns at once; one that yields (`ngx.sleep`, a cosocket, an async
+ * function of `globals`) returns a promise.
+ */
+export class LuaVM extends Lua {
+  constructor(options: LuaVMOptions = {}) {
+    super(
+      new (native().LuaVM)({
+        lualib,
+        userLualib: options.lualib ?? process.env['MOONPHASE_LUALIB'],
+        prefix: withSlash(options.prefix ?? process.cwd()),
+        packagePath: text(options.packagePath, 'packagePath') ?? ';;',
+        packageCpath: text(options.packageCpath, 'packageCpath') ?? ';;',
+        strings: options.strings ?? 'auto',
+        sharedDicts: Object.entries(options.sharedDicts ?? {}).map(([name, size]) => ({
+          name,
+          size: bytes(name, size),
+          exact: false,
+        })),
+      }),
+    );
+    for (const [name, value] of Object.entries(options.globals ?? {})) this.setGlobal(name, value);
+  }
+}
+
+/** Small functions in Lua that stand behind the methods above and behind live tables. */
+interface Live {
+  readonly require: LuaFunction;
+  readonly getGlobal: LuaFunction;
+  readonly setGlobal: LuaFunction;
+  readonly call: LuaFunction;
+  readonly get: LuaFunction;
+  readonly set: LuaFunction;
+  readonly keys: LuaFunction;
+}
+
+const lives = new WeakMap<object, Live>();
+
+function liveOf(vm: NativeLuaVM): Live {
+  const load = (code: string, mode: 'live' | 'first' = 'first'): LuaFunction =>
+    vm.load(code, '=moonphase', mode);
+  const live: Live = {
+    require: load('return require((...))', 'live'),
+    getGlobal: load('return _G[(...)]', 'live'),
+    setGlobal: load('local name, value = ... _G[name] = value'),
+    call: load('local object, name = ... return object[name](object, select(3, ...))'),
+    get: load('local object, key = ... return object[key]', 'live'),
+    set: load('local object, key, value = ... object[key] = value'),
+    keys: load(
+      'local keys = {} for key in pairs((...)) do if type(key) == "string" or type(key) == "number" then ' +
+        'keys[#keys + 1] = tostring(key) end end return keys',
+    ),
+  };
+  lives.set(vm, live);
+  return live;
+}
+
+setProxyMaker((vm, handle) => {
+  const live = lives.get(vm) as Live;
+  const keyOf = (key: string): string | number => (/^[1-9]\d{0,14}$/.test(key) ? Number(key) : key);
+  const get = (key: string): unknown => {
+    const value = live.get(handle, keyOf(key));
+    return value === undefined && keyOf(key) !== key ? live.get(handle, key) : value;
+  };
+  const keys = (): string[] => {
+    const list = live.keys(handle) as string[] | Record<string, never>;
+    return Array.isArray(list) ? list : [];
+  };
+  return new Proxy(Object.create(null) as object, {
+    get: (_target, key) => (typeof key === 'string' ? get(key) : undefined),
+    set(_target, key, value) {
+      if (typeof key !== 'string') return false;
+      live.set(handle, keyOf(key), value);
+      return true;
+    },
+    deleteProperty(_target, key) {
+      if (typeof key === 'string') live.set(handle, keyOf(key), undefined);
+      return true;
+    },
+    has: (_target, key) => typeof key === 'string' && get(key) !== undefined,
+    ownKeys: keys,
+    getOwnPropertyDescriptor(_target, key) {
+      const value = typeof key === 'string' ? get(key) : undefined;
+      if (value === undefined) return undefined;
+      return { value, writable: true, enumerable: true, configurable: true };
+    },
+  });
+});
+
+function chunkName(name: string | undefined, fallback: string): string {
+  return name === undefined ? fallback : /^[=@]/.test(name) ? name : `=${name}`;
+}
+
+function withSlash(dir: string): string {
+  return dir.endsWith('/') ? dir : `${dir}/`;
+}
+
+function text(value: unknown, name: string): string | undefined {
+  if (value === undefined || typeof value === 'string') return value;
+  throw new MoonphaseError('ERR_MOONPHASE_OPTION', `${name} is a string, not ${typeof value}`);
+}
+
+function bytes(name: string, size: string | number): number {
+  const n = typeof size === 'number' ? size : parseOffset(size);
+  if (n === undefined || !Number.isInteger(n) || n < 8192) {
+    throw new MoonphaseError(
+      'ERR_MOONPHASE_OPTION',
+      `the size of shared dictionary "${name}" is ${String(size)}: at least 8192 bytes are needed`,
+    );
+  }
+  return n;
+}

@@ -1,0 +1,62 @@
+// The addon's entry point.
+#include <dlfcn.h>
+#include <node_api.h>
+
+#include "bind/env.h"
+#include "bind/gateway.h"
+#include "bind/luavm.h"
+#include "bind/napi_util.h"
+#include "bind/process.h"
+#include "bind/promise_wait.h"
+#include "bind/signals.h"
+#include "bind/sockets.h"
+#include "engine/exec.h"
+#include "ngx/api.h"
+
+namespace moonphase::bind {
+
+namespace {
+
+// setup({makeError, watchPromise, makeProxy}): what lib/binding.ts does for us.
+napi_value setup(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  Env* e = Env::of(env);
+  auto take = [&](const char* name, napi_ref* ref) {
+    if (!*ref) napi_create_reference(env, js_get(env, args[0], name), 1, ref);
+  };
+  take("makeError", &e->make_error);
+  take("watchPromise", &e->watch_promise);
+  take("makeProxy", &e->make_proxy);
+  return nullptr;
+}
+
+// Once per process. Lua C modules look up lua_* among the global symbols.
+bool init_process() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void*>(&init_process), &info) != 0 && info.dli_fname) {
+    dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+  }
+  engine::lua_open_api = ngx::open_all;
+  return true;
+}
+
+}  // namespace
+
+}  // namespace moonphase::bind
+
+NAPI_MODULE_INIT() {
+  using namespace moonphase::bind;
+  [[maybe_unused]] static const bool once = init_process();
+  if (!Env::init(env)) {
+    napi_throw_error(env, "ERR_MOONPHASE_LOAD", "this Node has no event loop that addons may use");
+    return exports;
+  }
+  add_function(env, exports, "setup", setup);
+  add_function(env, exports, "settled", PromiseWait::settled);
+  define_gateway(env, exports);
+  define_luavm(env, exports);
+  define_process(env, exports);
+  define_signals(env, exports);
+  define_sockets(env, exports);
+  return exports;
+}

@@ -1,0 +1,294 @@
+#include "bind/gateway.h"
+
+#include <vector>
+
+#include "bind/js_call.h"
+#include "bind/luavm.h"
+#include "bind/napi_util.h"
+#include "bind/plan_reader.h"
+#include "bind/process.h"
+
+namespace moonphase::bind {
+
+namespace {
+
+class Gateway final : public Resource {
+ public:
+  Gateway(Env* env, engine::RuntimeOptions options, std::string user, std::string group)
+      : Resource(env), user_(std::move(user)), group_(std::move(group)) {
+    if (!user_.empty()) {
+      options.before_init_worker = before_init_worker;
+      options.before_init_worker_data = this;
+    }
+    runtime_ = new engine::Runtime(env->loop(), std::move(options));
+    runtime_->bind_data = this;
+  }
+  ~Gateway() override = default;
+
+  Env* env() const { return env_; }
+  engine::Runtime* runtime() const { return runtime_; }
+  // Set while the runtime works for JavaScript: the object must not be collected.
+  void keep(napi_value self) {
+    if (!self_) {
+      napi_create_reference(env_->napi(), self, 1, &self_);
+      env_->hold();
+    }
+  }
+  void let_go() {
+    if (!self_) return;
+    if (!env_->closing()) napi_delete_reference(env_->napi(), self_);
+    self_ = nullptr;
+    env_->unhold();
+  }
+  // Ends the runtime, after the turn.
+  void end() {
+    if (!runtime_) return;
+    for (VmHost* host : hosts_) {
+      host->close();
+      host->release();
+    }
+    hosts_.clear();
+    engine::Runtime* runtime = runtime_;
+    runtime_ = nullptr;
+    runtime->terminate();
+    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); }, runtime);
+    let_go();
+  }
+  void env_closing() override { end(); }
+  void adopt(VmHost* host) {
+    host->retain();
+    hosts_.push_back(host);
+  }
+
+  // A promise of JavaScript that one of our callbacks settles.
+  napi_value promise(napi_deferred* slot) {
+    napi_value p = nullptr;
+    napi_create_promise(env_->napi(), slot, &p);
+    return p;
+  }
+  void settle(napi_deferred* slot, const char* code, const std::string* message) {
+    napi_deferred deferred = *slot;
+    *slot = nullptr;
+    if (!deferred || env_->closing()) return;
+    IntoJs js(env_);
+    if (!js.ok()) return;
+    napi_env env = env_->napi();
+    if (!message) {
+      napi_resolve_deferred(env, deferred, js_undefined(env));
+      return;
+    }
+    napi_value error = nullptr;
+    napi_create_error(env, js_string(env, code), js_string(env, *message), &error);
+    napi_reject_deferred(env, deferred, error);
+  }
+  static void on_loaded(void* data, bool ok, Str message) {
+    Gateway* self = static_cast<Gateway*>(data);
+    std::string text(message);
+    self->settle(&self->loading, "ERR_MOONPHASE_START", ok ? nullptr : &text);
+  }
+  static void on_quit(void* data) {
+    Gateway* self = static_cast<Gateway*>(data);
+    self->settle(&self->quitting, "", nullptr);
+    self->end();
+  }
+
+  napi_deferred loading = nullptr, quitting = nullptr;
+
+ private:
+  static bool before_init_worker(void* data, std::string* error) {
+    Gateway* self = static_cast<Gateway*>(data);
+    return drop_privileges(self->user_, self->group_, error);
+  }
+
+  std::string user_, group_;
+  engine::Runtime* runtime_ = nullptr;
+  std::vector<VmHost*> hosts_;
+  napi_ref self_ = nullptr;
+};
+
+// Null: an exception is pending.
+Gateway* gateway_of(napi_env env, napi_value self) {
+  void* data = nullptr;
+  if (napi_unwrap(env, self, &data) != napi_ok || !data) {
+    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "not a gateway");
+    return nullptr;
+  }
+  Gateway* g = static_cast<Gateway*>(data);
+  if (g->runtime()) return g;
+  napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway has ended");
+  return nullptr;
+}
+
+void finalize(napi_env, void* data, void*) {
+  Gateway* g = static_cast<Gateway*>(data);
+  if (g->runtime() && !g->env()->closing()) {
+    net::Loop::Scope scope(*g->env()->loop());
+    g->end();
+  }
+  delete g;
+}
+
+napi_value construct(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  napi_value o = args[0];
+  engine::RuntimeOptions options;
+  options.lualib = text_option(env, o, "lualib");
+  options.user_lualib = text_option(env, o, "userLualib");
+  options.process_type = static_cast<engine::ProcessType>(static_cast<int>(number_option(env, o, "processType", 0)));
+  options.worker_id = static_cast<int>(number_option(env, o, "workerId", 0));
+  options.worker_count = static_cast<int>(number_option(env, o, "workerCount", 1));
+  options.master_pid = static_cast<int>(number_option(env, o, "masterPid", 0));
+  options.embedded = bool_option(env, o, "embedded", true);
+  options.respawned = bool_option(env, o, "respawned", false);
+  options.test = bool_option(env, o, "test", false);
+  std::string version = text_option(env, o, "serverVersion");
+  if (!version.empty()) options.server_version = version;
+  Env* e = Env::of(env);
+  FromJs from(e);
+  Gateway* g = new Gateway(e, std::move(options), bytes_of(env, js_get(env, o, "user")), bytes_of(env, js_get(env, o, "group")));
+  napi_wrap(env, args.self, g, finalize, nullptr, nullptr);
+  return args.self;
+}
+
+// load(plan): a promise. Reads the plan, makes its VM, runs init_by_lua and init_worker_by_lua; the plan is current then.
+napi_value load(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g) return nullptr;
+  if (g->loading) {
+    napi_throw_error(env, "ERR_MOONPHASE_START", "another plan is being loaded");
+    return nullptr;
+  }
+  FromJs from(g->env());
+  std::string error;
+  std::unique_ptr<engine::Plan> plan = read_plan(env, args[0], &error);
+  napi_value promise = g->promise(&g->loading);
+  if (!plan) {
+    g->settle(&g->loading, "ERR_MOONPHASE_CONFIG", &error);
+    return promise;
+  }
+  g->keep(args.self);
+  g->runtime()->load(std::move(plan), Gateway::on_loaded, g);
+  return promise;
+}
+
+// listen(descriptors): one for each address of the plan; -1 opens it here. Throws when that fails.
+napi_value listen(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g) return nullptr;
+  FromJs from(g->env());
+  std::vector<int> fds;
+  uint32_t n = 0;
+  if (js_type(env, args[0]) == napi_object) napi_get_array_length(env, args[0], &n);
+  for (uint32_t i = 0; i < n; ++i) {
+    napi_value item = nullptr;
+    int32_t fd = -1;
+    napi_get_element(env, args[0], i, &item);
+    napi_get_value_int32(env, item, &fd);
+    fds.push_back(fd);
+  }
+  std::string error;
+  if (!g->runtime()->listen(fds, &error)) napi_throw_error(env, "ERR_MOONPHASE_LISTEN", error.c_str());
+  return nullptr;
+}
+
+napi_value stop_listening(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  if (Gateway* g = gateway_of(env, args.self)) {
+    FromJs from(g->env());
+    g->runtime()->stop_listening();
+  }
+  return nullptr;
+}
+
+// quit(): a promise; nothing is accepted any more, what runs may finish.
+napi_value quit(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g) return nullptr;
+  if (g->quitting) {
+    napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway is ending");
+    return nullptr;
+  }
+  FromJs from(g->env());
+  napi_value promise = g->promise(&g->quitting);
+  g->runtime()->quit(Gateway::on_quit, g);
+  return promise;
+}
+
+// terminate(): at once.
+napi_value terminate(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  if (Gateway* g = gateway_of(env, args.self)) {
+    FromJs from(g->env());
+    g->settle(&g->quitting, "", nullptr);
+    g->end();
+  }
+  return nullptr;
+}
+
+napi_value reopen_logs(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  if (Gateway* g = gateway_of(env, args.self)) {
+    FromJs from(g->env());
+    g->runtime()->reopen_logs();
+  }
+  return nullptr;
+}
+
+napi_value stats(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g) return nullptr;
+  const http::Stats& s = g->runtime()->http.stats;
+  napi_value result = nullptr;
+  napi_create_object(env, &result);
+  auto set = [&](const char* name, int64_t n) { js_set(env, result, name, js_number(env, static_cast<double>(n))); };
+  set("accepted", s.accepted);
+  set("handled", s.handled);
+  set("requests", s.requests);
+  set("active", s.active);
+  set("reading", s.reading);
+  set("writing", s.writing);
+  set("waiting", s.waiting);
+  return result;
+}
+
+// log(level, message): a line of the current plan's error log, nginx's number for the level.
+napi_value log(napi_env env, napi_callback_info info) {
+  Args<2> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g || !g->runtime()->current) return nullptr;
+  FromJs from(g->env());
+  int32_t level = kLogErr;
+  napi_get_value_int32(env, args[0], &level);
+  std::string message = text_of(env, args[1]);
+  const Log& to = g->runtime()->current->plan->error_log;
+  if (to.enabled(level)) log_bytes(to, nullptr, level, message);
+  return nullptr;
+}
+
+}  // namespace
+
+engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
+  Gateway* g = gateway_of(env, gateway);
+  return g ? g->runtime() : nullptr;
+}
+
+void gateway_adopt(napi_env env, napi_value gateway, VmHost* host) { gateway_of(env, gateway)->adopt(host); }
+
+void define_gateway(napi_env env, napi_value exports) {
+  const napi_property_descriptor methods[] = {
+      method("load", load),           method("listen", listen),
+      method("quit", quit),           method("stopListening", stop_listening),
+      method("terminate", terminate), method("reopenLogs", reopen_logs),
+      method("stats", stats),         method("log", log),
+  };
+  napi_value constructor = nullptr;
+  napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr, sizeof methods / sizeof *methods, methods,
+                    &constructor);
+  js_set(env, exports, "Gateway", constructor);
+}
+
+}  // namespace moonphase::bind
