@@ -48,6 +48,8 @@ int unsupported(char* err, size_t* errlen, const char* format, int option) {
 
 }  // namespace
 
+// What Lua finds through ffi.C.
+#pragma GCC visibility push(default)
 extern "C" {
 
 int ngx_http_lua_ffi_socket_tcp_getoption(CoSocket* s, int option, int* val, unsigned char* err, size_t* errlen) {
@@ -79,3 +81,4 @@ int ngx_http_lua_ffi_socket_tcp_getfd(void*, CoSocket* s, const char** errmsg) {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop
