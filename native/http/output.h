@@ -12,6 +12,7 @@ using BodyFilter = int (*)(Request*, Chain*);
 enum class Slot : uint8_t {
   kNotModified,   // header
   kRangeBody,     // body
+  kCopy,          // body: files into memory, where a filter behind needs that
   kHeadersMore,
   kLua,           // header_filter_by_lua, body_filter_by_lua
   kLuaCapture,    // ngx.location.capture's collector
@@ -59,7 +60,7 @@ int send_special(Request* r, unsigned flags);
 
 // Buffer flags for r->buffered_bits.
 constexpr unsigned kWriteBuffered = 0x10, kGzipBuffered = 0x20, kLuaBuffered = 0x08, kPostponeBuffered = 0x04,
-                   kSubBuffered = 0x02;
+                   kSubBuffered = 0x02, kCopyBuffered = 0x01;
 
 // Response headers by name, with the built-in ones kept right; used by static files and special responses.
 Header* add_header_out(Request* r, Str name, Str value);
