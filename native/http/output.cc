@@ -1,8 +1,8 @@
 // The filter table, the two ways in, and what fills response headers.
 #include "http/output.h"
 
-#include <cstdio>
 #include <strings.h>
+#include <cstdio>
 
 #include "http/connection.h"
 #include "http/filters.h"
