@@ -70,10 +70,12 @@ void Pool::recycle_buffer(char* p, size_t n) {
     std::free(p);
 }
 
-void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len) {
+void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
+                    socklen_t len) {
   ++server->stats.accepted;
   if (server->connections >= server->max_connections) {
-    log_write(listen->default_server->conf->error_log, nullptr, kLogAlert, 0, "%lld worker_connections are not enough",
+    log_write(listen->default_server->conf->error_log, nullptr, kLogAlert, 0,
+              "%lld worker_connections are not enough",
               static_cast<long long>(server->max_connections));
     ::close(fd);
     return;
@@ -101,9 +103,11 @@ void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const 
   std::memcpy(&c->peer, peer, len);
   c->peer_len = len;
   if (peer->sa_family == AF_INET)
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(peer)->sin_addr, c->addr_buf_, sizeof c->addr_buf_);
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(peer)->sin_addr, c->addr_buf_,
+              sizeof c->addr_buf_);
   else if (peer->sa_family == AF_INET6)
-    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(peer)->sin6_addr, c->addr_buf_, sizeof c->addr_buf_);
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(peer)->sin6_addr, c->addr_buf_,
+              sizeof c->addr_buf_);
   else
     std::strcpy(c->addr_buf_, "unix:");
   c->addr_text = c->addr_buf_;
@@ -176,7 +180,8 @@ void Client::finish(Request* r) {
   }
   bool more = r->lingering_close || rpos < rlast || read_full || r->pipeline;
   if (!eof && !error &&
-      (loc->lingering_close == Alternative::kAlways || (loc->lingering_close == Alternative::kOn && more))) {
+      (loc->lingering_close == Alternative::kAlways ||
+       (loc->lingering_close == Alternative::kOn && more))) {
     linger(r);
     return;
   }
@@ -341,7 +346,8 @@ const sockaddr* Client::local_address() {
   return reinterpret_cast<const sockaddr*>(&local);
 }
 
-void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len) {
+void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
+                       socklen_t len) {
   Client::accept(server, listen, fd, peer, len);
 }
 
@@ -368,7 +374,8 @@ void limit_keepalive(Request* r) {
   if (!r->keepalive) return;
   const CoreConf* loc = r->loc;
   const Connection* c = r->conn;
-  bool on = loc->keepalive_timeout != 0 && c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
+  bool on = loc->keepalive_timeout != 0 &&
+            c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
             now().monotonic_ms - c->start_ms <= loc->keepalive_time;
   for (const std::string& who : loc->keepalive_disable) {
     if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;

@@ -10,7 +10,8 @@ namespace moonphase::http {
 namespace {
 
 constexpr int kMostVectors = 64;
-constexpr off_t kFlat = 8192;  // answers up to here are copied into one piece: send() is cheaper than sendmsg()
+constexpr off_t kFlat =
+    8192;  // answers up to here are copied into one piece: send() is cheaper than sendmsg()
 
 // Moves the chain on by `n` sent bytes; the first buffer that is not used up, or null.
 Chain* advance(Chain* in, off_t n) {
@@ -109,7 +110,8 @@ Chain* Client::send(Chain* in, int64_t limit) {
       if (asked > limit - done) asked = limit - done;
       n = stream->sendfile(in->buf->file->fd, in->buf->file_pos, static_cast<size_t>(asked));
       if (n == 0) {
-        log_write(log, this, kLogAlert, 0, "sendfile() reported that \"%.*s\" was truncated at %lld",
+        log_write(log, this, kLogAlert, 0,
+                  "sendfile() reported that \"%.*s\" was truncated at %lld",
                   STR(in->buf->file->name), static_cast<long long>(in->buf->file_pos));
         error = true;
         return in;

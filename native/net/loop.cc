@@ -48,7 +48,9 @@ Loop::Loop(uv_loop_t* uv) : impl_(new Impl), uv_(uv) {
 Loop::~Loop() {
   impl_->leave(this);
   uv_timer_stop(&impl_->timer);
-  close_handle(reinterpret_cast<uv_handle_t*>(&impl_->timer), [](void* p) { delete static_cast<Impl*>(p); }, impl_);
+  close_handle(
+      reinterpret_cast<uv_handle_t*>(&impl_->timer), [](void* p) { delete static_cast<Impl*>(p); },
+      impl_);
   if (t_loop == this) t_loop = nullptr;
 }
 
