@@ -48,8 +48,8 @@ async function compare(t: Test, start: (kind: Kind) => Promise<Server>, cases: r
   t.teardown(() => moonphase.stop());
   for (const each of cases) {
     const [theirs, ours] = await Promise.all([ask(nginx, each), ask(moonphase, each)]);
-    if (skipped.has(each.name)) continue;
-    t.same(ours, theirs, each.name);
+    if (skipped.has(each.name)) t.notSame(ours, theirs, `${each.name} still differs`);
+    else t.same(ours, theirs, each.name);
   }
   t.notMatch(moonphase.errorLog(), /\[(alert|emerg)\]/);
   return [nginx, moonphase];
@@ -66,7 +66,7 @@ t.test('hello', { skip: noNginx }, async (t) => {
 });
 
 t.test('access-log: the JSON line too', { skip: noNginx }, async (t) => {
-  const cases = common('/some/path').filter(({ methods }) => methods.length === 1);
+  const cases = common('/some/path').filter(({ methods, name }) => methods.length === 1 && !skipped.has(name));
   const [nginx, moonphase] = await compare(
     t,
     (kind) => startExample('access-log', { kind, errorLogLevel: 'info' }),
@@ -80,7 +80,6 @@ t.test('access-log: the JSON line too', { skip: noNginx }, async (t) => {
       line['request_id'] = /^[0-9a-f]{32}$/.test(String(line['request_id']));
       return JSON.stringify(Object.entries(line).sort());
     });
-  // Two requests that were asked at once may be logged in either order: each case is one request.
   const [theirs, ours] = [lines(nginx), lines(moonphase)];
   t.ok(ours.length >= 60, `${ours.length} lines`);
   t.same(ours, theirs, 'log lines');
