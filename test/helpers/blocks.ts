@@ -7,17 +7,20 @@
 //   --- file NAME           a file below the prefix, for the whole block file
 //   --- request             METHOD URI [HTTP/x.y], headers, empty line, body; default GET /t
 //   --- raw                 bytes to send as they are (\r \n \t \\ \xHH in lines joined without line ends)
-//   --- status              404 (default 200; several for pipelined requests)
+//   --- status              404 (default 200; several for pipelined requests; `none`: closed without an answer)
 //   --- body                the whole body       --- body_like      a regular expression for it
 //   --- headers             Name: value          (`!Name` must be absent, `Name: ~regex`)
 //   --- log                 lines that error.log must hold, `~regex` lines too
 //   --- no_log              lines that it must not hold (default: [error], [alert], [crit], [emerg])
 //   --- start_error         the server must not start, saying this
 //   --- wait                milliseconds before the log is read
+//   --- only                moonphase: what nginx (or Debian's old Lua module) does not have or does otherwise, and why
+//
+// BLOCKS_KIND=nginx runs the blocks against Debian's nginx: who is right, the block or Moonphase?
 import fs from 'node:fs';
 import type { Test } from 'tap';
 import { exchange, parseAnswers, request, type Answer } from './http.js';
-import { Server, sleep } from './server.js';
+import { type Kind, Server, sleep } from './server.js';
 
 interface Block {
   readonly name: string;
@@ -27,7 +30,10 @@ interface Block {
 
 const kSections = new Set([
   'config', 'http', 'main', 'request', 'raw', 'status', 'body', 'body_like', 'headers', 'log', 'no_log', 'start_error', 'wait',
+  'only',
 ]);
+
+const kind: Kind = process.env['BLOCKS_KIND'] === 'nginx' ? 'nginx' : 'moonphase';
 
 export function parseBlocks(text: string): { blocks: Block[]; files: Record<string, string> } {
   const blocks: Block[] = [];
@@ -86,14 +92,16 @@ function parseRequest(text: string): { method: string; uri: string; version: str
 
 /** Runs a file of blocks: those that need nothing of the http or main context share one process. */
 export async function runBlocks(t: Test, file: string): Promise<void> {
-  const { blocks, files } = parseBlocks(fs.readFileSync(file, 'latin1'));
+  const { blocks: all, files } = parseBlocks(fs.readFileSync(file, 'latin1'));
+  const wanted = process.env['BLOCK'] ?? '';
+  const blocks = all.filter((block) => block.name.includes(wanted) && !(kind === 'nginx' && block.sections.has('only')));
   const alone = (block: Block) => ['http', 'main', 'start_error'].some((name) => block.sections.has(name));
   const shared = blocks.filter((block) => !alone(block));
   const ports = new Map<Block, number>();
   if (shared.length) {
     // Each has a server of its own, told apart by its name in error.log.
     const http = shared.map((block, i) => serverBlock(block, `127.0.0.1:$port`, `block-${i}`)).join('\n');
-    const server = await Server.start({ http, files });
+    const server = await Server.start({ kind, http, files });
     t.teardown(() => server.stop());
     for (const [i, block] of shared.entries()) {
       ports.set(block, server.port);
@@ -106,7 +114,7 @@ export async function runBlocks(t: Test, file: string): Promise<void> {
       const main = block.sections.get('main') ?? '';
       const wanted = block.sections.get('start_error');
       if (wanted !== undefined) {
-        const error = await Server.start({ http, main, files }).then(
+        const error = await Server.start({ kind, http, main, files }).then(
           (server) => server.stop().then(() => undefined),
           (e: Error) => e.message,
         );
@@ -114,7 +122,7 @@ export async function runBlocks(t: Test, file: string): Promise<void> {
         for (const line of wanted.split('\n')) expectText(t, error ?? '', line);
         return;
       }
-      const server = await Server.start({ http, main, files });
+      const server = await Server.start({ kind, http, main, files });
       t.teardown(() => server.stop());
       await check(t, block, server, 'localhost');
     });
@@ -132,20 +140,22 @@ function expectText(t: Test, text: string, wanted: string): void {
 async function check(t: Test, block: Block, server: Server, host: string): Promise<void> {
   const get = (name: string) => block.sections.get(name);
   const logBefore = server.errorLog().length;
-  let answers: Answer[];
+  let answers: Answer[] = [];
   const raw = get('raw');
   if (raw !== undefined) {
     const methods = [...unescape(raw).matchAll(/^([A-Z]+) \S+ HTTP/gm)].map((m) => m[1] as string);
     answers = parseAnswers(await exchange(server.port, unescape(raw.replaceAll('$host', host)), 3000), methods);
   } else {
     const { method, uri, version, headers, body } = parseRequest(get('request') ?? 'GET /t');
-    answers = [await request(server.port, uri, { method, version, headers: { Host: host, ...headers }, ...(body === undefined ? {} : { body }) })];
+    const options = { method, version, headers: { Host: host, ...headers }, ...(body === undefined ? {} : { body }) };
+    if (get('status')?.trim() === 'none') await t.rejects(request(server.port, uri, options), /no answer/);
+    else answers.push(await request(server.port, uri, options));
   }
-  const statuses = (get('status') ?? '200').trim().split(/\s+/).map(Number);
+  const statuses = (get('status') ?? '200').trim().replace('none', '').split(/\s+/).filter(Boolean).map(Number);
   t.same(answers.map((a) => a.status), statuses, 'status');
   const all = answers.map((a) => a.body).join('');
   const body = get('body');
-  if (body !== undefined) t.equal(all.replace(/\n$/, ''), body, 'body');
+  if (body !== undefined) t.equal(all.replace(/\n+$/, ''), body, 'body');
   const like = get('body_like');
   if (like !== undefined) t.match(all, new RegExp(like, 's'), 'body');
   for (const line of get('headers')?.split('\n') ?? []) {
