@@ -5,7 +5,7 @@ import type { SignalName } from '../binding.js';
 import type { Plan } from '../conf/plan.js';
 import { Sockets, type Acquired } from '../gateway/sockets.js';
 import { Backoff } from './backoff.js';
-import type { ErrorLog } from './log.js';
+import { failureLevel, type ErrorLog } from './log.js';
 import type { ToPrimary, ToWorker } from './protocol.js';
 
 /** Descriptors 0 to 2 and the channel come first. */
@@ -136,7 +136,7 @@ export class Primary {
     );
     const failure = failures.find((f) => f !== undefined);
     if (failure !== undefined || this.ending !== undefined) {
-      if (failure !== undefined) log.write('emerg', failure);
+      if (failure !== undefined) log.write(failureLevel(failure), failure);
       generation.current = false;
       this.signal('SIGTERM', (w) => w.generation === generation);
       acquired.undo();

@@ -2,7 +2,7 @@ import { ProcessType, native } from '../binding.js';
 import type { SignalName } from '../binding.js';
 import type { Plan } from '../conf/plan.js';
 import { Server } from '../gateway/server.js';
-import type { ErrorLog } from './log.js';
+import { failureLevel, type ErrorLog } from './log.js';
 import { prepareProcess } from './prepare.js';
 
 export interface SingleOptions {
@@ -53,7 +53,10 @@ export class Single {
         log.write('emerg', message);
       });
     } catch (error) {
-      if (!complained) log.write('emerg', (error as Error).message);
+      if (!complained) {
+        const { message } = error as Error;
+        log.write(failureLevel(message), message);
+      }
       return false;
     }
     this.shutdownTimeout = plan.process.worker_shutdown_timeout;
