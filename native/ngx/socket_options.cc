@@ -48,6 +48,7 @@ int unsupported(char* err, size_t* errlen, const char* format, int option) {
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 int ngx_http_lua_ffi_socket_tcp_getoption(CoSocket* s, int option, int* val, unsigned char* err, size_t* errlen) {
@@ -79,3 +80,4 @@ int ngx_http_lua_ffi_socket_tcp_getfd(void*, CoSocket* s, const char** errmsg) {
 }
 
 }  // extern "C"
+#pragma GCC visibility pop
