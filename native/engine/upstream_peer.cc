@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 

@@ -10,9 +10,12 @@
 #include <vector>
 
 #include "engine/plan.h"
+#include "http/request.h"
 #include "net/resolver.h"
 
 namespace moonphase::engine {
+
+using http::Request;
 
 // One address. Weights and failures are as nginx counts them.
 struct UpstreamPeer {
