@@ -38,5 +38,7 @@ void read(const PlanValue& from, engine::Where& to);
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_proxy.cc
 void read_proxy(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+// plan_modules.cc
+void read_modules(const PlanValue& v, engine::LocConf& conf);
 
 }  // namespace moonphase::bind
