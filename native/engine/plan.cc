@@ -8,6 +8,7 @@
 #include "engine/access_log.h"
 #include "engine/locations.h"
 #include "engine/map.h"
+#include "engine/modules/proxy.h"
 #include "engine/phases.h"
 #include "engine/variables.h"
 #include "http/request.h"
@@ -125,6 +126,10 @@ class Sealer {
     }
     seal_locations(conf.locations);
     walk(conf.rewrite_ops);
+    if (auto* proxy = static_cast<ProxyConf*>(conf.module[kModProxy].get()))
+      for (ProxyRedirect& rule : proxy->redirects) regex(rule.regex.get());
+    if (auto* auth = static_cast<AuthRequestConf*>(conf.module[kModAuthRequest].get()))
+      for (const auto& [variable, value] : auth->set) assigned(variable);
     conf.escaped_name = http::escape(plan_.arena, conf.name, http::Escape::kUri);
 
     if (conf.limit_except) {
@@ -190,6 +195,7 @@ class Sealer {
 
 bool Plan::seal(std::string* error) {
   for (size_t i = 0; i < variables.size(); ++i) variable_index_[variables[i].name] = static_cast<int>(i);
+  if (!seal_upstreams(*this, error) || !seal_proxy(*this, error)) return false;
   if (!Sealer(*this, error).run()) return false;
   build_steps(*this);
   return true;

@@ -11,7 +11,9 @@ namespace {
 
 // Modules begin anew, Lua too; what they registered for the request's end stays.
 void forget_contexts(Request* r) {
+  void* upstream = r->ctx[kModUpstream];  // $upstream_* outlive it
   for (void*& ctx : r->ctx) ctx = nullptr;
+  r->ctx[kModUpstream] = upstream;
   r->lua = nullptr;
 }
 

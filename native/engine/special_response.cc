@@ -116,7 +116,9 @@ int special_response(Request* r, int status) {
 
 int filter_finalize(Request* r, int status, bool keep_lua) {
   clean_header(r);
+  void* upstream = r->ctx[kModUpstream];
   for (void*& ctx : r->ctx) ctx = nullptr;
+  r->ctx[kModUpstream] = upstream;
   if (!keep_lua) r->lua = nullptr;
   r->filter_finalize = true;
   int rc = special_response(r, status);

@@ -99,18 +99,7 @@ int connections(Request* r, VarValue* v, Str, uintptr_t which) {
 
 // Names that a configuration may mention; the modules that compute them replace these rows (add_variables).
 const VariableDef kLaterVariables[] = {
-    {"upstream_addr", nothing, nullptr, 0, kVarNoCacheable},
-    {"upstream_status", nothing, nullptr, 0, kVarNoCacheable},
-    {"upstream_connect_time", nothing, nullptr, 0, kVarNoCacheable},
-    {"upstream_header_time", nothing, nullptr, 0, kVarNoCacheable},
-    {"upstream_response_time", nothing, nullptr, 0, kVarNoCacheable},
-    {"upstream_response_length", nothing, nullptr, 0, kVarNoCacheable},
-    {"upstream_bytes_received", nothing, nullptr, 0, kVarNoCacheable},
-    {"upstream_bytes_sent", nothing, nullptr, 0, kVarNoCacheable},
     {"upstream_cache_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
-    {"upstream_http_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
-    {"upstream_trailer_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
-    {"upstream_cookie_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
     {"proxy_host", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_port", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_add_via", nothing, nullptr, 0, 0},
