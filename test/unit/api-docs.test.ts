@@ -3,10 +3,13 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { errorTable } from '../../lib/errors.js';
 
-const read = (file: string): string => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+const read = (file: string): string =>
+  readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
 const text = read('docs/api.md');
 
-const names = [...read('lib/index.ts').matchAll(/\{([^}]*)\}/g)].flatMap((m) => (m[1] as string).split(',').map((name) => name.trim()));
+const names = [...read('lib/index.ts').matchAll(/\{([^}]*)\}/g)].flatMap((m) =>
+  (m[1] as string).split(',').map((name) => name.trim()),
+);
 t.ok(names.length > 10);
 for (const name of names) t.ok(new RegExp(`\\b${name}\\b`).test(text), name);
 
@@ -21,4 +24,5 @@ for (const [file, type] of [
   t.ok(options.length > 0, type);
   for (const option of options) t.ok(text.includes(option), `${type}.${option}`);
 }
-for (const [code, meaning] of Object.entries(errorTable)) t.ok(text.includes(`\`${code}\``) && text.includes(meaning), code);
+for (const [code, meaning] of Object.entries(errorTable))
+  t.ok(text.includes(`\`${code}\``) && text.includes(meaning), code);
