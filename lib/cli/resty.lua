@@ -42,6 +42,13 @@ end
 
 function ngx.say(...) return write(true, ...) end
 function ngx.print(...) return write(false, ...) end
+rawset(_G, 'print', function(...)
+  local parts = {}
+  for i = 1, select('#', ...) do
+    parts[i] = tostring((select(i, ...)))
+  end
+  stdout:write(concat(parts, '\t'), '\n')
+end)
 function ngx.eof() return 1 end
 function ngx.flush()
   stdout:flush()
