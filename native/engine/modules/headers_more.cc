@@ -107,11 +107,6 @@ bool acceptable(Request* r, Str lower, Str value) {
   return lower != "content-length" || http::parse_offset(value) >= 0;
 }
 
-// Refused for its request line: no header was read, and none can be added for error_page.
-bool lacks_headers(const Request* r) {
-  return r->err_status == 400 && r->main->headers_in.list.count() == 0;
-}
-
 int set_in(Request* r, const MoreHeaders& rule, const MoreHeaders::Header& header) {
   Str value = value_of(r, header.value);
   if (header.wildcard) {
@@ -123,7 +118,7 @@ int set_in(Request* r, const MoreHeaders& rule, const MoreHeaders::Header& heade
     return kOk;
   }
   bool there = r->headers_in.list.find(header.lower);
-  if (!there && (rule.replace || lacks_headers(r))) return kOk;
+  if (!there && rule.replace) return kOk;
   if (!acceptable(r, header.lower, value)) return kError;
   http::headers_in_set(r, header.name, &value, true);
   if (header.lower == "connection" && r->headers_in.connection_type == http::HeadersIn::kClose) {
