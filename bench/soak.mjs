@@ -37,7 +37,9 @@ events { worker_connections 4096; }
 http { ${http.replaceAll('$port', String(port))} }
 `,
 );
-const child = spawn(path.join(root, 'bin/moonphase-nginx'), ['-p', `${dir}/`], { stdio: 'inherit' });
+const child = spawn(path.join(root, 'bin/moonphase-nginx'), ['-p', `${dir}/`], {
+  stdio: 'inherit',
+});
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 let failed = false;
 let expected = true;
@@ -56,7 +58,9 @@ const pids = () =>
     .filter(Boolean)
     .map(Number);
 const megabytes = (pid) =>
-  Math.round(Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024);
+  Math.round(
+    Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024,
+  );
 const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
 
@@ -101,8 +105,12 @@ if (code !== 0) child.kill('SIGKILL');
 const log = fs.readFileSync(path.join(dir, 'logs/error.log'), 'latin1');
 const alarms = log
   .split('\n')
-  .filter((line) => /\[(alert|emerg|crit|error)\]/.test(line) && !line.includes('exited on signal 9'));
-console.log(`${answered} answered, ${left} gone, ${lost} lost, exit code ${code}, ${alarms.length} alarms`);
+  .filter(
+    (line) => /\[(alert|emerg|crit|error)\]/.test(line) && !line.includes('exited on signal 9'),
+  );
+console.log(
+  `${answered} answered, ${left} gone, ${lost} lost, exit code ${code}, ${alarms.length} alarms`,
+);
 for (const line of alarms.slice(0, 20)) console.log(line);
 if (failed || lost || code !== 0 || alarms.length) {
   console.log(`the log is in ${dir}/logs`);

@@ -80,7 +80,10 @@ t.test('-g, -c, -e', async (t) => {
   t.match(bad.out, 'unknown directive "nothing" in command line');
   const none = await prefix.run('-t', '-c', 'conf/none.conf', '-e', 'logs/early.log');
   t.equal(none.code, 1);
-  t.match(prefix.read('logs/early.log'), /\[emerg\] \d+#\d+: open\(\) ".*conf\/none\.conf" failed \(2: No such file or directory\)/);
+  t.match(
+    prefix.read('logs/early.log'),
+    /\[emerg\] \d+#\d+: open\(\) ".*conf\/none\.conf" failed \(2: No such file or directory\)/,
+  );
 });
 
 t.test('a daemon: start, -s reload, -s reopen, -s quit, the pid file', async (t) => {
@@ -95,20 +98,28 @@ t.test('a daemon: start, -s reload, -s reopen, -s quit, the pid file', async (t)
 
   prefix.configure(conf(server('two')));
   t.equal((await prefix.run('-s', 'reload')).code, 0);
-  await prefix.until('the new configuration', async () => (await request(prefix.port, '/text')).body === 'two');
+  await prefix.until(
+    'the new configuration',
+    async () => (await request(prefix.port, '/text')).body === 'two',
+  );
   t.equal(prefix.pid, pid, 'the primary stays');
   await prefix.until('the old worker is gone', () => prefix.workers().length === 1);
 
   prefix.configure(conf('wrong;'));
   await prefix.run('-s', 'reload');
-  await prefix.until('the error', () => prefix.read('logs/error.log').includes('unknown directive "wrong"'));
+  await prefix.until('the error', () =>
+    prefix.read('logs/error.log').includes('unknown directive "wrong"'),
+  );
   t.equal((await request(prefix.port, '/text')).body, 'two', 'the old configuration goes on');
   prefix.configure(conf(server('two')));
 
   for (const log of ['access.log', 'error.log'])
     fs.renameSync(path.join(prefix.dir, 'logs', log), path.join(prefix.dir, 'logs', `${log}.1`));
   t.equal((await prefix.run('-s', 'reopen')).code, 0);
-  await prefix.until('new logs', () => prefix.exists('logs/access.log') && prefix.exists('logs/error.log'));
+  await prefix.until(
+    'new logs',
+    () => prefix.exists('logs/access.log') && prefix.exists('logs/error.log'),
+  );
   await prefix.until('the worker writes to the new log', async () => {
     await request(prefix.port, '/text');
     return prefix.read('logs/access.log').includes('/text');
@@ -117,19 +128,33 @@ t.test('a daemon: start, -s reload, -s reopen, -s quit, the pid file', async (t)
   t.equal((await prefix.run('-s', 'quit')).code, 0);
   await prefix.until('the end', () => !alive(pid));
   t.notOk(prefix.exists('logs/nginx.pid'), 'the pid file is gone');
-  t.match(await prefix.run('-s', 'quit'), { code: 1, out: /nginx\.pid" failed \(2: No such file or directory\)/ });
+  t.match(await prefix.run('-s', 'quit'), {
+    code: 1,
+    out: /nginx\.pid" failed \(2: No such file or directory\)/,
+  });
   t.notMatch(prefix.read('logs/error.log'), /\[alert\]/);
 });
 
 t.test('QUIT lets a request finish, TERM does not', async (t) => {
-  for (const [signal, finishes] of [['SIGQUIT', true], ['SIGTERM', false]] as const) {
+  for (const [signal, finishes] of [
+    ['SIGQUIT', true],
+    ['SIGTERM', false],
+  ] as const) {
     const prefix = await Prefix.make(conf(server('one'), 'daemon off;'));
     t.teardown(() => prefix.clean());
     const child = prefix.spawn();
     const ended = new Promise<number | null>((done) => child.once('exit', done));
     await prefix.until('the start', () => prefix.exists('logs/nginx.pid'));
-    await prefix.until('an answer', () => request(prefix.port, '/text').then(() => true, () => false));
-    const slow = request(prefix.port, '/slow').then((a) => a.body, () => undefined);
+    await prefix.until('an answer', () =>
+      request(prefix.port, '/text').then(
+        () => true,
+        () => false,
+      ),
+    );
+    const slow = request(prefix.port, '/slow').then(
+      (a) => a.body,
+      () => undefined,
+    );
     await sleep(200);
     child.kill(signal);
     t.equal(await slow, finishes ? 'slow one\n' : undefined, signal);
@@ -144,23 +169,43 @@ t.test('HUP with a request in flight: it finishes with its own configuration', a
     t.teardown(() => prefix.clean());
     const child = prefix.spawn();
     await prefix.until('the start', () => prefix.exists('logs/nginx.pid'));
-    await prefix.until('an answer', () => request(prefix.port, '/text').then(() => true, () => false));
+    await prefix.until('an answer', () =>
+      request(prefix.port, '/text').then(
+        () => true,
+        () => false,
+      ),
+    );
     const slow = request(prefix.port, '/slow');
     await sleep(200);
     prefix.configure(conf(server('new'), main));
     child.kill('SIGHUP');
-    await prefix.until('the new one', async () => (await request(prefix.port, '/text')).body === 'new');
+    await prefix.until(
+      'the new one',
+      async () => (await request(prefix.port, '/text')).body === 'new',
+    );
     t.equal((await slow).body, 'slow old\n', main);
   }
 });
 
 t.test('a worker that is killed is replaced; its shared dictionaries stay', async (t) => {
-  const prefix = await Prefix.make(conf(server('one'), 'daemon off;').replace('worker_processes 1', 'worker_processes 2'));
+  const prefix = await Prefix.make(
+    conf(server('one'), 'daemon off;').replace('worker_processes 1', 'worker_processes 2'),
+  );
   t.teardown(() => prefix.clean());
   prefix.spawn();
   await prefix.until('the start', () => prefix.exists('logs/nginx.pid'));
-  await prefix.until('an answer', () => request(prefix.port, '/text').then(() => true, () => false));
-  for (let i = 1; i <= 5; ++i) t.equal((await request(prefix.port, '/count')).body, `${i}\n`, 'both workers count in one dictionary');
+  await prefix.until('an answer', () =>
+    request(prefix.port, '/text').then(
+      () => true,
+      () => false,
+    ),
+  );
+  for (let i = 1; i <= 5; ++i)
+    t.equal(
+      (await request(prefix.port, '/count')).body,
+      `${i}\n`,
+      'both workers count in one dictionary',
+    );
   const before = prefix.workers();
   t.equal(before.length, 2);
   for (const pid of before) process.kill(pid, 'SIGKILL');
@@ -168,8 +213,16 @@ t.test('a worker that is killed is replaced; its shared dictionaries stay', asyn
     const now = prefix.workers();
     return now.length === 2 && !now.some((pid) => before.includes(pid));
   });
-  await prefix.until('an answer', () => request(prefix.port, '/text').then(() => true, () => false));
-  t.match(prefix.read('logs/error.log'), new RegExp(`\\[alert\\] \\d+#\\d+: worker process ${before[0]} exited on signal 9`));
+  await prefix.until('an answer', () =>
+    request(prefix.port, '/text').then(
+      () => true,
+      () => false,
+    ),
+  );
+  t.match(
+    prefix.read('logs/error.log'),
+    new RegExp(`\\[alert\\] \\d+#\\d+: worker process ${before[0]} exited on signal 9`),
+  );
   t.equal((await request(prefix.port, '/count')).body, '6\n');
 });
 
@@ -181,6 +234,11 @@ t.test('USR1 during the start does not open a debugger', async (t) => {
   child.stderr?.on('data', (data: Buffer) => (out += data.toString()));
   await prefix.until('the pid file', () => prefix.exists('logs/nginx.pid'));
   process.kill(prefix.pid, 'SIGUSR1');
-  await prefix.until('an answer', () => request(prefix.port, '/text').then(() => true, () => false));
+  await prefix.until('an answer', () =>
+    request(prefix.port, '/text').then(
+      () => true,
+      () => false,
+    ),
+  );
   t.notMatch(out, /[Dd]ebugger/);
 });

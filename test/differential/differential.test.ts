@@ -17,9 +17,13 @@ interface Accepted {
 }
 
 const here = path.join(root, 'test/differential');
-const accepted = JSON.parse(fs.readFileSync(path.join(here, 'accepted.json'), 'utf8')) as Accepted[];
+const accepted = JSON.parse(
+  fs.readFileSync(path.join(here, 'accepted.json'), 'utf8'),
+) as Accepted[];
 const skipped = new Set(accepted.flatMap((entry) => entry.requests ?? []));
-const noNginx = !fs.existsSync('/usr/lib/nginx/modules/ngx_http_lua_module.so') && 'nginx with its Lua module is not installed';
+const noNginx =
+  !fs.existsSync('/usr/lib/nginx/modules/ngx_http_lua_module.so') &&
+  'nginx with its Lua module is not installed';
 
 interface Seen {
   readonly status: number;
@@ -31,7 +35,9 @@ function seen(answer: Answer, port: number): Seen {
   const plain = (text: string): string =>
     text.replaceAll(String(port), 'PORT').replace(/nginx\/\d+\.\d+\.\d+/g, 'nginx/VERSION');
   const headers = answer.headers.map(([name, value]) =>
-    name === 'Date' && /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/.test(value) ? 'Date: …' : `${name}: ${plain(value)}`,
+    name === 'Date' && /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/.test(value)
+      ? 'Date: …'
+      : `${name}: ${plain(value)}`,
   );
   return { status: answer.status, headers, body: plain(answer.body) };
 }
@@ -41,7 +47,11 @@ async function ask(server: Server, { bytes, methods }: Case): Promise<Seen[]> {
   return answers.map((answer) => seen(answer, server.port));
 }
 
-async function compare(t: Test, start: (kind: Kind) => Promise<Server>, cases: readonly Case[]): Promise<[Server, Server]> {
+async function compare(
+  t: Test,
+  start: (kind: Kind) => Promise<Server>,
+  cases: readonly Case[],
+): Promise<[Server, Server]> {
   const nginx = await start('nginx');
   t.teardown(() => nginx.stop());
   const moonphase = await start('moonphase');
@@ -66,7 +76,9 @@ t.test('hello', { skip: noNginx }, async (t) => {
 });
 
 t.test('access-log: the JSON line too', { skip: noNginx }, async (t) => {
-  const cases = common('/some/path').filter(({ methods, name }) => methods.length === 1 && !skipped.has(name));
+  const cases = common('/some/path').filter(
+    ({ methods, name }) => methods.length === 1 && !skipped.has(name),
+  );
   const [nginx, moonphase] = await compare(
     t,
     (kind) => startExample('access-log', { kind, errorLogLevel: 'info' }),
@@ -74,7 +86,9 @@ t.test('access-log: the JSON line too', { skip: noNginx }, async (t) => {
   );
   await sleep(200);
   const lines = (server: Server): unknown[] =>
-    [...server.errorLog().matchAll(/REQUEST_LOG: (\{.*?\})(?: while logging request)?, client: /g)].map((m) => {
+    [
+      ...server.errorLog().matchAll(/REQUEST_LOG: (\{.*?\})(?: while logging request)?, client: /g),
+    ].map((m) => {
       const line = JSON.parse(m[1] as string) as Record<string, unknown>;
       for (const name of ['time', 'request_time']) line[name] = typeof line[name];
       line['request_id'] = /^[0-9a-f]{32}$/.test(String(line['request_id']));
@@ -86,7 +100,9 @@ t.test('access-log: the JSON line too', { skip: noNginx }, async (t) => {
 });
 
 t.test('generic: static files, rewriting, Lua', { skip: noNginx }, async (t) => {
-  const text = fs.readFileSync(path.join(here, 'generic.conf'), 'utf8').replace('8086', '127.0.0.1:$port');
+  const text = fs
+    .readFileSync(path.join(here, 'generic.conf'), 'utf8')
+    .replace('8086', '127.0.0.1:$port');
   const modified = new Date('2026-01-02T03:04:05Z');
   const start = async (kind: Kind): Promise<Server> => {
     const server = await Server.start({

@@ -10,7 +10,11 @@ const kClose = 'Connection: close\r\n';
 
 function one(name: string, line: string, headers = '', body = ''): Case {
   const method = line.split(' ')[0] as string;
-  return { name, bytes: `${line} HTTP/1.1\r\n${kHost}${kClose}${headers}\r\n${body}`, methods: [method] };
+  return {
+    name,
+    bytes: `${line} HTTP/1.1\r\n${kHost}${kClose}${headers}\r\n${body}`,
+    methods: [method],
+  };
 }
 
 function raw(name: string, bytes: string, ...methods: string[]): Case {
@@ -20,11 +24,46 @@ function raw(name: string, bytes: string, ...methods: string[]): Case {
 /** For any server: methods, targets, header shapes, versions, bodies, bad input. `uri` answers GET with 200. */
 export function common(uri: string): Case[] {
   const targets = [
-    uri, `${uri}?a=1&b=2`, `${uri}?`, `${uri}?a=%20&b=+`, `${uri}%20x`, `//${uri.slice(1)}`, `/./${uri.slice(1)}`,
-    `/x/..${uri}`, `${uri}#fragment`, `http://localhost${uri}`, `http://other.example:81${uri}?x`, '/nowhere', '/', '/%', '/%zz',
-    '/%00', '/..', '/../..', '*', 'nothing', '/a b', `${uri}/../nowhere`, '/\x01', '/é',
+    uri,
+    `${uri}?a=1&b=2`,
+    `${uri}?`,
+    `${uri}?a=%20&b=+`,
+    `${uri}%20x`,
+    `//${uri.slice(1)}`,
+    `/./${uri.slice(1)}`,
+    `/x/..${uri}`,
+    `${uri}#fragment`,
+    `http://localhost${uri}`,
+    `http://other.example:81${uri}?x`,
+    '/nowhere',
+    '/',
+    '/%',
+    '/%zz',
+    '/%00',
+    '/..',
+    '/../..',
+    '*',
+    'nothing',
+    '/a b',
+    `${uri}/../nowhere`,
+    '/\x01',
+    '/é',
   ];
-  const methods = ['HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'PROPFIND', 'TRACE', 'CONNECT', 'BREW', 'get', 'G@T', ''];
+  const methods = [
+    'HEAD',
+    'POST',
+    'PUT',
+    'DELETE',
+    'OPTIONS',
+    'PATCH',
+    'PROPFIND',
+    'TRACE',
+    'CONNECT',
+    'BREW',
+    'get',
+    'G@T',
+    '',
+  ];
   const headers: Record<string, string> = {
     'an empty value': 'X-Empty:\r\n',
     'spaces around a value': 'X-Spaces:   a b   \r\n',
@@ -44,7 +83,8 @@ export function common(uri: string): Case[] {
     'a header beyond the buffer': `X-Long: ${'a'.repeat(9000)}\r\n`,
     'an unmet expectation': 'Expect: something\r\n',
     'a range of what has none': 'Range: bytes=0-1\r\n',
-    'conditionals of what has no date': 'If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT\r\nIf-None-Match: "x"\r\n',
+    'conditionals of what has no date':
+      'If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT\r\nIf-None-Match: "x"\r\n',
     'an upgrade': 'Upgrade: h2c\r\n',
     'accepted encodings': 'Accept-Encoding: gzip, br\r\n',
   };
@@ -53,20 +93,45 @@ export function common(uri: string): Case[] {
     ...methods.map((method) => one(`method "${method}"`, `${method} ${uri}`)),
     ...Object.entries(headers).map(([name, text]) => one(name, `GET ${uri}`, text)),
     one('a body by length', `POST ${uri}`, 'Content-Length: 5\r\n', 'hello'),
-    one('a body in chunks', `POST ${uri}`, 'Transfer-Encoding: chunked\r\n', '5\r\nhello\r\n0\r\n\r\n'),
-    one('chunks with extension and trailer', `POST ${uri}`, 'Transfer-Encoding: chunked\r\n', '5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n'),
+    one(
+      'a body in chunks',
+      `POST ${uri}`,
+      'Transfer-Encoding: chunked\r\n',
+      '5\r\nhello\r\n0\r\n\r\n',
+    ),
+    one(
+      'chunks with extension and trailer',
+      `POST ${uri}`,
+      'Transfer-Encoding: chunked\r\n',
+      '5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n',
+    ),
     one('a body of GET', `GET ${uri}`, 'Content-Length: 5\r\n', 'hello'),
     one('an empty body', `POST ${uri}`, 'Content-Length: 0\r\n'),
     one('POST without a length', `POST ${uri}`),
-    one('a form', `POST ${uri}`, 'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n', 'a=1&b=2'),
+    one(
+      'a form',
+      `POST ${uri}`,
+      'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n',
+      'a=1&b=2',
+    ),
     one('too large a body', `POST ${uri}`, 'Content-Length: 99999999\r\n'),
     one('a negative length', `POST ${uri}`, 'Content-Length: -1\r\n'),
     one('a length with a sign', `POST ${uri}`, 'Content-Length: +5\r\n', 'hello'),
     one('a length that is no number', `POST ${uri}`, 'Content-Length: 5x\r\n', 'hello'),
     one('an enormous length', `POST ${uri}`, `Content-Length: ${'9'.repeat(40)}\r\n`),
     one('two lengths', `POST ${uri}`, 'Content-Length: 5\r\nContent-Length: 5\r\n', 'hello'),
-    one('two different lengths', `POST ${uri}`, 'Content-Length: 5\r\nContent-Length: 6\r\n', 'hello'),
-    one('length and chunks', `POST ${uri}`, 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n'),
+    one(
+      'two different lengths',
+      `POST ${uri}`,
+      'Content-Length: 5\r\nContent-Length: 6\r\n',
+      'hello',
+    ),
+    one(
+      'length and chunks',
+      `POST ${uri}`,
+      'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n',
+      '0\r\n\r\n',
+    ),
     one('another coding', `POST ${uri}`, 'Transfer-Encoding: gzip\r\n', 'hello'),
     one('two codings', `POST ${uri}`, 'Transfer-Encoding: gzip, chunked\r\n', '0\r\n\r\n'),
     one('identity', `POST ${uri}`, 'Transfer-Encoding: identity\r\n'),
@@ -75,7 +140,12 @@ export function common(uri: string): Case[] {
     raw('a bad host', `GET ${uri} HTTP/1.1\r\nHost: a/b\r\n${kClose}\r\n`),
     raw('a host with a port', `GET ${uri} HTTP/1.1\r\nHost: localhost:99\r\n${kClose}\r\n`),
     raw('HTTP/1.0', `GET ${uri} HTTP/1.0\r\n\r\n`),
-    raw('HTTP/1.0 with keep-alive', `GET ${uri} HTTP/1.0\r\n${kHost}Connection: keep-alive\r\n\r\nGET ${uri} HTTP/1.0\r\n\r\n`, 'GET', 'GET'),
+    raw(
+      'HTTP/1.0 with keep-alive',
+      `GET ${uri} HTTP/1.0\r\n${kHost}Connection: keep-alive\r\n\r\nGET ${uri} HTTP/1.0\r\n\r\n`,
+      'GET',
+      'GET',
+    ),
     raw('HTTP/0.9', `GET ${uri}\r\n`),
     raw('HTTP/1.2', `GET ${uri} HTTP/1.2\r\n${kHost}${kClose}\r\n`),
     raw('HTTP/2.0', `GET ${uri} HTTP/2.0\r\n${kHost}${kClose}\r\n`),
@@ -89,15 +159,23 @@ export function common(uri: string): Case[] {
     raw(
       'three pipelined',
       `GET ${uri}?1 HTTP/1.1\r\n${kHost}\r\nHEAD ${uri}?2 HTTP/1.1\r\n${kHost}\r\nGET /nowhere HTTP/1.1\r\n${kHost}${kClose}\r\n`,
-      'GET', 'HEAD', 'GET',
+      'GET',
+      'HEAD',
+      'GET',
     ),
-    raw('a body, then another request', `POST ${uri} HTTP/1.1\r\n${kHost}Content-Length: 3\r\n\r\nabcGET ${uri} HTTP/1.1\r\n${kHost}${kClose}\r\n`, 'POST', 'GET'),
+    raw(
+      'a body, then another request',
+      `POST ${uri} HTTP/1.1\r\n${kHost}Content-Length: 3\r\n\r\nabcGET ${uri} HTTP/1.1\r\n${kHost}${kClose}\r\n`,
+      'POST',
+      'GET',
+    ),
   ];
 }
 
 /** For generic.conf's static files. */
 export function files(lastModified: string): Case[] {
-  const at = (name: string, headers: string, target = '/files/a.txt') => one(name, `GET ${target}`, headers);
+  const at = (name: string, headers: string, target = '/files/a.txt') =>
+    one(name, `GET ${target}`, headers);
   return [
     at('a file', ''),
     at('no extension', '', '/files/plain'),
@@ -125,12 +203,44 @@ export function files(lastModified: string): Case[] {
     at('If-Unmodified-Since of old', 'If-Unmodified-Since: Thu, 01 Jan 1998 00:00:00 GMT\r\n'),
     at('If-Match that fails', 'If-Match: "other"\r\n'),
     ...[
-      '/return', '/redirect', '/return-text', '/old/page?x=1', '/if?a=1', '/if', '/tried/a.txt', '/tried/none', '/error', '/named',
-      '/internal', '/vars/one?x=%41&y', '/lua/headers', '/lua/echo?a=1&b&a=2', '/lua/exit', '/lua/redirect', '/lua/status', '/lua/exec',
-      '/lua/capture', '/lua/error', '/lua/filters', '/regex.PHP', '/x.php', '/prefix/deep', '/prefix/nore.php',
+      '/return',
+      '/redirect',
+      '/return-text',
+      '/old/page?x=1',
+      '/if?a=1',
+      '/if',
+      '/tried/a.txt',
+      '/tried/none',
+      '/error',
+      '/named',
+      '/internal',
+      '/vars/one?x=%41&y',
+      '/lua/headers',
+      '/lua/echo?a=1&b&a=2',
+      '/lua/exit',
+      '/lua/redirect',
+      '/lua/status',
+      '/lua/exec',
+      '/lua/capture',
+      '/lua/error',
+      '/lua/filters',
+      '/regex.PHP',
+      '/x.php',
+      '/prefix/deep',
+      '/prefix/nore.php',
     ].map((target) => one(`GET ${target}`, `GET ${target}`)),
-    one('POST /lua/echo', 'POST /lua/echo', 'Content-Length: 11\r\nX-A: 1\r\nX-A: 2\r\n', 'k=v&k=w&z=1'),
-    one('POST /lua/echo in chunks', 'POST /lua/echo', 'Transfer-Encoding: chunked\r\n', '3\r\nk=v\r\n0\r\n\r\n'),
+    one(
+      'POST /lua/echo',
+      'POST /lua/echo',
+      'Content-Length: 11\r\nX-A: 1\r\nX-A: 2\r\n',
+      'k=v&k=w&z=1',
+    ),
+    one(
+      'POST /lua/echo in chunks',
+      'POST /lua/echo',
+      'Transfer-Encoding: chunked\r\n',
+      '3\r\nk=v\r\n0\r\n\r\n',
+    ),
     one('HEAD /lua/echo', 'HEAD /lua/echo'),
     raw('HTTP/1.0 /lua/echo', 'GET /lua/echo HTTP/1.0\r\n\r\n'),
   ];

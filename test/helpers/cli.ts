@@ -55,7 +55,10 @@ export class Prefix {
     const env = { ...process.env };
     delete env['NODE_OPTIONS'];
     const binary = path.join(root, 'bin/moonphase-nginx');
-    const child = spawn(binary, ['-p', `${this.dir}/`, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(binary, ['-p', `${this.dir}/`, ...args], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.children.push(child);
     return child;
   }
@@ -63,8 +66,11 @@ export class Prefix {
   run(...args: string[]): Promise<Ran> {
     const child = this.spawn(...args);
     let out = '';
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (data: Buffer) => (out += data.toString()));
-    return new Promise((done) => child.once('exit', (code) => setTimeout(() => done({ code, out }), 20)));
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (data: Buffer) => (out += data.toString()));
+    return new Promise((done) =>
+      child.once('exit', (code) => setTimeout(() => done({ code, out }), 20)),
+    );
   }
 
   /** The workers of the primary, by /proc. */

@@ -58,9 +58,15 @@ server {
     if (answer.status !== 201 || answer.body !== 'GET\n') t.fail(answer.raw);
   }
   const afterHot = await traces();
-  t.ok(afterHot.count > afterLoop.count, 'a handler without a loop is compiled too, once it is hot');
+  t.ok(
+    afterHot.count > afterLoop.count,
+    'a handler without a loop is compiled too, once it is hot',
+  );
   for (let i = 0; i < 200; ++i) await request(server.port, '/hot');
   const settled = await traces();
-  t.ok(settled.count - afterHot.count < 20, `no new traces for ever (${settled.count - afterHot.count} in 200 requests)`);
+  t.ok(
+    settled.count - afterHot.count < 20,
+    `no new traces for ever (${settled.count - afterHot.count} in 200 requests)`,
+  );
   t.notMatch(server.errorLog(), /\[(error|alert)\]/);
 });

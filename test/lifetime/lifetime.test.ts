@@ -34,7 +34,8 @@ t.test('clients go away', async (t) => {
   const before = sockets(server.pid);
   for (const place of places) {
     const clients: Promise<void>[] = [];
-    for (const ms of [0, 5, 30, 120]) for (const reset of [false, true]) clients.push(leave(server.port, place, ms, reset));
+    for (const ms of [0, 5, 30, 120])
+      for (const reset of [false, true]) clients.push(leave(server.port, place, ms, reset));
     await Promise.all(clients);
     t.equal(await get(server.port, '/ok'), 'ok\n', place.name);
   }
@@ -48,7 +49,9 @@ t.test('the Lua heap does not grow with clients that go away', async (t) => {
   t.teardown(() => server.stop());
   const round = async (): Promise<number> => {
     for (let i = 0; i < 4; ++i)
-      await Promise.all(places.flatMap((place) => [10, 20].map((ms) => leave(server.port, place, ms, i % 2 === 0))));
+      await Promise.all(
+        places.flatMap((place) => [10, 20].map((ms) => leave(server.port, place, ms, i % 2 === 0))),
+      );
     await sleep(600);
     return Number(await get(server.port, '/memory'));
   };
