@@ -10,7 +10,7 @@
 #include "engine/phases.h"
 #include "engine/runtime.h"
 #include "engine/variables.h"
-#include "http/connection.h"
+#include "http/body.h"
 #include "http/uri.h"
 
 namespace moonphase::engine {
