@@ -19,11 +19,7 @@ const later: Record<string, RegExp> = {
 };
 
 function lualibs(): string[] {
-  const prefix = execFileSync('node', ['scripts/deps.mjs', '--print', 'prefix'], {
-    cwd: root,
-    encoding: 'utf8',
-  }).trim();
-  return [path.join(prefix, 'lua'), path.join(root, 'lua')].filter((dir) => fs.existsSync(dir));
+  return ['lualib', 'lua'].map((dir) => path.join(root, dir)).filter((dir) => fs.existsSync(dir));
 }
 
 function luaFiles(dir: string): string[] {
