@@ -20,7 +20,7 @@ void release(Generation* g) {
   g->runtime->loop->defer_free(
       [](void* p) {
         auto* generation = static_cast<Generation*>(p);
-        if (generation->vm) generation->vm->release();
+        if (generation->vm) close_vm(generation);
         delete generation;
       },
       g);
