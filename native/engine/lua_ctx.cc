@@ -1,4 +1,5 @@
-// The ctx of a request: made on first use, destroyed with the request's memory. VMs, and what a phase may do.
+// The ctx of a request: made on first use, destroyed with the request's memory. VMs, and what a
+// phase may do.
 #include "engine/lua_ctx.h"
 
 #include <cstdio>
@@ -55,10 +56,12 @@ lua::Vm* hold(lua::Vm* vm) {
 
 void log_close(const Log& log, const lua::Vm* vm) {
   if (log.enabled(kLogDebug))
-    log_write(log, nullptr, kLogDebug, 0, "lua close the global Lua VM %p", static_cast<void*>(vm->L()));
+    log_write(log, nullptr, kLogDebug, 0, "lua close the global Lua VM %p",
+              static_cast<void*>(vm->L()));
 }
 
-// lua_code_cache off: each main request has a VM of its own, which its subrequests share. The caller owns a reference.
+// lua_code_cache off: each main request has a VM of its own, which its subrequests share. The
+// caller owns a reference.
 lua::Vm* vm_for(Request* r, Generation* g) {
   const LocConf* conf = loc(r);
   if (!conf || conf->lua.code_cache) return hold(g->vm);
@@ -140,7 +143,8 @@ void release_vm(Generation* g, lua::Vm* vm) {
   if (vm != g->vm) {
     const Log& log = g->plan->error_log;
     if (log.enabled(kLogDebug))
-      log_write(log, nullptr, kLogDebug, 0, "lua decrementing the reference count for Lua VM: %d", vm->refs());
+      log_write(log, nullptr, kLogDebug, 0, "lua decrementing the reference count for Lua VM: %d",
+                vm->refs());
     if (vm->refs() == 1) log_close(log, vm);
   }
   vm->release();
@@ -202,7 +206,8 @@ int check_ffi(Request* r, uint32_t caps, char* err, size_t* errlen) {
   }
   if (has_capability(ctx, caps)) return kOk;
   const PhaseRow* row = phase_row(ctx->phase);
-  int n = snprintf(err, *errlen, "API disabled in the context of %s", row ? row->directive : "(unknown)");
+  int n = snprintf(err, *errlen, "API disabled in the context of %s",
+                   row ? row->directive : "(unknown)");
   *errlen = n < 0 ? 0 : static_cast<size_t>(n) < *errlen ? static_cast<size_t>(n) : *errlen;
   return kBadContext;
 }

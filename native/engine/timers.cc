@@ -86,7 +86,8 @@ void refuse(TimerTask* t, int limit) {
   const Log& log = t->gen->plan->error_log;
   if (log.enabled(kLogAlert))
     log_write(log, nullptr, kLogAlert, 0,
-              "lua failed to run timer with function defined at %s:%d: %d lua_max_running_timers are not enough",
+              "lua failed to run timer with function defined at %s:%d: %d lua_max_running_timers "
+              "are not enough",
               ar.source ? ar.source : "(unknown)", ar.linedefined, limit);
   release_thread(t->gen, t->vm, t->co, t->ref);
 }
@@ -132,7 +133,8 @@ void fire(void* p) {
 const char* lua_start_timer(lua_State* L, LuaCtx* ctx, int first, int64_t delay_ms, bool every) {
   Generation* g = ctx->gen;
   if (g->exiting && delay_ms > 0) return "process exiting";
-  if (Scheduler::of(g).pending_timers >= g->plan->lua.max_pending_timers) return "too many pending timers";
+  if (Scheduler::of(g).pending_timers >= g->plan->lua.max_pending_timers)
+    return "too many pending timers";
   TimerTask* t = make_task(g, ctx->vm, every ? delay_ms : 0);
   const http::Connection* c = ctx->r->conn;
   t->srv = ctx->r->srv;

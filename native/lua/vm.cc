@@ -28,7 +28,8 @@ void export_symbols() {
 
 int panic(lua_State* L) {
   const char* message = lua_tostring(L, -1);
-  fprintf(stderr, "moonphase: lua atpanic: Lua VM crashed, reason: %s\n", message ? message : "unknown reason");
+  fprintf(stderr, "moonphase: lua atpanic: Lua VM crashed, reason: %s\n",
+          message ? message : "unknown reason");
   abort();
 }
 
@@ -106,7 +107,8 @@ Vm* Vm::create(const VmOptions& options, std::string* error) {
     log_write(*options.log, nullptr, kLogWarn, 0, "[lua] %s", setup.chosen.warning.c_str());
   if (options.load_resty_core && protect(L, load_resty_core, nullptr) != 0) {
     *error =
-        "failed to load the 'resty.core' module (https://github.com/openresty/lua-resty-core); ensure you are using "
+        "failed to load the 'resty.core' module (https://github.com/openresty/lua-resty-core); "
+        "ensure you are using "
         "an OpenResty release from https://openresty.org/en/download.html (reason: " +
         pop_error(L) + ")";
     delete vm;

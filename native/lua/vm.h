@@ -1,5 +1,5 @@
-// One LuaJIT VM: created for a Plan (or a LuaVM object), with package paths, our embedded files and the searchers; closed
-// when its last user is gone.
+// One LuaJIT VM: created for a Plan (or a LuaVM object), with package paths, our embedded files and
+// the searchers; closed when its last user is gone.
 #pragma once
 
 #include <lua.hpp>

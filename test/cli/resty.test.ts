@@ -22,7 +22,12 @@ function resty(
 ): Promise<{ code: number | null; out: string; err: string }> {
   const all: NodeJS.ProcessEnv = { ...process.env, ...env };
   // tap puts its own loaders into NODE_OPTIONS, after us.
-  const command = ['-c', 'unset NODE_OPTIONS; exec "$0" "$@"', path.join(root, 'bin/moonphase-resty'), ...args];
+  const command = [
+    '-c',
+    'unset NODE_OPTIONS; exec "$0" "$@"',
+    path.join(root, 'bin/moonphase-resty'),
+    ...args,
+  ];
   const child = spawn('/bin/sh', command, {
     cwd: dir,
     env: all,
