@@ -35,13 +35,20 @@ int connect_level(int err) {
 int status_of(uint32_t failure) {
   switch (failure) {
     case kFailTimeout:
-    case kFail504: return 504;
-    case kFail500: return 500;
-    case kFail503: return 503;
-    case kFail403: return 403;
-    case kFail404: return 404;
-    case kFail429: return 429;
-    default: return 502;
+    case kFail504:
+      return 504;
+    case kFail500:
+      return 500;
+    case kFail503:
+      return 503;
+    case kFail403:
+      return 403;
+    case kFail404:
+      return 404;
+    case kFail429:
+      return 429;
+    default:
+      return 502;
   }
 }
 
@@ -71,7 +78,8 @@ struct UpstreamEvents {
   static void body_read(Request* r) { Upstream::of(r)->begin(); }
 };
 
-Upstream* Upstream::create(Request* r, const UpstreamConf* conf, const UpstreamProtocol* protocol, void* data) {
+Upstream* Upstream::create(Request* r, const UpstreamConf* conf, const UpstreamProtocol* protocol,
+                           void* data) {
   static_assert(std::is_trivially_destructible_v<Upstream>);
   auto* u = new (r->pool->alloc(sizeof(Upstream))) Upstream;
   u->r = r;
@@ -160,7 +168,9 @@ void Upstream::resolved(const net::ResolveResult& result) {
 
 // --- connecting ---
 
-void Upstream::set_timer(int64_t ms) { net::current_loop()->set_timer(&timer_, static_cast<uint64_t>(ms)); }
+void Upstream::set_timer(int64_t ms) {
+  net::current_loop()->set_timer(&timer_, static_cast<uint64_t>(ms));
+}
 
 void Upstream::close_stream() {
   net::current_loop()->clear_timer(&timer_);
@@ -191,9 +201,11 @@ void Upstream::connect() {
   UpstreamPeer* peer = walk_.current;
   state->peer = peer_name = r->pool->copy(peer->name);
   peer_is_unix = peer->addr.ss_family == AF_UNIX;
-  static constexpr net::Stream::Events kEvents = {UpstreamEvents::readable, UpstreamEvents::writable};
-  stream_ = net::Stream::connect(net::current_loop(), reinterpret_cast<const sockaddr*>(&peer->addr), peer->len,
-                                 nullptr, 0, kEvents, this);
+  static constexpr net::Stream::Events kEvents = {UpstreamEvents::readable,
+                                                  UpstreamEvents::writable};
+  stream_ =
+      net::Stream::connect(net::current_loop(), reinterpret_cast<const sockaddr*>(&peer->addr),
+                           peer->len, nullptr, 0, kEvents, this);
   if (!stream_) {
     int err = errno;
     MOONPHASE_LOG(r, connect_level(err), err, "connect() to %.*s failed", STR(peer_name));
@@ -264,7 +276,8 @@ int Upstream::write_out() {
       want = first->size();
       n = stream_->sendfile(first->file->fd, first->file_pos, static_cast<size_t>(want));
       if (n == 0) {
-        MOONPHASE_LOG(r, kLogAlert, 0, "file \"%.*s\" was truncated while it was sent", STR(first->file->name));
+        MOONPHASE_LOG(r, kLogAlert, 0, "file \"%.*s\" was truncated while it was sent",
+                      STR(first->file->name));
         return kError;
       }
     }
@@ -290,7 +303,8 @@ int Upstream::write_out() {
   return kOk;
 }
 
-// More of a body that is passed on while it comes. kOk: there is some or nothing is left; kAgain; a status.
+// More of a body that is passed on while it comes. kOk: there is some or nothing is left; kAgain; a
+// status.
 int Upstream::take_client_body() {
   if (!r->reading_body) return kOk;
   int rc = http::read_unbuffered_body(r);
@@ -448,8 +462,9 @@ void Upstream::check_client() {
     c->eof = true;
     c->error = true;
     MOONPHASE_LOG(r, kLogInfo, err, "%s",
-                  stream_ ? "client prematurely closed connection, so upstream connection is closed too"
-                          : "client prematurely closed connection");
+                  stream_
+                      ? "client prematurely closed connection, so upstream connection is closed too"
+                      : "client prematurely closed connection");
   }
   finalize(499);
 }
@@ -470,7 +485,8 @@ void Upstream::next(uint32_t failure) {
   }
   state->status = status;
 
-  if (request_sent_ && (r->method & (http::kPost | http::kLock | http::kPatch))) failure |= kFailNonIdempotent;
+  if (request_sent_ && (r->method & (http::kPost | http::kLock | http::kPatch)))
+    failure |= kFailNonIdempotent;
   bool late = conf->next_timeout && now().monotonic_ms - begin_ms_ >= conf->next_timeout;
   if (walk_.tries == 0 || (conf->next_upstream & failure) != failure ||
       (request_sent_ && r->request_body_no_buffering) || late) {

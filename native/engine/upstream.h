@@ -1,6 +1,7 @@
-// Passing a request on to another server: connects, sends it, reads the head of the answer, passes the body through the
-// output filters with backpressure, goes to the next server where rules allow. What is said on the wire is a protocol's
-// (modules/proxy.cc). One per request, in its arena, until the request's memory goes; its connection ends earlier.
+// Passing a request on to another server: connects, sends it, reads the head of the answer, passes
+// the body through the output filters with backpressure, goes to the next server where rules allow.
+// What is said on the wire is a protocol's (modules/proxy.cc). One per request, in its arena, until
+// the request's memory goes; its connection ends earlier.
 #pragma once
 
 #include "engine/upstream_peer.h"
@@ -43,7 +44,8 @@ struct UpstreamConf {
   size_t buffer_size = 4096;
   int buffers_number = 8;
   size_t buffers_size = 4096;
-  bool buffering = true, request_buffering = true, ignore_client_abort = false, intercept_errors = false;
+  bool buffering = true, request_buffering = true, ignore_client_abort = false,
+       intercept_errors = false;
   uint32_t next_upstream = kFailError | kFailTimeout;
   int next_tries = 0;
   int64_t next_timeout = 0;
@@ -51,7 +53,8 @@ struct UpstreamConf {
   StrMap<bool> hidden;  // lower case
 };
 
-// One try, for $upstream_*. `peer` is null where a new upstream has begun after an internal redirect.
+// One try, for $upstream_*. `peer` is null where a new upstream has begun after an internal
+// redirect.
 struct UpstreamState {
   Str peer;
   int status = 0;
@@ -59,12 +62,15 @@ struct UpstreamState {
   int64_t response_length = 0, bytes_received = 0, bytes_sent = 0;
   UpstreamState* next = nullptr;
 };
-// r->ctx[kModUpstream], which internal redirects keep: the request's last upstream, and the tries of all of them.
+// r->ctx[kModUpstream], which internal redirects keep: the request's last upstream, and the tries
+// of all of them.
 class Upstream;
 struct UpstreamRecord {
   Upstream* last_upstream = nullptr;
   UpstreamState *first = nullptr, *last = nullptr;
-  static UpstreamRecord* of(const Request* r) { return static_cast<UpstreamRecord*>(r->ctx[kModUpstream]); }
+  static UpstreamRecord* of(const Request* r) {
+    return static_cast<UpstreamRecord*>(r->ctx[kModUpstream]);
+  }
 };
 
 // The head of the answer.
@@ -72,23 +78,26 @@ struct UpstreamHead {
   http::HeaderList list, trailers;
   int status = 0;
   Str status_line;  // "200 OK"
-  Header *status_header = nullptr, *content_type = nullptr, *content_length = nullptr, *date = nullptr,
-         *last_modified = nullptr, *etag = nullptr, *server = nullptr, *location = nullptr, *refresh = nullptr,
-         *expires = nullptr, *x_accel_redirect = nullptr, *x_accel_expires = nullptr, *x_accel_limit_rate = nullptr,
-         *transfer_encoding = nullptr, *www_authenticate = nullptr;
+  Header *status_header = nullptr, *content_type = nullptr, *content_length = nullptr,
+         *date = nullptr, *last_modified = nullptr, *etag = nullptr, *server = nullptr,
+         *location = nullptr, *refresh = nullptr, *expires = nullptr, *x_accel_redirect = nullptr,
+         *x_accel_expires = nullptr, *x_accel_limit_rate = nullptr, *transfer_encoding = nullptr,
+         *www_authenticate = nullptr;
   int64_t content_length_n = -1;
   int64_t last_modified_time = -1;
   bool connection_close = false, chunked = false;
 };
 
-constexpr int kInvalidHeader = 40;  // a protocol's answer: this server speaks nonsense, try the next one
+constexpr int kInvalidHeader =
+    40;  // a protocol's answer: this server speaks nonsense, try the next one
 
 struct UpstreamProtocol {
   // Fills `u.request` with the head and, when it is at hand, the body. kOk or kError.
   int (*create_request)(Upstream& u);
   // Another server is asked: forgets what was parsed.
   void (*restart)(Upstream& u);
-  // Parses [u.head_buf.pos, last), moves pos. kOk: the head is complete; kAgain, kError, kInvalidHeader.
+  // Parses [u.head_buf.pos, last), moves pos. kOk: the head is complete; kAgain, kError,
+  // kInvalidHeader.
   int (*process_header)(Upstream& u);
   // The head is complete: says by u.length how much body comes.
   int (*begin_body)(Upstream& u);
@@ -101,7 +110,8 @@ struct UpstreamProtocol {
 class Upstream {
  public:
   // The request's from now on. `data` is the protocol's.
-  static Upstream* create(Request* r, const UpstreamConf* conf, const UpstreamProtocol* protocol, void* data);
+  static Upstream* create(Request* r, const UpstreamConf* conf, const UpstreamProtocol* protocol,
+                          void* data);
   static Upstream* of(const Request* r) {
     UpstreamRecord* record = UpstreamRecord::of(r);
     return record ? record->last_upstream : nullptr;
@@ -119,11 +129,12 @@ class Upstream {
   Str schema;  // "http://", for log lines
   Str host;
   int port = 0;
-  Str uri;     // for log lines
+  Str uri;  // for log lines
   bool buffering = true;
 
   Chain* request = nullptr;  // pristine: each try sends copies of its buffers
-  Buf* (*frame_body)(Upstream& u, Buf* b, bool last) = nullptr;  // streamed bodies in chunks; null: as they are
+  Buf* (*frame_body)(Upstream& u, Buf* b,
+                     bool last) = nullptr;  // streamed bodies in chunks; null: as they are
   Buf head_buf;
   UpstreamHead head;
   UpstreamState* state = nullptr;
@@ -203,12 +214,14 @@ class Upstream {
   // body
   Raw *filling_ = nullptr, *free_raws_ = nullptr;
   int raws_ = 0;
-  View *ready_ = nullptr, **ready_end_ = &ready_, *busy_ = nullptr, **busy_end_ = &busy_, *free_views_ = nullptr;
+  View *ready_ = nullptr, **ready_end_ = &ready_, *busy_ = nullptr, **busy_end_ = &busy_,
+       *free_views_ = nullptr;
   bool eof_ = false, error_ = false, client_blocked_ = false, passing_ = false, drained_ = false;
   int64_t read_length_ = 0;
 };
 
-// upstream_head.cc: one header line of the answer has been parsed and is in u.head.list. kOk or kInvalidHeader (logged).
+// upstream_head.cc: one header line of the answer has been parsed and is in u.head.list. kOk or
+// kInvalidHeader (logged).
 int upstream_header_line(Upstream& u, Header* h);
 void register_upstream();  // its variables
 

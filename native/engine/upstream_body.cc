@@ -1,5 +1,6 @@
-// The body of an upstream's answer on its way to the client: read into a fixed number of buffers, framed by the protocol,
-// given to the output filters. When all buffers are on their way, nothing more is read.
+// The body of an upstream's answer on its way to the client: read into a fixed number of buffers,
+// framed by the protocol, given to the output filters. When all buffers are on their way, nothing
+// more is read.
 #include "base/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
@@ -177,7 +178,8 @@ bool Upstream::take() {
       }
     }
     there = raw->last - raw->fed;
-    bool enough = raw->last == raw->end || eof_ || error_ || !buffering || (length != -1 && there >= length);
+    bool enough =
+        raw->last == raw->end || eof_ || error_ || !buffering || (length != -1 && there >= length);
     if (there > 0 && enough) {
       fed = true;
       if (feed(raw) == kError) error_ = true;

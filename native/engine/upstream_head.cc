@@ -17,7 +17,9 @@ namespace {
 
 using http::HeadersOut;
 
-bool same_text(Str a, Str b) { return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0; }
+bool same_text(Str a, Str b) {
+  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
 
 // The answer's header as the client's: the same strings, its own place in the list.
 Header* copy_line(Request* r, const Header* h) {
@@ -39,7 +41,8 @@ void copy_type(Request* r, const Header* h) {
     if (rest.empty()) return;
     if (rest.size() < 8 || !same_text(rest.substr(0, 8), "charset=")) continue;
     out.content_type_len = h->value.size() - rest.size();
-    while (out.content_type_len && h->value[out.content_type_len - 1] == ' ') --out.content_type_len;
+    while (out.content_type_len && h->value[out.content_type_len - 1] == ' ')
+      --out.content_type_len;
     if (out.content_type_len) --out.content_type_len;  // the semicolon
     rest.remove_prefix(8);
     if (rest.starts_with('"')) rest.remove_prefix(1);
@@ -137,15 +140,17 @@ const Known* known(Str lower) {
 }
 
 int duplicate(Request* r, const Header* h, const Header* before, bool fatal) {
-  MOONPHASE_LOG(r, fatal ? kLogErr : kLogWarn, 0,
-                "upstream sent duplicate header line: \"%.*s: %.*s\", previous value: \"%.*s: %.*s\"%s", STR(h->name),
-                STR(h->value), STR(before->name), STR(before->value), fatal ? "" : ", ignored");
+  MOONPHASE_LOG(
+      r, fatal ? kLogErr : kLogWarn, 0,
+      "upstream sent duplicate header line: \"%.*s: %.*s\", previous value: \"%.*s: %.*s\"%s",
+      STR(h->name), STR(h->value), STR(before->name), STR(before->value), fatal ? "" : ", ignored");
   return fatal ? kInvalidHeader : int{kOk};
 }
 
 int both_lengths(Request* r) {
-  MOONPHASE_LOG(r, kLogErr, 0,
-                "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
+  MOONPHASE_LOG(
+      r, kLogErr, 0,
+      "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
   return kInvalidHeader;
 }
 
@@ -158,13 +163,26 @@ bool contains(Str text, Str lower) {
 // False: it goes to the client no more than once, or as the filters see fit.
 void copy_known(Request* r, Upstream& u, const Known& k, const Header* h) {
   switch (k.out) {
-    case Known::kCopy: copy_line(r, h); break;
-    case Known::kDrop: break;
-    case Known::kType: copy_type(r, h); break;
-    case Known::kLocation: copy_location(r, u, h); break;
-    case Known::kRefresh: copy_refresh(r, u, h); break;
-    case Known::kOutModified: copy_modified(r, u, h); break;
-    case Known::kSlot: r->headers_out.*k.to = copy_line(r, h); break;
+    case Known::kCopy:
+      copy_line(r, h);
+      break;
+    case Known::kDrop:
+      break;
+    case Known::kType:
+      copy_type(r, h);
+      break;
+    case Known::kLocation:
+      copy_location(r, u, h);
+      break;
+    case Known::kRefresh:
+      copy_refresh(r, u, h);
+      break;
+    case Known::kOutModified:
+      copy_modified(r, u, h);
+      break;
+    case Known::kSlot:
+      r->headers_out.*k.to = copy_line(r, h);
+      break;
     case Known::kMulti: {
       Header** end = &(r->headers_out.*k.to);
       while (*end) end = &(*end)->same;
@@ -188,8 +206,9 @@ int upstream_header_line(Upstream& u, Header* h) {
       if (head.transfer_encoding) return both_lengths(r);
       head.content_length_n = http::parse_offset(h->value);
       if (head.content_length_n < 0) {
-        MOONPHASE_LOG(r, kLogErr, 0, "upstream sent invalid \"Content-Length\" header: \"%.*s: %.*s\"", STR(h->name),
-                      STR(h->value));
+        MOONPHASE_LOG(r, kLogErr, 0,
+                      "upstream sent invalid \"Content-Length\" header: \"%.*s: %.*s\"",
+                      STR(h->name), STR(h->value));
         return kInvalidHeader;
       }
       break;
@@ -197,7 +216,8 @@ int upstream_header_line(Upstream& u, Header* h) {
       if (before) return duplicate(r, h, before, true);
       if (head.content_length) return both_lengths(r);
       if (!same_text(h->value, "chunked")) {
-        MOONPHASE_LOG(r, kLogErr, 0, "upstream sent unknown \"Transfer-Encoding\": \"%.*s\"", STR(h->value));
+        MOONPHASE_LOG(r, kLogErr, 0, "upstream sent unknown \"Transfer-Encoding\": \"%.*s\"",
+                      STR(h->value));
         return kInvalidHeader;
       }
       head.chunked = true;
@@ -236,14 +256,15 @@ int upstream_header_line(Upstream& u, Header* h) {
 
 // A status that `proxy_next_upstream` names: the next server is asked, if there is one.
 bool Upstream::test_next() {
-  static constexpr std::pair<int, uint32_t> kStatuses[] = {{500, kFail500}, {502, kFail502}, {503, kFail503},
-                                                           {504, kFail504}, {403, kFail403}, {404, kFail404},
-                                                           {429, kFail429}};
+  static constexpr std::pair<int, uint32_t> kStatuses[] = {
+      {500, kFail500}, {502, kFail502}, {503, kFail503}, {504, kFail504},
+      {403, kFail403}, {404, kFail404}, {429, kFail429}};
   for (const auto& [status, failure] : kStatuses) {
     if (head.status != status) continue;
     bool late = conf->next_timeout && now().monotonic_ms - begin_ms_ >= conf->next_timeout;
     uint32_t mask = failure;
-    if (request_sent_ && (r->method & (http::kPost | http::kLock | http::kPatch))) mask |= kFailNonIdempotent;
+    if (request_sent_ && (r->method & (http::kPost | http::kLock | http::kPatch)))
+      mask |= kFailNonIdempotent;
     if (walk_.tries <= 1 || (conf->next_upstream & mask) != mask || late ||
         (request_sent_ && r->request_body_no_buffering))
       return false;
@@ -260,7 +281,8 @@ bool Upstream::intercept() {
     for (int code : page.codes) {
       if (code != head.status) continue;
       if (code == 401)
-        for (Header* h = head.www_authenticate; h; h = h->same) http::add_header_out(r, h->name, h->value);
+        for (Header* h = head.www_authenticate; h; h = h->same)
+          http::add_header_out(r, h->name, h->value);
       finalize(code);
       return true;
     }
@@ -304,8 +326,8 @@ bool Upstream::copy_head() {
       copy_line(r, &h);
   }
   // Passed on, but the server has sent none: then the client gets none, not ours.
-  static constexpr std::pair<Str, Header* HeadersOut::*> kOwn[] = {{"server", &HeadersOut::server},
-                                                                   {"date", &HeadersOut::date}};
+  static constexpr std::pair<Str, Header * HeadersOut::*> kOwn[] = {{"server", &HeadersOut::server},
+                                                                    {"date", &HeadersOut::date}};
   for (const auto& [name, slot] : kOwn) {
     if (r->headers_out.*slot || hidden(name)) continue;
     Header* none = r->pool->make<Header>();

@@ -16,7 +16,9 @@ namespace moonphase::engine {
 
 namespace {
 
-bool same_text(Str a, Str b) { return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0; }
+bool same_text(Str a, Str b) {
+  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
 
 void set_port(sockaddr_storage* addr, int port) {
   auto n = htons(static_cast<uint16_t>(port));
@@ -88,7 +90,8 @@ bool literal_address(Str host, int port, sockaddr_storage* addr, socklen_t* len)
     *len = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + host.size() + 1);
     return true;
   }
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   char text[INET6_ADDRSTRLEN];
   if (host.size() >= sizeof text) return false;
   *put_bytes(text, host) = 0;
@@ -109,7 +112,8 @@ bool literal_address(Str host, int port, sockaddr_storage* addr, socklen_t* len)
 
 std::string address_name(const sockaddr_storage& addr) {
   char text[INET6_ADDRSTRLEN] = "";
-  if (addr.ss_family == AF_UNIX) return std::string("unix:") + reinterpret_cast<const sockaddr_un*>(&addr)->sun_path;
+  if (addr.ss_family == AF_UNIX)
+    return std::string("unix:") + reinterpret_cast<const sockaddr_un*>(&addr)->sun_path;
   if (addr.ss_family == AF_INET6) {
     auto* v6 = reinterpret_cast<const sockaddr_in6*>(&addr);
     inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
@@ -145,12 +149,13 @@ bool seal_upstreams(Plan& plan, std::string* error) {
       split_address(server.address, &host, &port);
       std::vector<net::ResolvedAddress> addresses;
       if (!lookup(host, port, &addresses)) {
-        *error = "host not found in upstream \"" + server.address + "\" in " + up->where.file + ":" +
-                 std::to_string(up->where.line);
+        *error = "host not found in upstream \"" + server.address + "\" in " + up->where.file +
+                 ":" + std::to_string(up->where.line);
         return false;
       }
       for (const net::ResolvedAddress& address : addresses) {
-        UpstreamPeer* peer = add_peer(server.backup ? group->backup : group->primary, address, server.address);
+        UpstreamPeer* peer =
+            add_peer(server.backup ? group->backup : group->primary, address, server.address);
         peer->weight = peer->effective_weight = server.weight;
         peer->max_fails = server.max_fails;
         peer->max_conns = server.max_conns;
@@ -170,18 +175,21 @@ bool seal_upstreams(Plan& plan, std::string* error) {
 
 UpstreamGroup* find_group(const Plan& plan, Str host, int port, bool no_port) {
   for (const auto& group : groups_of(plan))
-    if (same_text(group->name, host) && ((group->port == 0 && no_port) || group->port == port)) return group.get();
+    if (same_text(group->name, host) && ((group->port == 0 && no_port) || group->port == port))
+      return group.get();
   return nullptr;
 }
 
-UpstreamGroup* group_for(Plan& plan, Str host, int port, bool no_port, const Where& where, std::string* error) {
+UpstreamGroup* group_for(Plan& plan, Str host, int port, bool no_port, const Where& where,
+                         std::string* error) {
   if (UpstreamGroup* known = find_group(plan, host, port, no_port)) return known;
   auto group = std::make_unique<UpstreamGroup>();
   group->name = host;
   group->port = port;
   std::vector<net::ResolvedAddress> addresses;
   if (!lookup(group->name, port, &addresses)) {
-    *error = "host not found in upstream \"" + group->name + "\" in " + where.file + ":" + std::to_string(where.line);
+    *error = "host not found in upstream \"" + group->name + "\" in " + where.file + ":" +
+             std::to_string(where.line);
     return nullptr;
   }
   for (const net::ResolvedAddress& address : addresses) add_peer(group->primary, address, host);
@@ -189,7 +197,8 @@ UpstreamGroup* group_for(Plan& plan, Str host, int port, bool no_port, const Whe
   return groups_of(plan).back().get();
 }
 
-UpstreamGroup* make_group(Request* r, Str host, int port, const std::vector<net::ResolvedAddress>& addresses) {
+UpstreamGroup* make_group(Request* r, Str host, int port,
+                          const std::vector<net::ResolvedAddress>& addresses) {
   auto* group = new UpstreamGroup;
   r->pool->on_destroy([](void* p) { delete static_cast<UpstreamGroup*>(p); }, group);
   group->name = host;
@@ -221,7 +230,9 @@ UpstreamPeer* PeerWalk::pick(PeerSet& set) {
   for (size_t i = 0; i < set.peers.size(); ++i) {
     UpstreamPeer* peer = set.peers[i].get();
     if (tried_[i / 64] >> i % 64 & 1 || peer->down) continue;
-    if (peer->max_fails && peer->fails >= peer->max_fails && sec - peer->checked <= peer->fail_timeout) continue;
+    if (peer->max_fails && peer->fails >= peer->max_fails &&
+        sec - peer->checked <= peer->fail_timeout)
+      continue;
     if (peer->max_conns && peer->conns >= peer->max_conns) continue;
     peer->current_weight += peer->effective_weight;
     total += peer->effective_weight;
@@ -271,7 +282,8 @@ void PeerWalk::release(bool failed) {
     peer->accessed = peer->checked = now().wall_sec();
     if (peer->max_fails) {
       peer->effective_weight = std::max(0, peer->effective_weight - peer->weight / peer->max_fails);
-      if (peer->fails >= peer->max_fails) MOONPHASE_LOG(r_, kLogWarn, 0, "upstream server temporarily disabled");
+      if (peer->fails >= peer->max_fails)
+        MOONPHASE_LOG(r_, kLogWarn, 0, "upstream server temporarily disabled");
     }
   } else if (peer->accessed < peer->checked) {
     peer->fails = 0;

@@ -1,5 +1,6 @@
-// Where requests are passed on to: groups of peers, and one request's way through a group (round robin with weights,
-// failures, backups). A group belongs to its Plan, or to the request whose variable named it.
+// Where requests are passed on to: groups of peers, and one request's way through a group (round
+// robin with weights, failures, backups). A group belongs to its Plan, or to the request whose
+// variable named it.
 #pragma once
 
 #include <netinet/in.h>
@@ -19,7 +20,8 @@ using http::Request;
 
 // One address. Weights and failures are as nginx counts them.
 struct UpstreamPeer {
-  std::string name;    // "127.0.0.1:80", "[::1]:80", "unix:/path": what log lines and $upstream_addr show
+  std::string
+      name;  // "127.0.0.1:80", "[::1]:80", "unix:/path": what log lines and $upstream_addr show
   std::string server;  // as configured
   sockaddr_storage addr{};
   socklen_t len = 0;
@@ -68,16 +70,20 @@ bool literal_address(Str host, int port, sockaddr_storage* addr, socklen_t* len)
 // The text of an address for log lines.
 std::string address_name(const sockaddr_storage& addr);
 
-// After `upstream` blocks are read: their groups, with names resolved as the configuration is loaded.
+// After `upstream` blocks are read: their groups, with names resolved as the configuration is
+// loaded.
 bool seal_upstreams(Plan& plan, std::string* error);
-// All groups of a Plan: main_conf->module[kModUpstream]. Their peers' state changes while requests run.
+// All groups of a Plan: main_conf->module[kModUpstream]. Their peers' state changes while requests
+// run.
 using UpstreamGroups = std::vector<std::unique_ptr<UpstreamGroup>>;
 UpstreamGroups& groups_of(const Plan& plan);
 // The `upstream` of that name (any case), or null.
 UpstreamGroup* find_group(const Plan& plan, Str host, int port, bool no_port);
 // The same, made when it is not there. Null: `error` says why, with its place.
-UpstreamGroup* group_for(Plan& plan, Str host, int port, bool no_port, const Where& where, std::string* error);
+UpstreamGroup* group_for(Plan& plan, Str host, int port, bool no_port, const Where& where,
+                         std::string* error);
 // A group of a request's own, freed with it.
-UpstreamGroup* make_group(Request* r, Str host, int port, const std::vector<net::ResolvedAddress>& addresses);
+UpstreamGroup* make_group(Request* r, Str host, int port,
+                          const std::vector<net::ResolvedAddress>& addresses);
 
 }  // namespace moonphase::engine

@@ -9,7 +9,8 @@ namespace moonphase::engine {
 
 namespace {
 
-// Writes one value per try: "a, b : c", where ':' stands for an internal redirect between two upstreams.
+// Writes one value per try: "a, b : c", where ':' stands for an internal redirect between two
+// upstreams.
 template <class Fn>
 int each_try(Request* r, VarValue* v, Fn&& text) {
   const UpstreamRecord* states = UpstreamRecord::of(r);
@@ -42,8 +43,8 @@ int status(Request* r, VarValue* v, Str, uintptr_t) {
 }
 
 int time_of(Request* r, VarValue* v, Str, uintptr_t which) {
-  static constexpr int64_t UpstreamState::*kTimes[] = {&UpstreamState::connect_time, &UpstreamState::header_time,
-                                                       &UpstreamState::response_time};
+  static constexpr int64_t UpstreamState::*kTimes[] = {
+      &UpstreamState::connect_time, &UpstreamState::header_time, &UpstreamState::response_time};
   return each_try(r, v, [which](std::string& to, const UpstreamState& s) {
     int64_t ms = s.*kTimes[which];
     if (ms < 0 || (which == 2 && s.status == 0)) {
@@ -51,16 +52,18 @@ int time_of(Request* r, VarValue* v, Str, uintptr_t which) {
       return;
     }
     char text[32];
-    to.append(text, static_cast<size_t>(std::snprintf(text, sizeof text, "%lld.%03d", static_cast<long long>(ms / 1000),
+    to.append(text, static_cast<size_t>(std::snprintf(text, sizeof text, "%lld.%03d",
+                                                      static_cast<long long>(ms / 1000),
                                                       static_cast<int>(ms % 1000))));
   });
 }
 
 int bytes_of(Request* r, VarValue* v, Str, uintptr_t which) {
-  static constexpr int64_t UpstreamState::*kCounts[] = {&UpstreamState::response_length,
-                                                        &UpstreamState::bytes_received, &UpstreamState::bytes_sent};
-  return each_try(r, v,
-                  [which](std::string& to, const UpstreamState& s) { to += std::to_string(s.*kCounts[which]); });
+  static constexpr int64_t UpstreamState::*kCounts[] = {
+      &UpstreamState::response_length, &UpstreamState::bytes_received, &UpstreamState::bytes_sent};
+  return each_try(r, v, [which](std::string& to, const UpstreamState& s) {
+    to += std::to_string(s.*kCounts[which]);
+  });
 }
 
 bool same_name(Str header, Str variable) {

@@ -39,7 +39,8 @@ void copy_challenges(Request* r, Request* sr) {
 
 int decide(Request* r, const AuthRequestConf& conf, const Ctx& ctx) {
   // Now, so that internal redirects keep them.
-  for (const auto& [variable, value] : conf.set) set_indexed(r, variable, eval(ctx.subrequest, value));
+  for (const auto& [variable, value] : conf.set)
+    set_indexed(r, variable, eval(ctx.subrequest, value));
   if (ctx.status == 403) return 403;
   if (ctx.status == 401) {
     copy_challenges(r, ctx.subrequest);
@@ -53,7 +54,8 @@ int decide(Request* r, const AuthRequestConf& conf, const Ctx& ctx) {
 int auth_request_handler(Request* r) {
   const AuthRequestConf* conf = conf_of(*loc(r));
   if (!conf || conf->uri.empty()) return kDeclined;
-  if (auto* ctx = static_cast<Ctx*>(r->ctx[kModAuthRequest])) return ctx->done ? decide(r, *conf, *ctx) : int{kAgain};
+  if (auto* ctx = static_cast<Ctx*>(r->ctx[kModAuthRequest]))
+    return ctx->done ? decide(r, *conf, *ctx) : int{kAgain};
 
   auto* ctx = r->pool->make<Ctx>();
   auto* ps = r->pool->make<http::PostSubrequest>();

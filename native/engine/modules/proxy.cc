@@ -20,9 +20,13 @@ using proxy::ctx_of;
 
 namespace {
 
-const ProxyConf* conf_of(const LocConf& conf) { return static_cast<const ProxyConf*>(conf.module[kModProxy].get()); }
+const ProxyConf* conf_of(const LocConf& conf) {
+  return static_cast<const ProxyConf*>(conf.module[kModProxy].get());
+}
 
-bool same_text(Str a, Str b) { return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0; }
+bool same_text(Str a, Str b) {
+  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
 
 std::string lower(std::string text) {
   for (char& c : text)
@@ -37,9 +41,15 @@ void add_defaults(ProxyConf& conf) {
     const char* name;
     const char* value;  // "": the request has its own, or none
   };
-  static constexpr Default kDefaults[] = {
-      {"Host", ""},    {"Connection", "close"}, {"Content-Length", ""}, {"Transfer-Encoding", ""}, {"TE", ""},
-      {"Keep-Alive", ""}, {"Expect", ""},       {"Upgrade", ""},        {"Proxy-Connection", ""}};
+  static constexpr Default kDefaults[] = {{"Host", ""},
+                                          {"Connection", "close"},
+                                          {"Content-Length", ""},
+                                          {"Transfer-Encoding", ""},
+                                          {"TE", ""},
+                                          {"Keep-Alive", ""},
+                                          {"Expect", ""},
+                                          {"Upgrade", ""},
+                                          {"Proxy-Connection", ""}};
   for (const ProxyHeader& h : conf.set_headers) {
     std::string name = lower(h.name);
     if (name == "host") conf.sets_host = true;
@@ -51,9 +61,14 @@ void add_defaults(ProxyConf& conf) {
     h.name = d.name;
     h.value.text = d.value;
   }
-  static constexpr const char* kHidden[] = {"date",           "server",             "x-pad",
-                                            "x-accel-expires", "x-accel-redirect",  "x-accel-limit-rate",
-                                            "x-accel-buffering", "x-accel-charset"};
+  static constexpr const char* kHidden[] = {"date",
+                                            "server",
+                                            "x-pad",
+                                            "x-accel-expires",
+                                            "x-accel-redirect",
+                                            "x-accel-limit-rate",
+                                            "x-accel-buffering",
+                                            "x-accel-charset"};
   for (const char* name : kHidden) conf.upstream.hidden[name] = true;
   for (const std::string& name : conf.hide_headers) conf.upstream.hidden[lower(name)] = true;
   for (const std::string& name : conf.pass_headers) conf.upstream.hidden.erase(lower(name));
@@ -121,11 +136,13 @@ Str make_uri(Request* r, const Ctx& ctx) {
   Str given = ctx.uri;
   if (ctx.conf->dynamic && !given.empty()) return given;
   if (given.empty() && r->valid_unparsed_uri) return r->unparsed_uri;
-  size_t cut = r->valid_location && !given.empty() ? std::min(ctx.conf->location.size(), r->uri.size()) : 0;
+  size_t cut =
+      r->valid_location && !given.empty() ? std::min(ctx.conf->location.size(), r->uri.size()) : 0;
   Str rest = r->uri.substr(cut);
   if (r->quoted_uri || r->internal) rest = http::escape(*r->pool, rest, http::Escape::kUri);
   if (!r->valid_location) given = {};
-  return r->args.empty() ? r->pool->join({given, rest}) : r->pool->join({given, rest, "?", r->args});
+  return r->args.empty() ? r->pool->join({given, rest})
+                         : r->pool->join({given, rest, "?", r->args});
 }
 
 class Writer {
@@ -294,8 +311,9 @@ const VariableDef kRows[] = {
 
 }  // namespace
 
-const UpstreamProtocol proxy::kProtocol = {create_request, proxy::restart, proxy::process_header,
-                                           proxy::begin_body, proxy::body, proxy::rewrite_location};
+const UpstreamProtocol proxy::kProtocol = {create_request,        proxy::restart,
+                                           proxy::process_header, proxy::begin_body,
+                                           proxy::body,           proxy::rewrite_location};
 
 bool seal_proxy(Plan& plan, std::string* error) {
   for (const auto& conf : plan.confs) {
@@ -304,7 +322,8 @@ bool seal_proxy(Plan& plan, std::string* error) {
     add_defaults(*proxy);
     if (proxy->dynamic) continue;
     std::string host = proxy->unix_socket ? "unix:" + proxy->host : proxy->host;
-    proxy->group = group_for(plan, host, proxy->unix_socket ? 0 : proxy->port, proxy->no_port, conf->where, error);
+    proxy->group = group_for(plan, host, proxy->unix_socket ? 0 : proxy->port, proxy->no_port,
+                             conf->where, error);
     if (!proxy->group) return false;
   }
   return true;

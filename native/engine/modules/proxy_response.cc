@@ -1,4 +1,5 @@
-// How an HTTP/1 answer is read: status line, header lines, body in chunks or by length; and proxy_redirect.
+// How an HTTP/1 answer is read: status line, header lines, body in chunks or by length; and
+// proxy_redirect.
 #include <cstdio>
 
 #include "engine/lifecycle.h"
@@ -27,7 +28,8 @@ bool parse_status_line(Str line, int* version, int* status, Str* text) {
   if (!line.starts_with(' ')) return false;
   while (line.starts_with(' ')) line.remove_prefix(1);
   *text = line;
-  if (line.size() < 3 || !is_digit(line[0]) || !is_digit(line[1]) || !is_digit(line[2])) return false;
+  if (line.size() < 3 || !is_digit(line[0]) || !is_digit(line[1]) || !is_digit(line[2]))
+    return false;
   *status = (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
   if (line.size() > 3 && line[3] != ' ') return false;
   *version = numbers[0] * 1000 + numbers[1];
@@ -37,7 +39,8 @@ bool parse_status_line(Str line, int* version, int* status, Str* text) {
 // `at`: the byte that is wrong.
 int invalid_line(Request* r, Str line, size_t at) {
   int wrong = at < line.size() ? static_cast<unsigned char>(line[at]) : '\n';
-  MOONPHASE_LOG(r, kLogErr, 0, "upstream sent invalid header: \"%.*s\\x%02x...\"", STR(line.substr(0, at)), wrong);
+  MOONPHASE_LOG(r, kLogErr, 0, "upstream sent invalid header: \"%.*s\\x%02x...\"",
+                STR(line.substr(0, at)), wrong);
   return kInvalidHeader;
 }
 
@@ -47,7 +50,8 @@ int header_line(Upstream& u, Str line) {
   Str name = line.substr(0, colon), value = colon == Str::npos ? Str() : line.substr(colon + 1);
   if (name.empty()) return invalid_line(u.r, line, 0);
   for (size_t i = 0; i < name.size(); ++i)
-    if (static_cast<unsigned char>(name[i]) <= 0x20 || name[i] == 0x7f) return invalid_line(u.r, line, i);
+    if (static_cast<unsigned char>(name[i]) <= 0x20 || name[i] == 0x7f)
+      return invalid_line(u.r, line, i);
   for (size_t i = 0; i < value.size(); ++i)
     if (value[i] == '\0' || value[i] == '\r') return invalid_line(u.r, line, name.size() + 1 + i);
   while (value.starts_with(' ')) value.remove_prefix(1);
@@ -123,7 +127,8 @@ int process_header(Upstream& u) {
   }
   u.state->status = u.head.status;
   if (u.head.status == 101) {
-    MOONPHASE_LOG(r, kLogErr, 0, "upstream sent unexpected status 101: upgrades are not supported yet");
+    MOONPHASE_LOG(r, kLogErr, 0,
+                  "upstream sent unexpected status 101: upgrades are not supported yet");
     return kInvalidHeader;
   }
   if (u.head.chunked) u.head.content_length_n = -1;
@@ -153,7 +158,8 @@ int body(Upstream& u, char* from, char* to) {
       return kOk;
     }
     if (to - from > u.length) {
-      MOONPHASE_LOG(u.r, kLogWarn, 0, "upstream sent more data than specified in \"Content-Length\" header");
+      MOONPHASE_LOG(u.r, kLogWarn, 0,
+                    "upstream sent more data than specified in \"Content-Length\" header");
       to = from + u.length;
     }
     u.pass(from, to);
@@ -188,7 +194,8 @@ bool rewrite_location(Upstream& u, Header* h, size_t prefix) {
       if (!value.starts_with(pattern)) continue;
       rest = value.substr(pattern.size());
     }
-    Str joined = r->pool->join({h->value.substr(0, prefix), eval(r, rule.replacement), rest, Str("\0", 1)});
+    Str joined =
+        r->pool->join({h->value.substr(0, prefix), eval(r, rule.replacement), rest, Str("\0", 1)});
     h->value = joined.substr(0, joined.size() - 1);
     return true;
   }
