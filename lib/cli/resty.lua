@@ -60,10 +60,11 @@ function os.exit(code)
   exit(code)
 end
 
-arg = { [0] = spec.script }
+local arg = { [0] = spec.script }
 for i, value in ipairs(spec.arg) do
   arg[i] = value
 end
+rawset(_G, 'arg', arg) -- without the warning about globals
 
 if spec.jit == 'off' then
   jit.off()
