@@ -78,12 +78,15 @@ void Scheduler::run_ready(void* self) {
   }
 }
 
-lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref) {
+lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref, const http::Connection* c) {
   Scheduler& s = Scheduler::of(g);
   if (vm == g->vm && !s.threads.empty()) {
     Scheduler::Thread t = s.threads.back();
     s.threads.pop_back();
     *ref = t.ref;
+    const Log& log = c ? c->log : g->plan->error_log;
+    if (log.enabled(kLogDebug))
+      log_write(log, c, kLogDebug, 0, "lua reusing cached lua thread %p (ref %d)", static_cast<void*>(t.L), t.ref);
     return t.L;
   }
   lua_State* L = vm->L();
@@ -93,10 +96,7 @@ lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref) {
 }
 
 lua_State* obtain_thread(LuaCtx* ctx, int* ref) {
-  [[maybe_unused]] bool pooled = ctx->vm == ctx->gen->vm && !Scheduler::of(ctx->gen).threads.empty();
-  lua_State* co = obtain_thread(ctx->gen, ctx->vm, ref);
-  if (pooled)
-    MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua reusing cached lua thread %p (ref %d)", static_cast<void*>(co), *ref);
+  lua_State* co = obtain_thread(ctx->gen, ctx->vm, ref, ctx->r->conn);
   lua_setexdata(co, ctx->r);
   return co;
 }

@@ -440,8 +440,9 @@ Rc CoSocket::read_more() {
     }
     if (n == net::kIoAgain) return kAgain;
     if (n == 0) {
-      read_closed_ = true;
+      // The end answers "*a", this time and every time.
       if (receiver_.complete_at_eof()) return kOk;
+      read_closed_ = true;
       return read_fail(Failure::kClosed);
     }
     const int err = stream_->error();

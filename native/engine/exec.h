@@ -29,9 +29,12 @@ void lua_exit_worker(Generation* g);
 extern void (*lua_open_api)(lua_State* L);
 // A VM for the generation's plan, with its paths and the API; resty.core is loaded. Null with *error.
 lua::Vm* make_vm(Generation* g, std::string* error);
+void release_vm(Generation* g, lua::Vm* vm);
+// The generation's own VM, when nothing of the generation is left.
+void close_vm(Generation* g);
 // init_by_lua in this VM. kError: *error says why.
 int lua_run_init(lua::Vm* vm, Generation* g, std::string* error);
-// The ctx of a request without a client.
+// The ctx of a request without a client; takes over a reference to the VM.
 LuaCtx* make_fake_ctx(Request* r, lua::Vm* vm, uint32_t phase);
 // The generation that a VM was made for; null: a LuaVM without server.
 Generation* generation_of(lua_State* L);

@@ -43,6 +43,7 @@ bool runs(const Generation* g, const HandlerPtr& h) { return g->vm && h && h->ki
 
 int run_in_worker(Generation* g, const HandlerPtr& h, uint32_t phase, const char* what) {
   Request* r = g->runtime->fake_request(g, phase);
+  g->vm->retain();
   make_fake_ctx(r, g->vm, phase);
   std::string error;
   int rc = run(g->vm, g, r, h.get(), what, &error);

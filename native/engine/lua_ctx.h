@@ -64,7 +64,8 @@ struct CtxGuard {
 struct LuaCtx {
   http::Request* r = nullptr;
   Generation* gen = nullptr;
-  lua::Vm* vm = nullptr;     // the generation's, or the request's own (lua_code_cache off); held
+  lua::Vm* vm = nullptr;     // the generation's, or the request's own (lua_code_cache off)
+  bool holds_vm = false;     // captures have their main request's
   uint32_t phase = 0;        // PhaseBit of the handler that runs; changed by enter_phase only
   uint32_t caps = 0;         // what that phase may do (Capability)
   Co* entry = nullptr;       // null: ended

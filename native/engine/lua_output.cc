@@ -168,7 +168,14 @@ Chain* lua_free_buf(LuaCtx* ctx, size_t size) {
     char *start = link->buf->start, *end = link->buf->end;
     *link->buf = Buf();
     Buf* b = link->buf;
-    if (!start || static_cast<size_t>(end - start) < size) {
+    size_t room = static_cast<size_t>(end - start);
+    if (start && room >= size) {
+      MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua reuse free buf memory %zu >= %zu, cl:%p, p:%p", room, size,
+                    static_cast<void*>(link), static_cast<void*>(start));
+    } else {
+      MOONPHASE_LOG(ctx->r, kLogDebug, 0,
+                    "lua reuse free buf chain, but reallocate memory because %zu >= %zu, cl:%p, p:%p", size, room,
+                    static_cast<void*>(link), static_cast<void*>(start));
       start = size ? a.bytes(size) : nullptr;
       end = start + size;
     }

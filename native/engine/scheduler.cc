@@ -237,6 +237,14 @@ void describe(LuaCtx* ctx, Co* co, int status, Failure* failure) {
   lua_pop(L, 1);
 }
 
+// What error("text") throws begins with its place; ngx.thread.wait gives the bare text, as it always has: it was the
+// first thing on the thread's stack.
+void strip_position(lua_State* L) {
+  if (lua_gettop(L) < 2 || lua_type(L, 1) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) return;
+  Str bare(lua_tostring(L, 1), lua_objlen(L, 1)), full(lua_tostring(L, -1), lua_objlen(L, -1));
+  if (full.ends_with(bare)) lua_pushvalue(L, 1);
+}
+
 // `co` has died of an error, its value is on the top of its stack.
 Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
   cancel_pending(co);
@@ -244,6 +252,7 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
   if (co->is_uthread) {
     MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua user thread aborted: %s: %s\n%s", failure.kind, failure.message.c_str(),
                   failure.traceback.c_str());
+    strip_position(co->L);
     return end_thread(ctx, co, false, 1);
   }
   if (co == ctx->entry) {

@@ -12,7 +12,7 @@ namespace moonphase::engine {
 struct TimerTask {
   net::Timer timer{};
   Generation* gen;  // held
-  lua::Vm* vm;      // held
+  lua::Vm* vm;      // held; null: the running timer has it now
   lua_State* co;
   int ref;
   int64_t delay;  // of repeated ones; 0: once
@@ -57,8 +57,8 @@ TimerTask* make_task(Generation* g, lua::Vm* vm, int64_t delay) {
 }
 
 void free_task(TimerTask* t) {
-  t->vm->release();
   Generation* g = t->gen;
+  if (t->vm) release_vm(g, t->vm);
   delete t;
   release(g);
 }
@@ -99,6 +99,7 @@ void run(TimerTask* t) {
   Request* r = g->runtime->fake_request(g, kPhaseTimer);
   inherit_request(r, t->srv, t->conf, t->listen, t->client);
   LuaCtx* ctx = make_fake_ctx(r, t->vm, kPhaseTimer);
+  t->vm = nullptr;
   ctx->is_timer = true;
   ctx->entered_content = true;
   ctx->finish = finish;

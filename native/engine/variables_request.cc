@@ -26,7 +26,7 @@ int is_args(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->args.e
 int request_method(Request* r, VarValue* v, Str, uintptr_t) { return get_text(v, r->main->method_name); }
 
 int set_args(Request* r, VarValue* v, uintptr_t) {
-  r->args = v->data.data() ? v->data : Str("");
+  r->args = v->not_found ? Str() : v->data.data() ? v->data : Str("");
   r->valid_unparsed_uri = false;
   return kOk;
 }

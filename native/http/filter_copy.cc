@@ -1,7 +1,6 @@
-// For filters that look at bytes (body_filter_by_lua, captures): what lies in files is read into memory, piece by piece.
+// Files that a filter behind wants to see in memory are read, piece by piece (ngx_http_copy_filter).
+#include <errno.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 #include "http/connection.h"
 #include "http/filters.h"
@@ -10,83 +9,100 @@ namespace moonphase::http {
 
 namespace {
 
-constexpr size_t kPiece = 32768;  // nginx's output_buffers
+constexpr size_t kPiece = 32768;  // output_buffers 2 32k
+constexpr int kPieces = 2;
 
-struct Pass {
-  Request* r;
-  bool again = false;
+struct CopyCtx {
+  Chain* in = nullptr;  // still to be passed on
+  Buf* pieces[kPieces] = {};
+};
 
-  int down(Chain* in) {
-    int rc = next_body(r, Slot::kCopy, in);
-    if (rc == kAgain) again = true;
-    return rc;
-  }
+bool wanted(const Request* r, const Buf* b) {
+  return b->in_file && !b->in_memory() && (r->filter_need_in_memory || r->main_filter_need_in_memory);
+}
 
-  int file(Buf* b) {
-    Buf* piece = nullptr;
-    while (b->file_pos < b->file_last) {
-      // One that the filters behind still hold is theirs.
-      if (!piece || piece->pos != piece->last) piece = new_piece(static_cast<size_t>(b->file_last - b->file_pos));
-      piece->pos = piece->start;
-      size_t room = static_cast<size_t>(piece->end - piece->start);
-      if (static_cast<off_t>(room) > b->file_last - b->file_pos) room = static_cast<size_t>(b->file_last - b->file_pos);
-      ssize_t n = pread(b->file->fd, piece->start, room, b->file_pos);
-      if (n <= 0) {
-        Connection* c = r->conn;
-        log_write(c->log, c, kLogCrit, n < 0 ? errno : 0, "pread() \"%.*s\" failed", STR(b->file->name));
-        return kError;
-      }
-      piece->last = piece->start + n;
-      b->file_pos += n;
-      if (b->file_pos == b->file_last) {
-        piece->flush = b->flush;
-        piece->sync = b->sync;
-        piece->last_buf = b->last_buf;
-        piece->last_in_chain = b->last_in_chain;
-      }
-      int rc = down(make_chain(*r->pool, piece));
-      if (rc == kError) return rc;
+// A buffer that the filters behind have used up, or a new one; null: all are on their way.
+Buf* free_piece(Request* r, CopyCtx* ctx) {
+  for (Buf*& b : ctx->pieces) {
+    if (!b) {
+      b = make_buf(*r->pool);
+      b->start = r->pool->bytes(kPiece);
+      b->end = b->start + kPiece;
+      b->pos = b->last = b->start;
     }
-    return kOk;
-  }
-
-  Buf* new_piece(size_t rest) {
-    Buf* b = make_buf(*r->pool);
-    size_t size = rest < kPiece ? rest : kPiece;
-    b->start = r->pool->bytes(size);
-    b->end = b->start + size;
+    if (b->pos != b->last) continue;
+    char* start = b->start;
+    char* end = b->end;
+    *b = Buf();
+    b->start = b->pos = b->last = start;
+    b->end = end;
     b->temporary = true;
     return b;
   }
-};
+  return nullptr;
+}
 
-bool is_file(const Buf* b) { return b->in_file && !b->in_memory() && b->file_pos < b->file_last; }
+// Moves the next bytes of a file; false: it cannot be read (logged).
+bool read_piece(Request* r, Buf* from, Buf* to) {
+  auto left = static_cast<size_t>(from->file_last - from->file_pos);
+  size_t n = left < kPiece ? left : kPiece;
+  while (n) {
+    ssize_t got = pread(from->file->fd, to->last, n, from->file_pos);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      Connection* c = r->conn;
+      log_write(c->log, c, kLogCrit, got < 0 ? errno : 0,
+                got < 0 ? "pread() \"%.*s\" failed" : "pread() \"%.*s\" returned less than the file has",
+                STR(from->file->name));
+      return false;
+    }
+    to->last += got;
+    from->file_pos += got;
+    n -= static_cast<size_t>(got);
+  }
+  if (from->file_pos == from->file_last) {
+    to->last_buf = from->last_buf;
+    to->last_in_chain = from->last_in_chain;
+    to->flush = from->flush;
+    to->sync = from->sync;
+  }
+  return true;
+}
 
 }  // namespace
 
 int copy_body_filter(Request* r, Chain* in) {
-  bool needed = r->filter_need_in_memory || r->main_filter_need_in_memory;
-  bool any = false;
-  for (Chain* c = in; needed && c && !any; c = c->next) any = is_file(c->buf);
-  if (!any) return next_body(r, Slot::kCopy, in);
-
-  Pass pass{r};
-  while (in) {
-    if (is_file(in->buf)) {
-      if (pass.file(in->buf) == kError) return kError;
-      in = in->next;
-      continue;
-    }
-    // A run of what needs no reading goes down in one chain.
-    Chain* run = nullptr;
-    Chain** end = &run;
-    for (; in && !is_file(in->buf); in = in->next) {
-      *end = make_chain(*r->pool, in->buf);
-      end = &(*end)->next;
-    }
-    if (pass.down(run) == kError) return kError;
+  auto* ctx = static_cast<CopyCtx*>(r->ctx[Request::kCtxCopy]);
+  if (!ctx) {
+    bool any = false;
+    for (Chain* c = in; c; c = c->next) any |= wanted(r, c->buf);
+    if (!any) return next_body(r, Slot::kCopy, in);
+    r->ctx[Request::kCtxCopy] = ctx = r->pool->make<CopyCtx>();
   }
-  return pass.again ? kAgain : kOk;
+  if (in) chain_add_copy(*r->pool, &ctx->in, in);
+  if (!ctx->in) return next_body(r, Slot::kCopy, nullptr);
+
+  int rc = kOk;
+  while (Chain* first = ctx->in) {
+    Chain piece;
+    if (!wanted(r, first->buf)) {
+      ctx->in = first->next;
+      piece.buf = first->buf;
+    } else {
+      piece.buf = free_piece(r, ctx);
+      if (!piece.buf) break;
+      if (!read_piece(r, first->buf, piece.buf)) return kError;
+      if (first->buf->file_pos == first->buf->file_last) ctx->in = first->next;
+    }
+    rc = next_body(r, Slot::kCopy, &piece);
+    if (rc == kError) return rc;
+  }
+  if (ctx->in) {
+    r->buffered_bits |= kCopyBuffered;
+    return kAgain;
+  }
+  r->buffered_bits &= ~kCopyBuffered;
+  return rc;
 }
 
 }  // namespace moonphase::http

@@ -190,7 +190,6 @@ void set_package_paths(lua_State* L, const VmOptions& options) {
   if (!getenv("LUA_CPATH")) cpath += ";" + std::string(kSystemCpath);
   if (!options.lualib.empty()) {
     path = options.lualib + "/?.lua;" + options.lualib + "/?/init.lua;" + path;
-    cpath = options.lualib + "/?.so;" + cpath;
   }
   set_field(L, "path", expand(options.package_path, options.prefix, path));
   set_field(L, "cpath", expand(options.package_cpath, options.prefix, cpath));

@@ -133,6 +133,10 @@ void Vm::release() {
   }
 }
 
+void Vm::release_now() {
+  if (--refs_ == 0) close(this);
+}
+
 Vm* Vm::of(lua_State* L) {
   lua_pushlightuserdata(L, &vm_key);
   lua_rawget(L, LUA_REGISTRYINDEX);

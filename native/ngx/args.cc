@@ -2,6 +2,7 @@
 
 #include "base/escape.h"
 #include "ngx/ffi.h"
+#include "ngx/log.h"
 
 namespace moonphase::ngx {
 
@@ -76,6 +77,10 @@ int push_args(lua_State* L, Str text, int max) {
     }
     // Empty pairs count, as they do in lua-nginx-module; the last one needs no room behind it.
     if (!last && max > 0 && ++count == max) {
+      const Log& log = log_for(nullptr);
+      if (log.enabled(kLogDebug)) {
+        log_write(log, nullptr, kLogDebug, 0, "lua hit query args limit %d", max);
+      }
       lua_pushliteral(L, "truncated");
       return 2;
     }

@@ -116,17 +116,31 @@ int set_header(lua_State* L) {
 
 }  // namespace
 
+namespace {
+
+// $host was computed from the header that is replaced now.
+void forget_host(Request* r) {
+  int index = engine::plan(r).variable("host");
+  if (index < 0 || !r->variables) return;
+  r->variables[index].valid = false;
+  r->variables[index].not_found = false;
+}
+
+}  // namespace
+
 int set_request_header(Request* r, Str name, Str value, bool override) {
   // A request that was refused while its header was read.
   if (r->headers_out.status == 400) return kOk;
   Arena& a = *r->pool;
   name = percent_encode(a, copy_z(a, name), Percent::kHeaderName);
+  bool is_host = lower_equal(name, "host");
+  if (is_host) forget_host(r);
   if (value.empty()) {
     if (override) http::headers_in_set(r, name, nullptr, true);
     return kOk;
   }
   value = percent_encode(a, copy_z(a, value), Percent::kHeaderValue);
-  if (lower_equal(name, "host") && !valid_host(value)) return kError;
+  if (is_host && !valid_host(value)) return kError;
   if (lower_equal(name, "content-length") && http::parse_offset(value) < 0) return kError;
   http::headers_in_set(r, name, &value, override);
   return kOk;

@@ -200,4 +200,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_get_resp_header(Request* r, const unsigned ch
 }
 
 // ngx.resp.bypass_if_checks.
-MOONPHASE_FFI void ngx_http_lua_ffi_bypass_if_checks(Request* r) { r->disable_not_modified = true; }
+MOONPHASE_FFI int ngx_http_lua_ffi_bypass_if_checks(Request* r) {
+  r->disable_not_modified = true;
+  return kOk;
+}

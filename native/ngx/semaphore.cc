@@ -1,6 +1,7 @@
 // ngx.semaphore: what lua-resty-core's module calls.
 #include "engine/pending.h"
 #include "engine/phases.h"
+#include "engine/running.h"
 #include "ngx/ffi.h"
 
 namespace moonphase::ngx {
@@ -126,6 +127,8 @@ MOONPHASE_FFI int ngx_http_lua_ffi_sema_count(Semaphore* sem) { return sem->coun
 
 MOONPHASE_FFI void ngx_http_lua_ffi_sema_gc(Semaphore* sem) {
   if (!sem) return;
+  if (engine::Generation* g = engine::running(); g && g->plan->error_log.enabled(kLogDebug))
+    log_write(g->plan->error_log, nullptr, kLogDebug, 0, "in lua gc, semaphore %p", static_cast<void*>(sem));
   while (SemaphoreWait* w = sem->first) {
     w->unlink();
     engine::forget(w);

@@ -48,6 +48,7 @@ int unsupported(char* err, size_t* errlen, const char* format, int option) {
 
 }  // namespace
 
+// What Lua finds through ffi.C.
 #pragma GCC visibility push(default)
 extern "C" {
 
