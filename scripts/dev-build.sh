@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds the addon for development: scripts/dev-build.sh [dev|debug|asan|tsan|native-tests] [ninja arguments]
+# Builds the addon for development: scripts/dev-build.sh [dev|debug|asan|tsan|native-tests|native-asan] [ninja arguments]
 #   dev    build/dev/moonphase.node    -O1 -g, what lib/ finds afterwards (build/Release links to it)
 #   debug  build/Debug/moonphase.node  -O0 -g3, LuaJIT with its own assertions
 #   asan   build/Asan/moonphase.node   AddressSanitizer + UBSan; run it by scripts/with-sanitizer.sh
 #   tsan   build/Tsan/moonphase.node   ThreadSanitizer
-#   native-tests   build/native-tests/*_test, of test/native, with AddressSanitizer + UBSan
+#   native-tests   build/native-tests/*_test, of test/native; npm test builds and runs them
+#   native-asan    build/native-asan/*_test, the same with AddressSanitizer + UBSan
 # Works in any git worktree; MOONPHASE_DEPS_CACHE names a directory of dependencies that they share.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,10 +22,13 @@ case $kind in
   tsan)  out=Tsan;  variant=release
          options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS='-O1' -DMOONPHASE_SANITIZE=thread) ;;
   native-tests)
-         out=native-tests; variant=check
+         out=native-tests; variant=release
+         options=(-DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS='-O1 -g' -DMOONPHASE_NATIVE_TESTS=ON) ;;
+  native-asan)
+         out=native-asan; variant=check
          options=(-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS='-O1' -DMOONPHASE_CHECKED_LUA=ON
                   -DMOONPHASE_SANITIZE=address,undefined -DMOONPHASE_NATIVE_TESTS=ON) ;;
-  *) echo "usage: $0 [dev|debug|asan|tsan|native-tests]" >&2; exit 2 ;;
+  *) echo "usage: $0 [dev|debug|asan|tsan|native-tests|native-asan]" >&2; exit 2 ;;
 esac
 
 for tool in cmake ninja; do
