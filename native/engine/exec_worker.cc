@@ -59,7 +59,13 @@ int lua_run_init(lua::Vm* vm, Generation* g, std::string* error) {
   return runs(g, h) ? run(vm, g, nullptr, h.get(), "init_by_lua", error) : int{kOk};
 }
 
-int lua_init(Generation* g, std::string* error) { return g->vm ? lua_run_init(g->vm, g, error) : int{kOk}; }
+int lua_init(Generation* g, std::string* error) {
+  if (!g->vm) return kOk;
+  g->initializing = true;
+  int rc = lua_run_init(g->vm, g, error);
+  g->initializing = false;
+  return rc;
+}
 
 int lua_init_worker(Generation* g) {
   const HandlerPtr& h = g->plan->lua.init_worker;
