@@ -35,6 +35,8 @@ export interface NativeGatewayOptions {
   /** `load` stops after init_by_lua: the configuration is only tested. */
   readonly test?: boolean;
   readonly serverVersion?: string | undefined;
+  /** Shared dictionaries whose memory the primary has made: the descriptor that it gave us. */
+  readonly zones?: readonly { readonly name: string; readonly fd: number }[];
   /** Whom to become between init_by_lua and init_worker_by_lua. */
   readonly user?: string | undefined;
   readonly group?: string | undefined;
@@ -58,7 +60,6 @@ export interface NativeGateway {
   terminate(): void;
   reopenLogs(): void;
   stats(): GatewayStats;
-  log(level: number, message: string): void;
 }
 
 export type ResultMode = 'first' | 'all' | 'live';
@@ -87,6 +88,12 @@ export interface NativeLuaVMOptions {
   readonly sharedDicts: readonly { name: string; size: number; exact: boolean }[];
 }
 
+/** The memory of a shared dictionary. */
+export interface NativeZone {
+  readonly fd: number;
+  close(): void;
+}
+
 export type SignalName =
   'SIGTERM' | 'SIGINT' | 'SIGQUIT' | 'SIGHUP' | 'SIGUSR1' | 'SIGUSR2' | 'SIGWINCH';
 
@@ -99,7 +106,8 @@ export interface Native {
   duplicateSocket(fd: number): number | CallFailure;
   socketName(fd: number): string | undefined;
   catchSignals(): void;
-  watchSignals(callback: (name: SignalName) => void): void;
+  watchSignals(callback: (name: SignalName, number: number, sender: number) => void): void;
+  openZone(zone: { name: string; size: number; exact: boolean }): NativeZone;
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;
@@ -190,7 +198,9 @@ function loadAdvice(given: string | undefined, cause: unknown): string {
   if (process.platform !== 'linux') {
     lines.push('  to do:  run on Linux (x64 or arm64); other systems are not supported');
   } else if (/GLIBC|GLIBCXX|CXXABI/.test(reason)) {
-    lines.push('  to do:  the binary is for newer system libraries: npm rebuild moonphase --build-from-source');
+    lines.push(
+      '  to do:  the binary is for newer system libraries: npm rebuild moonphase --build-from-source',
+    );
   } else {
     lines.push(
       '  to do:  npm rebuild moonphase --build-from-source (needs python3, make and a C++20 compiler)',
@@ -200,15 +210,21 @@ function loadAdvice(given: string | undefined, cause: unknown): string {
 }
 
 function platform(): string {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  const report = process.report?.getReport() as
+    { header?: { glibcVersionRuntime?: string } } | undefined;
   const glibc = report?.header?.glibcVersionRuntime;
-  const libc = process.platform !== 'linux' ? '' : glibc === undefined ? ' (no glibc)' : ` (glibc ${glibc})`;
+  const libc =
+    process.platform !== 'linux' ? '' : glibc === undefined ? ' (no glibc)' : ` (glibc ${glibc})`;
   return `${process.platform}-${process.arch}${libc}, Node ${process.version}`;
 }
 
 function found(): string {
   const names: string[] = [];
-  for (const dir of ['prebuilds', `prebuilds/${process.platform}-${process.arch}`, 'build/Release']) {
+  for (const dir of [
+    'prebuilds',
+    `prebuilds/${process.platform}-${process.arch}`,
+    'build/Release',
+  ]) {
     try {
       const files = readdirSync(join(packageRoot, dir)).filter((f) => !f.startsWith('.'));
       names.push(...files.map((f) => `${dir}/${f}`));

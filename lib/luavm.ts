@@ -45,7 +45,11 @@ export class Lua {
 
   /** Runs Lua code and returns what it returns. */
   eval<T = unknown>(code: string | Uint8Array, options: EvalOptions = {}): T {
-    const fn = this.#vm.load(code, chunkName(options.name, '=(eval)'), options.all ? 'all' : 'first');
+    const fn = this.#vm.load(
+      code,
+      chunkName(options.name, '=(eval)'),
+      options.all ? 'all' : 'first',
+    );
     return fn(...(options.args ?? [])) as T;
   }
 
@@ -72,7 +76,9 @@ export class Lua {
   }
 
   /** The same Lua function, with all its results in an array. */
-  all<A extends unknown[]>(fn: (...args: A) => unknown): (...args: A) => unknown[] | Promise<unknown[]> {
+  all<A extends unknown[]>(
+    fn: (...args: A) => unknown,
+  ): (...args: A) => unknown[] | Promise<unknown[]> {
     return this.#vm.withMode(fn as LuaFunction, 'all') as (
       ...args: A
     ) => unknown[] | Promise<unknown[]>;

@@ -16,7 +16,7 @@ const native = {
   net: { folders: ['base'], foreign: ['uv', 'openssl'] },
   lua: { folders: ['base'], foreign: ['lua'] },
   http: { folders: ['base', 'net'], foreign: ['llhttp', 'zlib'] },
-  engine: { folders: ['base', 'shm', 'net', 'http', 'lua'], foreign: [] },
+  engine: { folders: ['base', 'shm', 'net', 'http', 'lua'], foreign: ['lua', 'pcre2'] },
   ngx: {
     folders: ['base', 'shm', 'net', 'http', 'lua', 'engine'],
     foreign: ['lua', 'pcre2', 'openssl', 'yyjson'],
@@ -53,7 +53,7 @@ const columns = [
   ['errors'],
   ['conf'],
   ['binding'],
-  ['phases', 'metrics'],
+  ['phases', 'metrics', 'luavm'],
   ['gateway', 'vm'],
   ['adapters', 'cluster'],
   ['cli'],

@@ -59,7 +59,10 @@ export async function main(args: readonly string[]): Promise<number> {
   if (command === 'run') return resty(rest);
   let values;
   try {
-    ({ values } = parseArgs({ args: command.startsWith('-') ? [...args] : rest, options: OPTIONS }));
+    ({ values } = parseArgs({
+      args: command.startsWith('-') ? [...args] : rest,
+      options: OPTIONS,
+    }));
   } catch (error) {
     return complain((error as Error).message);
   }
@@ -68,14 +71,17 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (values.version === true) {
-    const { version } = JSON.parse(readFileSync(`${packageRoot}/package.json`, 'utf8')) as { version: string };
+    const { version } = JSON.parse(readFileSync(`${packageRoot}/package.json`, 'utf8')) as {
+      version: string;
+    };
     process.stdout.write(`moonphase ${version}, Node ${process.version}\n`);
     return 0;
   }
   const prefix = `${resolve(values.prefix ?? '.')}/`;
   const options: Options = {
     prefix,
-    config: values.config ?? (existsSync(`${prefix}conf/nginx.conf`) ? 'conf/nginx.conf' : 'nginx.conf'),
+    config:
+      values.config ?? (existsSync(`${prefix}conf/nginx.conf`) ? 'conf/nginx.conf' : 'nginx.conf'),
     globals: values.globals,
     nextFree: values['next-free'] === true,
     now: values.now === true,
@@ -142,15 +148,16 @@ async function serve(options: Options): Promise<number> {
     const next = read(options, log)?.plan;
     return next === undefined || !options.nextFree ? next : withPorts(next, plan);
   };
-  const service = plan.process.master_process && plan.process.worker_processes > 1
-    ? new Primary({
-        log,
-        worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
-        reread,
-        workerTitle: 'moonphase: worker process',
-        daemon: false,
-      })
-    : new Single({ log, serverVersion: undefined, reread });
+  const service =
+    plan.process.master_process && plan.process.worker_processes > 1
+      ? new Primary({
+          log,
+          worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
+          reread,
+          workerTitle: 'moonphase: worker process',
+          daemon: false,
+        })
+      : new Single({ log, serverVersion: undefined, reread });
   if (!(await service.start(plan))) process.exit(1);
   try {
     writeFileSync(Buffer.from(plan.process.pid, 'latin1'), `${process.pid}\n`);

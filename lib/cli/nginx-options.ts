@@ -27,7 +27,9 @@ const NEEDS: Readonly<Record<string, string>> = {
 };
 
 /** Reads the arguments as nginx does; an error is its sentence. */
-export function parseNginxOptions(args: readonly string[]): NginxOptions | { readonly error: string } {
+export function parseNginxOptions(
+  args: readonly string[],
+): NginxOptions | { readonly error: string } {
   const seen = new Set<string>();
   const values: Record<string, string> = {};
   for (let i = 0; i < args.length; i++) {
@@ -43,7 +45,8 @@ export function parseNginxOptions(args: readonly string[]): NginxOptions | { rea
       if (needs === undefined) return { error: `invalid option: "${letter}"` };
       const value = at + 1 < arg.length ? arg.slice(at + 1) : args[++i];
       if (value === undefined) return { error: `option "-${letter}" requires ${needs}` };
-      if (letter === 's' && !SIGNALS.includes(value)) return { error: `invalid option: "-s ${value}"` };
+      if (letter === 's' && !SIGNALS.includes(value))
+        return { error: `invalid option: "-s ${value}"` };
       values[letter] = value;
       break;
     }
@@ -76,7 +79,8 @@ export interface Paths {
 /** Where nginx looks, given its options: file names are under the prefix. */
 export function nginxPaths(options: NginxOptions, cwd: string): Paths {
   let prefix = options.prefix ?? cwd;
-  if (!prefix.startsWith('/')) prefix = `${cwd}/${prefix.replace(/^(\.\/)+/, '').replace(/^\.$/, '')}`;
+  if (!prefix.startsWith('/'))
+    prefix = `${cwd}/${prefix.replace(/^(\.\/)+/, '').replace(/^\.$/, '')}`;
   if (!prefix.endsWith('/')) prefix += '/';
   const under = (name: string): string => (name.startsWith('/') ? name : prefix + name);
   const log = options.errorLog ?? 'logs/error.log';

@@ -58,7 +58,8 @@ class Command {
   async run(): Promise<void> {
     const compiled = this.read();
     if (compiled === undefined) {
-      if (this.options.test) writeError(`nginx: configuration file ${this.paths.conf} test failed\n`);
+      if (this.options.test)
+        writeError(`nginx: configuration file ${this.paths.conf} test failed\n`);
       return this.answer('failed', 1);
     }
     const { plan } = compiled;
@@ -66,7 +67,8 @@ class Command {
       process.exitCode = await testConfiguration(compiled, this.options, this.paths.conf, this.log);
       return;
     }
-    if (this.options.signal !== undefined) return this.sendSignal(plan, SIGNALS[this.options.signal]);
+    if (this.options.signal !== undefined)
+      return this.sendSignal(plan, SIGNALS[this.options.signal]);
     if (this.launched && !plan.process.daemon) return this.answer('foreground', 0);
     if (!this.launched && plan.process.daemon) return this.launch();
     await this.serve(plan);
@@ -127,7 +129,8 @@ class Command {
     log.terminal = false;
     if (daemon && log.file !== undefined) {
       const result = native().redirectStderr(log.file);
-      if (isFailure(result)) log.write('alert', `${result.call} failed (${result.errno}: ${result.text})`);
+      if (isFailure(result))
+        log.write('alert', `${result.call} failed (${result.errno}: ${result.text})`);
     }
     this.answer('ready', 0);
   }

@@ -65,7 +65,9 @@ const REFUSED: readonly string[] = [
 ];
 
 /** Reads the arguments; flags end at the first that is none. An error is a sentence. */
-export function parseRestyOptions(args: readonly string[]): RestyOptions | { readonly error: string } {
+export function parseRestyOptions(
+  args: readonly string[],
+): RestyOptions | { readonly error: string } {
   const lists: Record<string, string[]> = {};
   const on = new Set<string>();
   let at = 0;
@@ -93,13 +95,17 @@ export function parseRestyOptions(args: readonly string[]): RestyOptions | { rea
   }
   const last = (name: string): string | undefined => lists[name]?.at(-1);
   const connections = last('connections') ?? '64';
-  if (!/^[1-9][0-9]*$/.test(connections)) return { error: `Invalid value in option -c ${connections}` };
+  if (!/^[1-9][0-9]*$/.test(connections))
+    return { error: `Invalid value in option -c ${connections}` };
   const errorLevel = last('errorLevel') ?? 'warn';
-  if (!LEVELS.includes(errorLevel)) return { error: `Invalid value in option --errlog-level ${errorLevel}` };
+  if (!LEVELS.includes(errorLevel))
+    return { error: `Invalid value in option --errlog-level ${errorLevel}` };
   const jit = last('jit') ?? 'on';
-  if (!['on', 'off', 'dump', 'v'].includes(jit)) return { error: `Invalid value in option -j ${jit}` };
+  if (!['on', 'off', 'dump', 'v'].includes(jit))
+    return { error: `Invalid value in option -j ${jit}` };
   const bad = lists['sharedDicts']?.find((s) => !/^\s*\S+\s+\d+[kKmMgG]?\s*$/.test(s));
-  if (bad !== undefined) return { error: `Invalid value in option --shdict ${bad}, expecting NAME SIZE` };
+  if (bad !== undefined)
+    return { error: `Invalid value in option --shdict ${bad}, expecting NAME SIZE` };
   const inline = lists['inline'] ?? [];
   const rest = args.slice(at);
   return {

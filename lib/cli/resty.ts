@@ -8,7 +8,12 @@ import { Reader } from '../conf/reader.js';
 import { ConfigError, LuaError, MoonphaseError } from '../errors.js';
 import { Server } from '../gateway/server.js';
 import { configureText, versionText } from './nginx-version.js';
-import { nameServersOf, parseRestyOptions, restyConfiguration, type RestyOptions } from './resty-options.js';
+import {
+  nameServersOf,
+  parseRestyOptions,
+  restyConfiguration,
+  type RestyOptions,
+} from './resty-options.js';
 
 const HELP = `Usage: resty [options] [lua-file [args]]
 
@@ -66,7 +71,8 @@ function chunksOf(options: RestyOptions): Chunk[] | { error: string; code: numbe
     return options.inline.map((code) => ['=(command line -e)', Buffer.from(code)] as const);
   }
   const { file } = options;
-  if (file === undefined) return { error: 'Neither Lua input file nor -e "" option specified.', code: 2 };
+  if (file === undefined)
+    return { error: 'Neither Lua input file nor -e "" option specified.', code: 2 };
   try {
     const source = readFileSync(file === '-' ? 0 : file);
     // a first line for the shell

@@ -1,7 +1,16 @@
 import { openSync, closeSync, writeSync } from 'node:fs';
 import type { LogLevel, Plan } from '../conf/plan.js';
 
-const LEVELS: readonly LogLevel[] = ['emerg', 'alert', 'crit', 'error', 'warn', 'notice', 'info', 'debug'];
+const LEVELS: readonly LogLevel[] = [
+  'emerg',
+  'alert',
+  'crit',
+  'error',
+  'warn',
+  'notice',
+  'info',
+  'debug',
+];
 
 interface Target {
   fd: number;
@@ -95,13 +104,25 @@ export class ErrorLog {
         // as nginx: a full disk does not stop the server
       }
     }
-    if (this.terminal && !seen && index <= 4) writeError(`${this.program}: [${level}] ${message}\n`);
+    if (this.terminal && !seen && index <= 4)
+      writeError(`${this.program}: [${level}] ${message}\n`);
   }
 
   close(): void {
     for (const { fd, path } of this.targets) if (path !== undefined) closeSync(fd);
     this.targets = [];
   }
+}
+
+/** At which level nginx logs this reason why a start failed. */
+export function levelOf(failure: string): LogLevel {
+  if (/^init_by_lua(_file)? error: /.test(failure)) return 'error';
+  return /^failed to load the 'resty\.core' module/.test(failure) ? 'alert' : 'emerg';
+}
+
+/** `signal 15 (SIGTERM) received from 123, exiting`. */
+export function signalText(name: string, number: number, sender: number, doing: string): string {
+  return `signal ${number} (${name}) received${sender === 0 ? '' : ` from ${sender}`}, ${doing}`;
 }
 
 export function writeError(text: string): void {

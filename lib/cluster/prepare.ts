@@ -2,7 +2,11 @@ import { isFailure, native } from '../binding.js';
 import type { ProcessPlan } from '../conf/plan.js';
 
 /** Limits, environment and directory of a process that serves; the complaints are logged as alerts. */
-export function prepareProcess(plan: ProcessPlan, workerId: number, alert: (text: string) => void): void {
+export function prepareProcess(
+  plan: ProcessPlan,
+  workerId: number,
+  alert: (text: string) => void,
+): void {
   const addon = native();
   const report = (result: unknown): void => {
     if (isFailure(result)) alert(`${result.call} failed (${result.errno}: ${result.text})`);

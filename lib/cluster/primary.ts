@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { chownSync } from 'node:fs';
+import { constants } from 'node:os';
 import { isFailure, native } from '../binding.js';
-import type { SignalName } from '../binding.js';
+import type { NativeZone, SignalName } from '../binding.js';
 import type { Plan } from '../conf/plan.js';
 import { Sockets, type Acquired } from '../gateway/sockets.js';
 import { Backoff } from './backoff.js';
-import type { ErrorLog } from './log.js';
+import { levelOf, signalText, type ErrorLog } from './log.js';
 import type { ToPrimary, ToWorker } from './protocol.js';
 
 /** Descriptors 0 to 2 and the channel come first. */
@@ -39,6 +40,8 @@ interface Worker {
 interface Generation {
   readonly plan: Plan;
   readonly descriptors: readonly (readonly number[])[];
+  /** Memory of the shared dictionaries: that of the plan before, where name and size are the same. */
+  readonly zones: readonly { readonly name: string; readonly zone: NativeZone }[];
   /** Its workers are replaced when they die. */
   current: boolean;
 }
@@ -52,6 +55,7 @@ export class Primary {
   private detached = false;
   private ending: 'quit' | 'terminate' | undefined;
   private resting = false;
+  private ended = false;
   private reloading: Promise<void> = Promise.resolve();
   private onEnd: () => void = () => undefined;
 
@@ -59,7 +63,7 @@ export class Primary {
 
   /** Resolves to false when the plan cannot be served; that has been logged then. */
   async start(plan: Plan): Promise<boolean> {
-    native().watchSignals((name) => this.onSignal(name));
+    native().watchSignals((name, number, sender) => this.onSignal(name, number, sender));
     return (await this.serve(plan, false)) === undefined;
   }
 
@@ -70,14 +74,15 @@ export class Primary {
     for (const { child } of this.workers) send(child, message);
     return new Promise((resolve) => {
       this.onEnd = resolve;
-      this.checkEnd();
+      if (this.ended) resolve();
+      else this.checkEnd();
     });
   }
 
-  private onSignal(name: SignalName): void {
+  private onSignal(name: SignalName, number: number, sender: number): void {
     const { log } = this.options;
     const notice = (doing: string): void =>
-      log.write('notice', `signal ${number(name)} (${name}) received, ${doing}`);
+      log.write('notice', signalText(name, number, sender, doing));
     switch (name) {
       case 'SIGTERM':
       case 'SIGINT':
@@ -130,16 +135,29 @@ export class Primary {
       count,
     );
     if (acquired === undefined) return 'no sockets';
-    const generation: Generation = { plan, descriptors: acquired.descriptors, current: true };
+    const zones: { name: string; zone: NativeZone }[] = [];
+    try {
+      for (const dict of plan.http?.lua.shared_dicts ?? []) {
+        zones.push({ name: dict.name, zone: native().openZone(dict) });
+      }
+    } catch (error) {
+      log.write('emerg', (error as Error).message);
+      acquired.undo();
+      closeZones(zones);
+      return 'no memory';
+    }
+    const { descriptors } = acquired;
+    const generation: Generation = { plan, descriptors, zones, current: true };
     const failures = await Promise.all(
       Array.from({ length: count }, (_, id) => this.startWorker(generation, id, false)),
     );
     const failure = failures.find((f) => f !== undefined);
     if (failure !== undefined || this.ending !== undefined) {
-      if (failure !== undefined) log.write('emerg', failure);
+      if (failure !== undefined) log.write(levelOf(failure), failure);
       generation.current = false;
       this.signal('SIGTERM', (w) => w.generation === generation);
       acquired.undo();
+      closeZones(zones);
       if (!running) await this.allGone();
       return failure ?? 'ending';
     }
@@ -153,6 +171,7 @@ export class Primary {
     if (old !== undefined) {
       old.current = false;
       this.signal('SIGQUIT', (w) => w.generation === old);
+      closeZones(old.zones);
     }
     acquired.commit(true);
   }
@@ -160,10 +179,16 @@ export class Primary {
   // ---- workers
 
   /** Resolves when the worker serves, or to the reason why it does not. */
-  private startWorker(generation: Generation, id: number, respawned: boolean): Promise<string | undefined> {
+  private startWorker(
+    generation: Generation,
+    id: number,
+    respawned: boolean,
+  ): Promise<string | undefined> {
     const { options } = this;
     const descriptors = generation.descriptors[id] ?? generation.descriptors[0] ?? [];
-    const distinct = [...new Set(descriptors)];
+    const zones = generation.zones.map(({ zone }) => zone.fd);
+    const distinct = [...new Set([...descriptors, ...zones])];
+    const inWorker = (fd: number): number => FIRST_SOCKET + distinct.indexOf(fd);
     const [program = process.execPath, ...args] = options.worker;
     const child = spawn(program, args, {
       stdio: ['inherit', 'inherit', 'inherit', 'ipc', ...distinct],
@@ -193,7 +218,8 @@ export class Primary {
         id,
         count: generation.descriptors.length,
         respawned,
-        descriptors: descriptors.map((fd) => FIRST_SOCKET + distinct.indexOf(fd)),
+        descriptors: descriptors.map(inWorker),
+        zones: generation.zones.map(({ name, zone }) => ({ name, fd: inWorker(zone.fd) })),
         title: options.workerTitle,
       });
       if (this.detached) send(child, { type: 'detach', stderr: options.log.file });
@@ -215,14 +241,20 @@ export class Primary {
     this.workers.delete(worker);
     const { pid } = worker.child;
     if (pid !== undefined && worker.state !== 'ending') {
-      const how = signal === null ? `exited with code ${code ?? 0}` : `exited on signal ${number(signal)}`;
+      const how =
+        signal === null
+          ? `exited with code ${code ?? 0}`
+          : `exited on signal ${constants.signals[signal as NodeJS.Signals]}`;
       log.write(code === 0 && signal === null ? 'notice' : 'alert', `worker process ${pid} ${how}`);
     }
     const failed = worker.state === 'starting';
     worker.settle(`worker process ${pid ?? ''} did not start`);
     const again = worker.generation.current && worker.generation === this.generation;
     if (again && this.ending === undefined && !this.resting && code === 2 && failed) {
-      log.write('alert', `worker process ${pid ?? ''} exited with fatal code 2 and cannot be respawned`);
+      log.write(
+        'alert',
+        `worker process ${pid ?? ''} exited with fatal code 2 and cannot be respawned`,
+      );
     } else if (again && this.ending === undefined && !this.resting) {
       const delay = this.backoff.next(performance.now() - worker.started);
       setTimeout(() => this.respawn(worker), delay);
@@ -233,7 +265,8 @@ export class Primary {
   private respawn({ generation, id }: Worker): void {
     if (!generation.current || this.ending !== undefined || this.resting) return;
     void this.startWorker(generation, id, true).then((failure) => {
-      if (failure !== undefined && this.ending === undefined) this.options.log.write('alert', failure);
+      if (failure !== undefined && this.ending === undefined)
+        this.options.log.write('alert', failure);
     });
   }
 
@@ -269,7 +302,10 @@ export class Primary {
   }
 
   private checkEnd(): void {
-    if (this.ending !== undefined && this.workers.size === 0) this.onEnd();
+    if (this.ending === undefined || this.workers.size > 0 || this.ended) return;
+    this.ended = true;
+    this.options.log.write('notice', 'exit');
+    this.onEnd();
   }
 
   private async allGone(): Promise<void> {
@@ -286,7 +322,12 @@ export class Primary {
     const plan = this.generation?.plan;
     const user = plan?.process.user;
     const account = user === undefined ? undefined : native().account(user.name, user.group);
-    if (plan !== undefined && account !== undefined && !isFailure(account) && process.geteuid?.() === 0) {
+    if (
+      plan !== undefined &&
+      account !== undefined &&
+      !isFailure(account) &&
+      process.geteuid?.() === 0
+    ) {
       for (const target of plan.logs) {
         if (target.kind !== 'file') continue;
         try {
@@ -308,23 +349,10 @@ export class Primary {
   }
 }
 
-function send(child: ChildProcess, message: ToWorker): void {
-  if (child.connected) child.send(message, () => undefined);
+function closeZones(zones: Generation['zones']): void {
+  for (const { zone } of zones) zone.close();
 }
 
-const NUMBERS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGABRT: 6,
-  SIGKILL: 9,
-  SIGUSR1: 10,
-  SIGSEGV: 11,
-  SIGUSR2: 12,
-  SIGTERM: 15,
-  SIGWINCH: 28,
-};
-
-function number(signal: string): number | string {
-  return NUMBERS[signal] ?? signal;
+function send(child: ChildProcess, message: ToWorker): void {
+  if (child.connected) child.send(message, () => undefined);
 }

@@ -10,6 +10,7 @@ export type ToWorker =
       readonly respawned: boolean;
       /** For each address of the plan, a descriptor that the worker was started with. */
       readonly descriptors: readonly number[];
+      readonly zones: readonly { readonly name: string; readonly fd: number }[];
       readonly title: string;
     }
   /** The start is over: standard error is the log's from now on; undefined: it stays. */

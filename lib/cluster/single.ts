@@ -2,7 +2,7 @@ import { ProcessType, native } from '../binding.js';
 import type { SignalName } from '../binding.js';
 import type { Plan } from '../conf/plan.js';
 import { Server } from '../gateway/server.js';
-import type { ErrorLog } from './log.js';
+import { levelOf, signalText, type ErrorLog } from './log.js';
 import { prepareProcess } from './prepare.js';
 
 export interface SingleOptions {
@@ -17,6 +17,7 @@ export class Single {
   private readonly server: Server;
   private shutdownTimeout: number | undefined;
   private ending = false;
+  private ended = false;
   private reloading: Promise<void> = Promise.resolve();
   private onEnd: () => void = () => undefined;
 
@@ -31,7 +32,7 @@ export class Single {
 
   /** Resolves to false when the plan cannot be served; that has been logged then. */
   async start(plan: Plan): Promise<boolean> {
-    native().watchSignals((name) => this.onSignal(name));
+    native().watchSignals((name, number, sender) => this.onSignal(name, number, sender));
     prepareProcess(plan.process, 0, (text) => this.options.log.write('alert', text));
     return this.serve(plan);
   }
@@ -40,7 +41,7 @@ export class Single {
   run(): Promise<void> {
     return new Promise((resolve) => {
       this.onEnd = resolve;
-      if (this.ending) resolve();
+      if (this.ended) resolve();
     });
   }
 
@@ -53,25 +54,34 @@ export class Single {
         log.write('emerg', message);
       });
     } catch (error) {
-      if (!complained) log.write('emerg', (error as Error).message);
+      const { message } = error as Error;
+      if (!complained) log.write(levelOf(message), message);
       return false;
     }
     this.shutdownTimeout = plan.process.worker_shutdown_timeout;
     return true;
   }
 
-  private onSignal(name: SignalName): void {
+  private onSignal(name: SignalName, number: number, sender: number): void {
+    const { log } = this.options;
+    const notice = (doing: string): void =>
+      log.write('notice', signalText(name, number, sender, doing));
     if (name === 'SIGTERM' || name === 'SIGINT') {
+      notice('exiting');
       this.server.terminate();
       this.end();
     } else if (name === 'SIGQUIT') {
       if (this.ending) return;
+      this.ending = true;
+      notice('shutting down');
+      log.write('notice', 'gracefully shutting down');
       void this.server.quit(this.shutdownTimeout).then(() => this.end());
     } else if (name === 'SIGHUP') {
+      notice('reconfiguring');
       this.reloading = this.reloading.then(() => this.reload());
     } else if (name === 'SIGUSR1') {
-      this.options.log.write('notice', 'reopening logs');
-      this.options.log.reopen();
+      notice('reopening logs');
+      log.reopen();
       this.server.reopenLogs();
     }
   }
@@ -84,7 +94,10 @@ export class Single {
   }
 
   private end(): void {
+    if (this.ended) return;
+    this.ended = true;
     this.ending = true;
+    this.options.log.write('notice', 'exit');
     this.onEnd();
   }
 }

@@ -1,33 +1,48 @@
 import { ProcessType, native } from '../binding.js';
 import type { SignalName } from '../binding.js';
 import { Server } from '../gateway/server.js';
+import { ErrorLog, signalText } from './log.js';
 import { prepareProcess } from './prepare.js';
 import type { ToPrimary, ToWorker } from './protocol.js';
-
-const ALERT = 2;
 
 /** A worker process: waits for the primary's word, serves until a signal or the primary's end. */
 export function runWorker(serverVersion: string): void {
   const addon = native();
   addon.catchSignals();
   let server: Server | undefined;
+  const log = new ErrorLog();
+  log.terminal = false;
   let shutdownTimeout: number | undefined;
   let quitting = false;
 
-  const leave = (): never => process.exit(0);
+  const leave = (): never => {
+    log.write('notice', 'exit');
+    process.exit(0);
+  };
   const quit = (): void => {
     if (quitting) return;
     quitting = true;
     if (server === undefined) leave();
+    log.write('notice', 'gracefully shutting down');
     void server?.quit(shutdownTimeout).then(leave);
   };
-  const onSignal = (name: SignalName): void => {
+  const onSignal = (name: SignalName, number: number, sender: number): void => {
+    const notice = (doing: string): void =>
+      log.write('notice', signalText(name, number, sender, doing));
     if (name === 'SIGTERM' || name === 'SIGINT') {
+      notice('exiting');
       server?.terminate();
       leave();
     }
-    if (name === 'SIGQUIT' || name === 'SIGWINCH') quit();
-    if (name === 'SIGUSR1') server?.reopenLogs();
+    if (name === 'SIGQUIT' || name === 'SIGWINCH') {
+      notice('shutting down');
+      quit();
+    }
+    if (name === 'SIGUSR1') {
+      notice('reopening logs');
+      log.reopen();
+      server?.reopenLogs();
+    }
   };
 
   const start = async (message: ToWorker & { type: 'start' }): Promise<void> => {
@@ -43,13 +58,13 @@ export function runWorker(serverVersion: string): void {
       workerCount: message.count,
       masterPid: process.ppid,
       respawned: message.respawned,
+      zones: message.zones,
       user: user?.name,
       group: user?.group,
     });
-    const complaints: string[] = [];
-    prepareProcess(plan.process, id, (text) => complaints.push(text));
+    log.use(plan);
+    prepareProcess(plan.process, id, (text) => log.write('alert', text));
     await server.serveOn(plan, descriptors);
-    for (const text of complaints) server.log(ALERT, text);
   };
 
   process.on('message', (message: ToWorker) => {

@@ -18,11 +18,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   ssl_session_store_by_lua_block ssl_session_store_by_lua_file
   ssl_session_fetch_by_lua_block ssl_session_fetch_by_lua_file
 
-  echo echo_request_body echo_sleep echo_flush echo_blocking_sleep echo_reset_timer echo_location_async echo_location
-  echo_subrequest_async echo_subrequest echo_duplicate echo_read_request_body echo_foreach_split echo_end
-  echo_abort_parent echo_exec echo_before_body echo_after_body echo_status
-  more_set_headers more_clear_headers more_set_input_headers more_clear_input_headers
-
   set_hashed_upstream
   `
     .trim()

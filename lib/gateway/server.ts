@@ -11,7 +11,7 @@ export type ServerOptions = Omit<NativeGatewayOptions, 'lualib' | 'userLualib'>;
 export class Server {
   readonly sockets = new Sockets();
   private readonly gateway: NativeGateway;
-  private listening = false;
+  private closing = false;
   private ended = false;
 
   constructor(options: ServerOptions) {
@@ -24,7 +24,7 @@ export class Server {
 
   /**
    * Serves the plan. Its addresses are taken first, so that one that is in use is known before Lua code runs.
-   * Rejects with a `MoonphaseError`; a plan that is served already then goes on.
+   * Rejects with a `MoonphaseError`; a plan that is served already then goes on. Does nothing once the end has begun.
    */
   async serve(plan: Plan, onFailure: OnFailure = () => undefined): Promise<void> {
     const failures: string[] = [];
@@ -36,21 +36,20 @@ export class Server {
       throw new MoonphaseError('ERR_MOONPHASE_LISTEN', failures[0] ?? 'no address');
     }
     try {
-      await this.load(plan);
+      if (!this.closing) await this.load(plan);
     } catch (error) {
       acquired.undo();
       throw error;
     }
+    if (this.closing) return acquired.undo();
     this.gateway.listen(acquired.descriptors[0] ?? []);
-    this.listening = true;
     acquired.commit(false);
   }
 
   /** As `serve`, on descriptors that were made elsewhere. */
   async serveOn(plan: Plan, descriptors: readonly number[]): Promise<void> {
     await this.load(plan);
-    this.gateway.listen(descriptors);
-    this.listening = true;
+    if (!this.closing) this.gateway.listen(descriptors);
   }
 
   /** Loads the plan without listening. */
@@ -61,10 +60,6 @@ export class Server {
       const code = (error as MoonphaseError).code ?? 'ERR_MOONPHASE_START';
       throw new MoonphaseError(code, (error as Error).message);
     }
-  }
-
-  get active(): boolean {
-    return this.listening && !this.ended;
   }
 
   /** The VM of the plan that is served now. */
@@ -80,17 +75,16 @@ export class Server {
     if (!this.ended) this.gateway.reopenLogs();
   }
 
-  log(level: number, message: string): void {
-    if (!this.ended) this.gateway.log(level, message);
-  }
-
   /** Accepts nothing more, lets what runs finish; after `timeout` ms that is cut off. */
   async quit(timeout?: number): Promise<void> {
-    if (this.ended) return;
+    if (this.closing) return;
+    this.closing = true;
     const done = this.gateway.quit();
     this.sockets.forget();
     const timer =
-      timeout === undefined || timeout <= 0 ? undefined : setTimeout(() => this.terminate(), timeout);
+      timeout === undefined || timeout <= 0
+        ? undefined
+        : setTimeout(() => this.terminate(), timeout);
     try {
       await done;
     } finally {
@@ -101,6 +95,7 @@ export class Server {
 
   terminate(): void {
     if (this.ended) return;
+    this.closing = true;
     this.ended = true;
     this.gateway.terminate();
     this.sockets.forget();

@@ -135,7 +135,8 @@ function wanted(listens: readonly ListenPlan[], copies: number): Wanted[] {
 
 function failureText(listen: ListenPlan, { call, errno, text }: CallFailure): string {
   const reason = `(${errno}: ${text})`;
-  if (call === 'listen()') return `listen() to ${listen.name}, backlog ${listen.backlog} failed ${reason}`;
+  if (call === 'listen()')
+    return `listen() to ${listen.name}, backlog ${listen.backlog} failed ${reason}`;
   return `${call === 'bind()' ? 'bind() to' : call} ${listen.name} failed ${reason}`;
 }
 

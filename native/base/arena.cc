@@ -8,7 +8,8 @@ namespace {
 
 constexpr size_t kCommonBlock = 4096;
 
-// Blocks of the common size wait here for the next arena. Not under AddressSanitizer: it should see each death.
+// Blocks of the common size wait here for the next arena. Not under AddressSanitizer: it should see
+// each death.
 struct FreeBlocks {
 #ifdef __SANITIZE_ADDRESS__
   static constexpr unsigned kMost = 0;

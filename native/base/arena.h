@@ -63,8 +63,8 @@ class Arena {
   }
   Str join(std::initializer_list<Str> parts);
 
-  // Cleanups run when the arena is destroyed, last registered first. The returned record lives in the arena;
-  // setting `fn` to null disarms it.
+  // Cleanups run when the arena is destroyed, last registered first. The returned record lives in
+  // the arena; setting `fn` to null disarms it.
   struct Cleanup {
     void (*fn)(void* data);
     void* data;

@@ -22,9 +22,9 @@ struct Buf {
   File* file = nullptr;
   off_t file_pos = 0;
   off_t file_last = 0;
-  const void* tag = nullptr;  // who may recycle it
-  bool memory : 1 = false;    // read-only bytes
-  bool temporary : 1 = false; // writable bytes
+  const void* tag = nullptr;   // who may recycle it
+  bool memory : 1 = false;     // read-only bytes
+  bool temporary : 1 = false;  // writable bytes
   bool in_file : 1 = false;
   bool flush : 1 = false;
   bool sync : 1 = false;

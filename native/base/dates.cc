@@ -71,15 +71,24 @@ class Reader {
   int month() {
     char second = peek(1), third = peek(2);
     switch (peek()) {
-      case 'J': return second == 'a' ? 0 : third == 'n' ? 5 : 6;
-      case 'F': return 1;
-      case 'M': return third == 'r' ? 2 : 4;
-      case 'A': return second == 'p' ? 3 : 7;
-      case 'S': return 8;
-      case 'O': return 9;
-      case 'N': return 10;
-      case 'D': return 11;
-      default: return -1;
+      case 'J':
+        return second == 'a' ? 0 : third == 'n' ? 5 : 6;
+      case 'F':
+        return 1;
+      case 'M':
+        return third == 'r' ? 2 : 4;
+      case 'A':
+        return second == 'p' ? 3 : 7;
+      case 'S':
+        return 8;
+      case 'O':
+        return 9;
+      case 'N':
+        return 10;
+      case 'D':
+        return 11;
+      default:
+        return -1;
     }
   }
 
@@ -101,9 +110,10 @@ size_t format_cookie_date(char* buf, int64_t sec) {
   Civil c = civil_from(sec);
   // Two digits of the year as long as old browsers can read them.
   bool full = c.year > 2037;
-  int n = std::snprintf(buf, 32, full ? "%s, %02d-%s-%d %02d:%02d:%02d GMT" : "%s, %02d-%s-%02d %02d:%02d:%02d GMT",
-                        kDayNames[c.weekday], c.day, kMonthNames[c.month], full ? c.year : c.year % 100, c.hour,
-                        c.minute, c.second);
+  int n = std::snprintf(
+      buf, 32, full ? "%s, %02d-%s-%d %02d:%02d:%02d GMT" : "%s, %02d-%s-%02d %02d:%02d:%02d GMT",
+      kDayNames[c.weekday], c.day, kMonthNames[c.month], full ? c.year : c.year % 100, c.hour,
+      c.minute, c.second);
   return static_cast<size_t>(n);
 }
 

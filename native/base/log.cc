@@ -44,7 +44,8 @@ struct Line {
     p = put(p, end, log_date());
     p = putf(p, end, " [%.*s] %d#%ld: ", STR(log_level_name(level)), static_cast<int>(getpid()),
              static_cast<long>(syscall(SYS_gettid)));
-    if (ctx && ctx->connection) p = putf(p, end, "*%llu ", static_cast<unsigned long long>(ctx->connection));
+    if (ctx && ctx->connection)
+      p = putf(p, end, "*%llu ", static_cast<unsigned long long>(ctx->connection));
   }
   void finish(const Log& log, const LogContext* ctx, int level, int err) {
     if (err) p = append_errno(p, end, err);
@@ -77,7 +78,8 @@ char* append_errno(char* p, char* end, int err) {
   return putf(p, end, " (%d: %s)", err, s);
 }
 
-void log_writev(const Log& log, const LogContext* ctx, int level, int err, const char* fmt, va_list ap) {
+void log_writev(const Log& log, const LogContext* ctx, int level, int err, const char* fmt,
+                va_list ap) {
   if (!log.enabled(level)) return;
   Line line(level, ctx);
   int n = std::vsnprintf(line.p, static_cast<size_t>(line.end - line.p), fmt, ap);

@@ -1,5 +1,6 @@
 // error.log in nginx's format, unbuffered:
-//   2026/01/01 00:00:00 [error] PID#TID: *CONNECTION message, client: …, server: …, request: "…", host: "…"
+//   2026/01/01 00:00:00 [error] PID#TID: *CONNECTION message, client: …, server: …, request: "…",
+//   host: "…"
 #pragma once
 
 #include <cstdarg>
@@ -22,7 +23,8 @@ enum LogLevel : int {
 };
 Str log_level_name(int level);
 
-// One place that lines go to (a file reopened by USR1, stderr, syslog). Shared by all logs that name it.
+// One place that lines go to (a file reopened by USR1, stderr, syslog). Shared by all logs that
+// name it.
 class LogSink {
  public:
   virtual ~LogSink() = default;
@@ -36,7 +38,7 @@ class LogContext {
   virtual ~LogContext() = default;
   // Appends to [p, end), returns the new end.
   virtual char* append(char* p, char* end) const = 0;
-  uint64_t connection = 0;  // the *N; 0: none
+  uint64_t connection = 0;       // the *N; 0: none
   const char* action = nullptr;  // "reading client request headers": printed behind " while "
 };
 
@@ -55,10 +57,12 @@ struct Log {
 // Longest line that nginx writes (NGX_MAX_ERROR_STR).
 constexpr size_t kMaxErrorStr = 4096;
 
-// printf formats; `err` is an errno, 0 for none, printed as nginx does: " (111: Connection refused)".
+// printf formats; `err` is an errno, 0 for none, printed as nginx does: " (111: Connection
+// refused)".
 void log_write(const Log& log, const LogContext* ctx, int level, int err, const char* fmt, ...)
     __attribute__((format(printf, 5, 6)));
-void log_writev(const Log& log, const LogContext* ctx, int level, int err, const char* fmt, va_list ap);
+void log_writev(const Log& log, const LogContext* ctx, int level, int err, const char* fmt,
+                va_list ap);
 // A message of bytes as they are (may hold NULs); cut at kMaxErrorStr.
 void log_bytes(const Log& log, const LogContext* ctx, int level, Str message);
 

@@ -17,7 +17,8 @@ inline char* put_bytes(char* to, Str s) {
   return to + s.size();
 }
 
-// What handlers, filters and phases answer, with nginx's numbers (Lua sees some of them as ngx.OK, ngx.AGAIN …).
+// What handlers, filters and phases answer, with nginx's numbers (Lua sees some of them as ngx.OK,
+// ngx.AGAIN …).
 enum Rc : int {
   kOk = 0,
   kError = -1,

@@ -10,6 +10,7 @@
 #include "bind/promise_wait.h"
 #include "bind/signals.h"
 #include "bind/sockets.h"
+#include "bind/zones.h"
 #include "engine/exec.h"
 #include "ngx/api.h"
 
@@ -58,5 +59,6 @@ NAPI_MODULE_INIT() {
   define_process(env, exports);
   define_signals(env, exports);
   define_sockets(env, exports);
+  define_zones(env, exports);
   return exports;
 }

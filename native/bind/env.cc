@@ -7,7 +7,8 @@
 namespace moonphase::bind {
 
 namespace {
-// Handles that were closed in one turn are gone in the next; what frees itself after a turn may close further ones.
+// Handles that were closed in one turn are gone in the next; what frees itself after a turn may
+// close further ones.
 constexpr int kTurnsToClose = 3;
 }  // namespace
 
@@ -36,7 +37,8 @@ Env* Env::init(napi_env napi) {
   env->loop_->ref(false);
   net::set_current_loop(env->loop_);
   // Finalizers of wrapped objects run before this one.
-  napi_set_instance_data(napi, env, [](napi_env, void* data, void*) { delete static_cast<Env*>(data); }, nullptr);
+  napi_set_instance_data(
+      napi, env, [](napi_env, void* data, void*) { delete static_cast<Env*>(data); }, nullptr);
   napi_value name;
   napi_create_string_utf8(napi, "Moonphase", NAPI_AUTO_LENGTH, &name);
   napi_async_init(napi, nullptr, name, &env->context);
@@ -52,7 +54,9 @@ void Env::unhold() {
   if (--holds_ == 0 && loop_) loop_->ref(false);
 }
 
-void Env::on_cleanup(napi_async_cleanup_hook_handle, void* data) { static_cast<Env*>(data)->close(); }
+void Env::on_cleanup(napi_async_cleanup_hook_handle, void* data) {
+  static_cast<Env*>(data)->close();
+}
 
 void Env::close() {
   closing_ = true;

@@ -1,5 +1,6 @@
-// All state of the addon in one Node environment (main thread or worker_thread): its loop, what is open in it, and how
-// it ends. A worker_thread may be terminated at any moment: the cleanup hook closes everything without running JavaScript.
+// All state of the addon in one Node environment (main thread or worker_thread): its loop, what is
+// open in it, and how it ends. A worker_thread may be terminated at any moment: the cleanup hook
+// closes everything without running JavaScript.
 #pragma once
 
 #include <node_api.h>
@@ -17,7 +18,8 @@ class Resource {
  public:
   Resource(const Resource&) = delete;
   Resource& operator=(const Resource&) = delete;
-  // The env is going away: stop, close handles, run no JavaScript. Called once, or never when the object went before.
+  // The env is going away: stop, close handles, run no JavaScript. Called once, or never when the
+  // object went before.
   virtual void env_closing() = 0;
 
  protected:
@@ -41,13 +43,15 @@ class Env {
   bool closing() const { return closing_; }
   void set_closing() { closing_ = true; }
 
-  // Keep the process alive while something is held (a gateway that listens, a promise that JavaScript waits for).
+  // Keep the process alive while something is held (a gateway that listens, a promise that
+  // JavaScript waits for).
   void hold();
   void unhold();
 
   // How many native calls from JavaScript are on the stack; 0: the loop called us.
   int js_depth = 0;
-  // The async context of what has none of its own, and the scope that is open in this loop turn (js_call.cc).
+  // The async context of what has none of its own, and the scope that is open in this loop turn
+  // (js_call.cc).
   napi_async_context context = nullptr;
   napi_callback_scope turn_scope = nullptr;
   napi_handle_scope turn_handles = nullptr;
@@ -79,7 +83,8 @@ class Env {
   bool closing_ = false;
 };
 
-// Around the body of every native function that JavaScript calls and that may run Lua or touch the engine.
+// Around the body of every native function that JavaScript calls and that may run Lua or touch the
+// engine.
 class FromJs {
  public:
   explicit FromJs(Env* env) : depth_(env), scope_(*env->loop()) {}

@@ -51,7 +51,8 @@ class Gateway final : public Resource {
     engine::Runtime* runtime = runtime_;
     runtime_ = nullptr;
     runtime->terminate();
-    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); }, runtime);
+    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); },
+                             runtime);
     let_go();
   }
   void env_closing() override { end(); }
@@ -134,7 +135,8 @@ napi_value construct(napi_env env, napi_callback_info info) {
   engine::RuntimeOptions options;
   options.lualib = text_option(env, o, "lualib");
   options.user_lualib = text_option(env, o, "userLualib");
-  options.process_type = static_cast<engine::ProcessType>(static_cast<int>(number_option(env, o, "processType", 0)));
+  options.process_type =
+      static_cast<engine::ProcessType>(static_cast<int>(number_option(env, o, "processType", 0)));
   options.worker_id = static_cast<int>(number_option(env, o, "workerId", 0));
   options.worker_count = static_cast<int>(number_option(env, o, "workerCount", 1));
   options.master_pid = static_cast<int>(number_option(env, o, "masterPid", 0));
@@ -143,14 +145,25 @@ napi_value construct(napi_env env, napi_callback_info info) {
   options.test = bool_option(env, o, "test", false);
   std::string version = text_option(env, o, "serverVersion");
   if (!version.empty()) options.server_version = version;
+  napi_value zones = js_get(env, o, "zones");
+  uint32_t count = 0;
+  if (js_type(env, zones) == napi_object) napi_get_array_length(env, zones, &count);
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value zone = nullptr;
+    napi_get_element(env, zones, i, &zone);
+    options.zone_fds[bytes_of(env, js_get(env, zone, "name"))] =
+        static_cast<int>(number_option(env, zone, "fd", -1));
+  }
   Env* e = Env::of(env);
   FromJs from(e);
-  Gateway* g = new Gateway(e, std::move(options), bytes_of(env, js_get(env, o, "user")), bytes_of(env, js_get(env, o, "group")));
+  Gateway* g = new Gateway(e, std::move(options), bytes_of(env, js_get(env, o, "user")),
+                           bytes_of(env, js_get(env, o, "group")));
   napi_wrap(env, args.self, g, finalize, nullptr, nullptr);
   return args.self;
 }
 
-// load(plan): a promise. Reads the plan, makes its VM, runs init_by_lua and init_worker_by_lua; the plan is current then.
+// load(plan): a promise. Reads the plan, makes its VM, runs init_by_lua and init_worker_by_lua; the
+// plan is current then.
 napi_value load(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   Gateway* g = gateway_of(env, args.self);
@@ -189,7 +202,8 @@ napi_value listen(napi_env env, napi_callback_info info) {
     fds.push_back(fd);
   }
   std::string error;
-  if (!g->runtime()->listen(fds, &error)) napi_throw_error(env, "ERR_MOONPHASE_LISTEN", error.c_str());
+  if (!g->runtime()->listen(fds, &error))
+    napi_throw_error(env, "ERR_MOONPHASE_LISTEN", error.c_str());
   return nullptr;
 }
 
@@ -244,7 +258,9 @@ napi_value stats(napi_env env, napi_callback_info info) {
   const http::Stats& s = g->runtime()->http.stats;
   napi_value result = nullptr;
   napi_create_object(env, &result);
-  auto set = [&](const char* name, int64_t n) { js_set(env, result, name, js_number(env, static_cast<double>(n))); };
+  auto set = [&](const char* name, int64_t n) {
+    js_set(env, result, name, js_number(env, static_cast<double>(n)));
+  };
   set("accepted", s.accepted);
   set("handled", s.handled);
   set("requests", s.requests);
@@ -255,20 +271,6 @@ napi_value stats(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// log(level, message): a line of the current plan's error log, nginx's number for the level.
-napi_value log(napi_env env, napi_callback_info info) {
-  Args<2> args(env, info);
-  Gateway* g = gateway_of(env, args.self);
-  if (!g || !g->runtime()->current) return nullptr;
-  FromJs from(g->env());
-  int32_t level = kLogErr;
-  napi_get_value_int32(env, args[0], &level);
-  std::string message = text_of(env, args[1]);
-  const Log& to = g->runtime()->current->plan->error_log;
-  if (to.enabled(level)) log_bytes(to, nullptr, level, message);
-  return nullptr;
-}
-
 }  // namespace
 
 engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
@@ -276,18 +278,20 @@ engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
   return g ? g->runtime() : nullptr;
 }
 
-void gateway_adopt(napi_env env, napi_value gateway, VmHost* host) { gateway_of(env, gateway)->adopt(host); }
+void gateway_adopt(napi_env env, napi_value gateway, VmHost* host) {
+  gateway_of(env, gateway)->adopt(host);
+}
 
 void define_gateway(napi_env env, napi_value exports) {
   const napi_property_descriptor methods[] = {
       method("load", load),           method("listen", listen),
       method("quit", quit),           method("stopListening", stop_listening),
       method("terminate", terminate), method("reopenLogs", reopen_logs),
-      method("stats", stats),         method("log", log),
+      method("stats", stats),
   };
   napi_value constructor = nullptr;
-  napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr, sizeof methods / sizeof *methods, methods,
-                    &constructor);
+  napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr,
+                    sizeof methods / sizeof *methods, methods, &constructor);
   js_set(env, exports, "Gateway", constructor);
 }
 

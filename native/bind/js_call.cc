@@ -39,8 +39,8 @@ IntoJs::~IntoJs() {
   if (scope_) napi_close_handle_scope(env_->napi(), scope_);
 }
 
-bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value fn, size_t argc, const napi_value* argv,
-             napi_value* result) {
+bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value fn, size_t argc,
+             const napi_value* argv, napi_value* result) {
   napi_env napi = env->napi();
   napi_status status;
   if (context || env->js_depth == 0) {
@@ -48,7 +48,8 @@ bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value f
     napi_valuetype type = napi_undefined;
     if (recv) napi_typeof(napi, recv, &type);
     if (type != napi_object && type != napi_function) napi_get_global(napi, &object);
-    status = napi_make_callback(napi, context ? context : env->context, object, fn, argc, argv, result);
+    status =
+        napi_make_callback(napi, context ? context : env->context, object, fn, argc, argv, result);
   } else {
     if (!recv) napi_get_undefined(napi, &recv);
     status = napi_call_function(napi, recv, fn, argc, argv, result);
@@ -66,7 +67,9 @@ bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value f
 napi_async_context make_context(Env* env, const char* name) {
   napi_value text;
   napi_async_context context = nullptr;
-  if (env->closing() || napi_create_string_utf8(env->napi(), name, NAPI_AUTO_LENGTH, &text) != napi_ok) return nullptr;
+  if (env->closing() ||
+      napi_create_string_utf8(env->napi(), name, NAPI_AUTO_LENGTH, &text) != napi_ok)
+    return nullptr;
   if (napi_async_init(env->napi(), nullptr, text, &context) != napi_ok) return nullptr;
   return context;
 }

@@ -1,6 +1,8 @@
 // The way into JavaScript from native code. There are two situations:
-//  - JavaScript called us (env->js_depth > 0): functions are called plainly, promises settle when it returns to the loop;
-//  - the loop called us: the first entry of the turn opens one callback scope, which is closed when the native frames of
+//  - JavaScript called us (env->js_depth > 0): functions are called plainly, promises settle when
+//  it returns to the loop;
+//  - the loop called us: the first entry of the turn opens one callback scope, which is closed when
+//  the native frames of
 //    the turn are gone; then nextTick and promise jobs run, never in the middle of a Lua call.
 #pragma once
 
@@ -8,7 +10,8 @@
 
 namespace moonphase::bind {
 
-// Stands around everything that makes or touches JavaScript values. Cheap when JavaScript called us.
+// Stands around everything that makes or touches JavaScript values. Cheap when JavaScript called
+// us.
 class IntoJs {
  public:
   explicit IntoJs(Env* env);
@@ -23,10 +26,10 @@ class IntoJs {
   napi_handle_scope scope_ = nullptr;
 };
 
-// Calls `fn` (within an IntoJs). `context`: whose AsyncLocalStorage it sees; null: the caller's, or the env's own.
-// False: it threw, and the exception is in *result.
-bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value fn, size_t argc, const napi_value* argv,
-             napi_value* result);
+// Calls `fn` (within an IntoJs). `context`: whose AsyncLocalStorage it sees; null: the caller's, or
+// the env's own. False: it threw, and the exception is in *result.
+bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value fn, size_t argc,
+             const napi_value* argv, napi_value* result);
 
 // An async context that belongs to what runs now; null when that cannot be had.
 napi_async_context make_context(Env* env, const char* name);

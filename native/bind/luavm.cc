@@ -77,7 +77,8 @@ int run_prelude(lua_State* L) {
 
 }  // namespace
 
-VmHost::VmHost(Env* env, engine::Runtime* runtime, bool owned) : Resource(env), owned_(owned), runtime_(runtime) {}
+VmHost::VmHost(Env* env, engine::Runtime* runtime, bool owned)
+    : Resource(env), owned_(owned), runtime_(runtime) {}
 
 VmHost::~VmHost() = default;
 
@@ -118,7 +119,8 @@ void VmHost::close() {
   }
   if (owned_ && runtime_) {
     runtime_->terminate();
-    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); }, runtime_);
+    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); },
+                             runtime_);
   }
   runtime_ = nullptr;
 }

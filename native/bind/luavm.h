@@ -1,6 +1,6 @@
-// A Lua VM as JavaScript sees it: of a `LuaVM` object (a Runtime without listeners) or of a gateway. Calls from
-// JavaScript run as requests without a client, in coroutines of the one scheduler: a call that does not yield returns at
-// once, one that yields returns a promise.
+// A Lua VM as JavaScript sees it: of a `LuaVM` object (a Runtime without listeners) or of a
+// gateway. Calls from JavaScript run as requests without a client, in coroutines of the one
+// scheduler: a call that does not yield returns at once, one that yields returns a promise.
 #pragma once
 
 #include <lua.hpp>
@@ -15,7 +15,8 @@
 namespace moonphase::bind {
 
 enum class Strings : uint8_t { kAuto, kBuffer, kLatin1 };
-// What JavaScript gets of a Lua function's results: the first one, all in an array, or the first with tables as proxies.
+// What JavaScript gets of a Lua function's results: the first one, all in an array, or the first
+// with tables as proxies.
 enum class Results : uint8_t { kFirst, kAll, kLive };
 
 class VmHost : public Resource {
@@ -31,8 +32,8 @@ class VmHost : public Resource {
   void release() {
     if (--refs_ == 0) delete this;
   }
-  // JavaScript can still reach it: its object, functions and proxies, calls under way. The last one gone closes the VM,
-  // unless its timers go on.
+  // JavaScript can still reach it: its object, functions and proxies, calls under way. The last one
+  // gone closes the VM, unless its timers go on.
   void use() {
     ++uses_;
     ++refs_;
@@ -50,12 +51,12 @@ class VmHost : public Resource {
   napi_ref self = nullptr;  // weak: the JavaScript object
 
   // Registry references.
-  int entry_ref = LUA_NOREF;      // function(f, ...) return done(xpcall(f, traceback, ...)) end
-  int int64_ref = LUA_NOREF;      // function(pointer, signed): an int64_t or uint64_t
-  int is_int64_ref = LUA_NOREF;   // function(cdata): 1 signed, 2 unsigned, nil
-  int js_error_ref = LUA_NOREF;   // metatable of errors that JavaScript threw
-  int wrapper_ref = LUA_NOREF;    // function(JsRef): a function that calls it
-  std::string traceback;          // of the error that `done` is about to see
+  int entry_ref = LUA_NOREF;     // function(f, ...) return done(xpcall(f, traceback, ...)) end
+  int int64_ref = LUA_NOREF;     // function(pointer, signed): an int64_t or uint64_t
+  int is_int64_ref = LUA_NOREF;  // function(cdata): 1 signed, 2 unsigned, nil
+  int js_error_ref = LUA_NOREF;  // metatable of errors that JavaScript threw
+  int wrapper_ref = LUA_NOREF;   // function(JsRef): a function that calls it
+  std::string traceback;         // of the error that `done` is about to see
 
  private:
   ~VmHost() override;
@@ -79,7 +80,7 @@ struct JsRef {
   napi_ref ref;
 };
 
-// --- values (luavm_values.cc); within an IntoJs or a native call from JavaScript ---
+// --- values (luavm_push.cc, luavm_read.cc); within an IntoJs or a native call from JavaScript ---
 // Pushes one value. False: it cannot be Lua's; nothing is pushed, *error says why.
 bool push_js(VmHost* host, lua_State* L, napi_value v, std::string* error);
 // Null: the value cannot be JavaScript's.
@@ -100,10 +101,11 @@ void push_js_ref(VmHost* host, lua_State* L, napi_value v);
 JsRef* js_ref(lua_State* L, int index);
 
 // --- calls (luavm_call.cc) ---
-// Calls the function that lies on host->L() below `argc` arguments. Returns the results, a promise, or null with a
-// JavaScript exception pending.
+// Calls the function that lies on host->L() below `argc` arguments. Returns the results, a promise,
+// or null with a JavaScript exception pending.
 napi_value call_lua(VmHost* host, int argc, Results results);
-// For the current coroutine: the async context that JavaScript called Lua in; null outside such a call.
+// For the current coroutine: the async context that JavaScript called Lua in; null outside such a
+// call.
 napi_async_context call_context(lua_State* L);
 int call_done(lua_State* L);       // the end of the entry function
 int call_traceback(lua_State* L);  // its xpcall handler
@@ -114,7 +116,8 @@ void define_luavm(napi_env env, napi_value exports);
 // --- errors (luavm_errors.cc) ---
 // Pushes what Lua code sees of a JavaScript exception.
 void push_exception(VmHost* host, lua_State* L, napi_value exception);
-// The JavaScript exception for the Lua error value at `index`: the original one where JavaScript threw it.
+// The JavaScript exception for the Lua error value at `index`: the original one where JavaScript
+// threw it.
 napi_value to_exception(VmHost* host, lua_State* L, int index, const std::string& traceback);
 
 }  // namespace moonphase::bind

@@ -1,7 +1,9 @@
-// A call from JavaScript into Lua: a request without a client, in the timer phase, whose entry coroutine runs
+// A call from JavaScript into Lua: a request without a client, in the timer phase, whose entry
+// coroutine runs
 //   entry(f, ...) = done(xpcall(f, traceback, ...))
-// `done` makes JavaScript values of the results, while the coroutine still holds them. If it ran before the call came
-// back, JavaScript gets them at once; otherwise it has got a promise, which `done` settles.
+// `done` makes JavaScript values of the results, while the coroutine still holds them. If it ran
+// before the call came back, JavaScript gets them at once; otherwise it has got a promise, which
+// `done` settles.
 #include "bind/js_call.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
@@ -14,9 +16,9 @@ namespace {
 struct Call {
   VmHost* host;
   Results mode;
-  bool on_stack = true;   // call_lua has not returned yet
-  bool ended = false;     // the ctx is gone
-  bool settled = false;   // `done` ran
+  bool on_stack = true;  // call_lua has not returned yet
+  bool ended = false;    // the ctx is gone
+  bool settled = false;  // `done` ran
   bool failed = false;
   napi_value value = nullptr;  // while on_stack: the result, or what to throw
   napi_deferred deferred = nullptr;
@@ -93,7 +95,8 @@ void finished(engine::LuaCtx* ctx, int) {
   int exit_code = ctx->exit_code;
   engine::finish_fake_request(ctx->r);
   if (!call->settled && !call->host->env()->closing()) {
-    const std::string message = "the Lua code ended itself by ngx.exit(" + std::to_string(exit_code) + ")";
+    const std::string message =
+        "the Lua code ended itself by ngx.exit(" + std::to_string(exit_code) + ")";
     if (call->on_stack) {
       settle(call, false, plain_error(call->host, "ERR_MOONPHASE_EXIT", message));
     } else {

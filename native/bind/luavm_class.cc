@@ -52,11 +52,11 @@ struct Loaded {
   std::string message;
 };
 
-void on_loaded(void* data, bool ok, Str message) { *static_cast<Loaded*>(data) = {true, ok, std::string(message)}; }
-
-void finalize(napi_env, void* data, void*) {
-  static_cast<VmHost*>(data)->unuse();
+void on_loaded(void* data, bool ok, Str message) {
+  *static_cast<Loaded*>(data) = {true, ok, std::string(message)};
 }
+
+void finalize(napi_env, void* data, void*) { static_cast<VmHost*>(data)->unuse(); }
 
 // A runtime of its own, with an empty plan. Null: *error says why.
 engine::Runtime* make_runtime(napi_env env, Env* e, napi_value options, std::string* error) {
@@ -82,7 +82,8 @@ napi_value construct(napi_env env, napi_callback_info info) {
   napi_value options = args[0], gateway = js_get(env, options, "gateway");
   bool owned = js_type(env, gateway) != napi_object;
   std::string error;
-  engine::Runtime* runtime = owned ? make_runtime(env, e, options, &error) : gateway_runtime(env, gateway);
+  engine::Runtime* runtime =
+      owned ? make_runtime(env, e, options, &error) : gateway_runtime(env, gateway);
   if (!runtime) {
     if (owned) napi_throw_error(env, "ERR_MOONPHASE_LUA", error.c_str());
     return nullptr;
@@ -95,7 +96,9 @@ napi_value construct(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   std::string strings = text_option(env, options, "strings");
-  host->strings = strings == "buffer" ? Strings::kBuffer : strings == "latin1" ? Strings::kLatin1 : Strings::kAuto;
+  host->strings = strings == "buffer"   ? Strings::kBuffer
+                  : strings == "latin1" ? Strings::kLatin1
+                                        : Strings::kAuto;
   napi_wrap(env, args.self, host, finalize, nullptr, nullptr);
   napi_create_reference(env, args.self, 0, &host->self);
   if (!owned) gateway_adopt(env, gateway, host);
@@ -191,8 +194,8 @@ void define_luavm(napi_env env, napi_value exports) {
   const napi_property_descriptor methods[] = {method("load", load), method("withMode", with_mode),
                                               method("memory", memory), method("close", close)};
   napi_value constructor = nullptr;
-  napi_define_class(env, "LuaVM", NAPI_AUTO_LENGTH, construct, nullptr, sizeof methods / sizeof *methods, methods,
-                    &constructor);
+  napi_define_class(env, "LuaVM", NAPI_AUTO_LENGTH, construct, nullptr,
+                    sizeof methods / sizeof *methods, methods, &constructor);
   js_set(env, exports, "LuaVM", constructor);
 }
 

@@ -1,4 +1,5 @@
-// Errors that cross between the languages. Where one of them was thrown by the other side, it goes home as itself.
+// Errors that cross between the languages. Where one of them was thrown by the other side, it goes
+// home as itself.
 #include "bind/js_call.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
@@ -33,7 +34,8 @@ void push_exception(VmHost* host, lua_State* L, napi_value exception) {
     napi_value value = nullptr;
     std::string ignored;
     if (napi_has_named_property(env, exception, "luaValue", &is_lua) == napi_ok && is_lua &&
-        napi_get_named_property(env, exception, "luaValue", &value) == napi_ok && push_js(host, L, value, &ignored)) {
+        napi_get_named_property(env, exception, "luaValue", &value) == napi_ok &&
+        push_js(host, L, value, &ignored)) {
       return;
     }
   }
@@ -48,7 +50,9 @@ void push_exception(VmHost* host, lua_State* L, napi_value exception) {
   } else {
     napi_value text = nullptr;
     set_text(L, "name", "Error");
-    set_text(L, "message", napi_coerce_to_string(env, exception, &text) == napi_ok ? text_of(env, text) : "a symbol");
+    set_text(
+        L, "message",
+        napi_coerce_to_string(env, exception, &text) == napi_ok ? text_of(env, text) : "a symbol");
   }
   napi_value box = nullptr;
   napi_create_object(env, &box);
@@ -71,8 +75,9 @@ napi_value to_exception(VmHost* host, lua_State* L, int index, const std::string
     if (found) {
       napi_value exception = js_get(env, box, "v");
       if (!traceback.empty() && js_type(env, exception) == napi_object) {
-        napi_property_descriptor p = {"luaStack", nullptr, nullptr, nullptr, nullptr, js_string(env, traceback),
-                                      napi_default_method, nullptr};
+        napi_property_descriptor p = {
+            "luaStack",          nullptr, nullptr, nullptr, nullptr, js_string(env, traceback),
+            napi_default_method, nullptr};
         napi_define_properties(env, exception, 1, &p);
         napi_value ignored;
         bool pending = false;
@@ -93,7 +98,8 @@ napi_value to_exception(VmHost* host, lua_State* L, int index, const std::string
   } else {
     message = std::string("an error object (a ") + luaL_typename(L, index) + " value)";
   }
-  napi_value args[4] = {js_string(env, message), js_string(env, traceback), to_js(host, L, index, &ignored),
+  napi_value args[4] = {js_string(env, message), js_string(env, traceback),
+                        to_js(host, L, index, &ignored),
                         js_boolean(env, lua_type(L, index) == LUA_TSTRING)};
   if (!args[2]) args[2] = js_undefined(env);
   napi_value make = nullptr, error = nullptr;

@@ -1,5 +1,6 @@
-// Functions by reference: a Lua function is a JavaScript function, a JavaScript function is a Lua function. Passed back,
-// each is what it was. Tables that stay Lua's are proxies that lib/luavm.ts makes.
+// Functions by reference: a Lua function is a JavaScript function, a JavaScript function is a Lua
+// function. Passed back, each is what it was. Tables that stay Lua's are proxies that lib/luavm.ts
+// makes.
 #include "bind/js_call.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
@@ -70,14 +71,16 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
   for (size_t i = 0; i < argc; ++i) {
     if (push_js(host, L, argv[i], &error)) continue;
     lua_settop(L, top);
-    napi_throw_type_error(env, "ERR_MOONPHASE_VALUE", ("argument " + std::to_string(i + 1) + ": " + error).c_str());
+    napi_throw_type_error(env, "ERR_MOONPHASE_VALUE",
+                          ("argument " + std::to_string(i + 1) + ": " + error).c_str());
     return nullptr;
   }
   return call_lua(host, static_cast<int>(argc), ref->results);
 }
 
-// A JavaScript function, called by Lua through the wrapper of luavm.cc, which gets true and the result, or false and an
-// error to raise (a coroutine that has waited cannot raise it from here). Index 1 is the JsRef.
+// A JavaScript function, called by Lua through the wrapper of luavm.cc, which gets true and the
+// result, or false and an error to raise (a coroutine that has waited cannot raise it from here).
+// Index 1 is the JsRef.
 enum class Outcome { kReturn, kWait };
 
 Outcome fail(lua_State* L, const char* text) {
@@ -107,7 +110,9 @@ Outcome call_host(lua_State* L, PromiseWait** wait) {
   for (size_t i = 0; i < argc; ++i) {
     argv[i] = to_js(host, L, static_cast<int>(i) + 2, &error);
     if (!argv[i]) {
-      return fail(L, ("bad argument #" + std::to_string(i + 1) + " to a JavaScript function: " + error).c_str());
+      return fail(L,
+                  ("bad argument #" + std::to_string(i + 1) + " to a JavaScript function: " + error)
+                      .c_str());
     }
   }
   napi_value fn = nullptr, result = nullptr;
@@ -120,7 +125,8 @@ Outcome call_host(lua_State* L, PromiseWait** wait) {
     return Outcome::kReturn;
   }
   bool is_promise = false;
-  if (js_type(env, result) == napi_object && napi_is_promise(env, result, &is_promise) == napi_ok && is_promise) {
+  if (js_type(env, result) == napi_object && napi_is_promise(env, result, &is_promise) == napi_ok &&
+      is_promise) {
     *wait = PromiseWait::start(host, result);
     return *wait ? Outcome::kWait : fail(L, kGone);
   }
@@ -213,7 +219,8 @@ napi_value wrap_table(VmHost* host, lua_State* L, int index) {
 
 LuaRef* unwrap(VmHost* host, napi_value v) {
   bool ours = false;
-  if (napi_check_object_type_tag(host->napi(), v, &kLuaRefTag, &ours) != napi_ok || !ours) return nullptr;
+  if (napi_check_object_type_tag(host->napi(), v, &kLuaRefTag, &ours) != napi_ok || !ours)
+    return nullptr;
   void* data = nullptr;
   if (napi_unwrap(host->napi(), v, &data) != napi_ok) return nullptr;
   LuaRef* ref = static_cast<LuaRef*>(data);

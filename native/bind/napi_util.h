@@ -1,4 +1,5 @@
-// Short forms of Node-API. Failures of these calls mean that the env is going away; values are then undefined.
+// Short forms of Node-API. Failures of these calls mean that the env is going away; values are then
+// undefined.
 #pragma once
 
 #include <node_api.h>
@@ -69,7 +70,9 @@ bool bool_option(napi_env env, napi_value object, const char* name, bool fallbac
 // The arguments of a native function, `this` and the data it was made with.
 template <size_t N>
 struct Args {
-  Args(napi_env e, napi_callback_info info) : env(e) { napi_get_cb_info(e, info, &count, v, &self, &data); }
+  Args(napi_env e, napi_callback_info info) : env(e) {
+    napi_get_cb_info(e, info, &count, v, &self, &data);
+  }
   napi_value operator[](size_t i) const { return v[i]; }
   napi_env env;
   size_t count = N;

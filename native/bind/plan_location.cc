@@ -227,6 +227,7 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   read_lua(parts, v, conf.lua);
   read(v.get("set_base32_padding"), conf.set_misc.base32_padding);
   read(v.get("set_base32_alphabet"), conf.set_misc.base32_alphabet);
+  read_modules(v, conf);
 }
 
 }  // namespace moonphase::bind

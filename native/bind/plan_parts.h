@@ -36,5 +36,7 @@ class PlanParts {
 void read(const PlanValue& from, engine::Where& to);
 // plan_location.cc
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+// plan_modules.cc
+void read_modules(const PlanValue& v, engine::LocConf& conf);
 
 }  // namespace moonphase::bind

@@ -71,7 +71,8 @@ struct Account {
   gid_t gid;
 };
 
-bool find_account(const std::string& user, const std::string& group, Account* out, const char** call) {
+bool find_account(const std::string& user, const std::string& group, Account* out,
+                  const char** call) {
   errno = 0;
   *call = "getpwnam()";
   const passwd* pw = getpwnam(user.c_str());
@@ -90,7 +91,8 @@ napi_value account(napi_env env, napi_callback_info info) {
   Args<2> args(env, info);
   Account a{};
   const char* call = "";
-  if (!find_account(bytes_of(env, args[0]), bytes_of(env, args[1]), &a, &call)) return failure(env, call);
+  if (!find_account(bytes_of(env, args[0]), bytes_of(env, args[1]), &a, &call))
+    return failure(env, call);
   napi_value result;
   napi_create_object(env, &result);
   js_set(env, result, "uid", js_number(env, a.uid));
@@ -110,7 +112,8 @@ napi_value set_limits(napi_env env, napi_callback_info info) {
   if (!limit("nofile", RLIMIT_NOFILE)) return failure(env, "setrlimit(RLIMIT_NOFILE)");
   if (!limit("core", RLIMIT_CORE)) return failure(env, "setrlimit(RLIMIT_CORE)");
   double priority = number_option(env, args[0], "priority", 0);
-  if (priority != 0 && setpriority(PRIO_PROCESS, 0, static_cast<int>(priority)) != 0) return failure(env, "setpriority()");
+  if (priority != 0 && setpriority(PRIO_PROCESS, 0, static_cast<int>(priority)) != 0)
+    return failure(env, "setpriority()");
   return js_undefined(env);
 }
 
@@ -123,10 +126,12 @@ napi_value set_affinity(napi_env env, napi_callback_info info) {
   for (size_t i = 0; i < mask.size(); ++i) {
     if (mask[mask.size() - 1 - i] == '1') CPU_SET(i, &set);
   }
-  return sched_setaffinity(0, sizeof set, &set) == 0 ? js_undefined(env) : failure(env, "sched_setaffinity()");
+  return sched_setaffinity(0, sizeof set, &set) == 0 ? js_undefined(env)
+                                                     : failure(env, "sched_setaffinity()");
 }
 
-// setEnvironment([[name, value?]]): exactly these; without a value, what the process has by that name.
+// setEnvironment([[name, value?]]): exactly these; without a value, what the process has by that
+// name.
 napi_value set_environment(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   std::vector<std::pair<std::string, std::string>> kept;
@@ -150,7 +155,8 @@ napi_value set_environment(napi_env env, napi_callback_info info) {
   return js_undefined(env);
 }
 
-// dieWithParent(signal): the kernel sends it when the process that started us ends; false: it is gone already.
+// dieWithParent(signal): the kernel sends it when the process that started us ends; false: it is
+// gone already.
 napi_value die_with_parent(napi_env env, napi_callback_info info) {
   Args<2> args(env, info);
   int32_t signal = 0, parent = 0;
@@ -191,7 +197,8 @@ bool drop_privileges(const std::string& user, const std::string& group, std::str
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // setuid() switched core dumps off
     return true;
   }
-  *error = std::string(call) + " \"" + user + "\" failed (" + std::to_string(errno) + ": " + strerror(errno) + ")";
+  *error = std::string(call) + " \"" + user + "\" failed (" + std::to_string(errno) + ": " +
+           strerror(errno) + ")";
   return false;
 }
 

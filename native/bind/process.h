@@ -1,4 +1,5 @@
-// What a server process does to itself and Node has no call for: signals, daemon, privileges, limits, environment.
+// What a server process does to itself and Node has no call for: signals, daemon, privileges,
+// limits, environment.
 #pragma once
 
 #include <node_api.h>

@@ -7,7 +7,8 @@
 namespace moonphase::bind {
 
 namespace {
-constexpr const char* kCannotWait = "a JavaScript function returned a promise where Lua cannot wait";
+constexpr const char* kCannotWait =
+    "a JavaScript function returned a promise where Lua cannot wait";
 
 int cannot_wait(lua_State* L, const char* why) {
   lua_settop(L, 0);
@@ -15,7 +16,7 @@ int cannot_wait(lua_State* L, const char* why) {
   lua_pushfstring(L, "%s: %s", kCannotWait, why);
   return 2;
 }
-}
+}  // namespace
 
 PromiseWait* PromiseWait::start(VmHost* host, napi_value promise) {
   Env* env = host->env();

@@ -8,10 +8,11 @@ namespace moonphase::bind {
 
 class PromiseWait final : public engine::Pending {
  public:
-  // Within an IntoJs or a call from JavaScript: asks to be told when `promise` settles. Null: that failed.
+  // Within an IntoJs or a call from JavaScript: asks to be told when `promise` settles. Null: that
+  // failed.
   static PromiseWait* start(VmHost* host, napi_value promise);
-  // `return PromiseWait::yield(L, wait);` in a C function that Lua called. Returns an error where Lua
-  // may not wait.
+  // `return PromiseWait::yield(L, wait);` in a C function that Lua called. Returns an error where
+  // Lua may not wait.
   static int yield(lua_State* L, PromiseWait* wait);
   // JavaScript tells: settled(id, ok, value).
   static napi_value settled(napi_env env, napi_callback_info info);

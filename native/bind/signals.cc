@@ -3,7 +3,7 @@
 #include <signal.h>
 
 #include <atomic>
-#include <cstring>
+#include <cerrno>
 
 #include "bind/js_call.h"
 #include "bind/napi_util.h"
@@ -17,15 +17,18 @@ struct Name {
   const char* name;
   int number;
 };
-constexpr Name kNames[] = {{"SIGTERM", SIGTERM}, {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT},  {"SIGHUP", SIGHUP},
-                           {"SIGUSR1", SIGUSR1}, {"SIGUSR2", SIGUSR2}, {"SIGWINCH", SIGWINCH}};
+constexpr Name kNames[] = {{"SIGTERM", SIGTERM},  {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT},
+                           {"SIGHUP", SIGHUP},    {"SIGUSR1", SIGUSR1}, {"SIGUSR2", SIGUSR2},
+                           {"SIGWINCH", SIGWINCH}};
 
 // Signals are the process's: one watcher, of the env that asked first.
 std::atomic<uint32_t> pending{0};
 std::atomic<uv_async_t*> wakeup{nullptr};
+std::atomic<int> senders[32];
 
-void on_signal(int number) {
+void on_signal(int number, siginfo_t* info, void*) {
   int saved = errno;
+  senders[number].store(info && info->si_code <= 0 ? info->si_pid : 0);
   pending.fetch_or(1u << number);
   if (uv_async_t* async = wakeup.load()) uv_async_send(async);
   errno = saved;
@@ -33,8 +36,8 @@ void on_signal(int number) {
 
 void catch_signal(int number) {
   struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
+  action.sa_sigaction = on_signal;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
   sigfillset(&action.sa_mask);
   sigaction(number, &action, nullptr);
 }
@@ -51,7 +54,9 @@ class Watcher final : public Resource {
   }
   void env_closing() override {
     wakeup.store(nullptr);
-    net::close_handle(reinterpret_cast<uv_handle_t*>(&async_), [](void* data) { delete static_cast<Watcher*>(data); }, this);
+    net::close_handle(
+        reinterpret_cast<uv_handle_t*>(&async_),
+        [](void* data) { delete static_cast<Watcher*>(data); }, this);
   }
 
  private:
@@ -61,16 +66,19 @@ class Watcher final : public Resource {
     uint32_t bits = pending.exchange(0);
     net::Loop::Scope scope(*self->env_->loop());
     for (const Name& n : kNames) {
-      if (bits & (1u << n.number)) self->tell(n.name);
+      if (bits & (1u << n.number)) self->tell(n);
     }
   }
-  void tell(const char* name) {
+  void tell(const Name& name) {
     IntoJs js(env_);
     if (!js.ok()) return;
     napi_env env = env_->napi();
-    napi_value callback = nullptr, result = nullptr, arg = js_string(env, name);
+    napi_value callback = nullptr, result = nullptr;
+    napi_value args[] = {js_string(env, name.name), js_number(env, name.number),
+                         js_number(env, senders[name.number].load())};
     napi_get_reference_value(env, callback_, &callback);
-    if (!call_js(env_, nullptr, nullptr, callback, 1, &arg, &result) && result) napi_fatal_exception(env, result);
+    if (!call_js(env_, nullptr, nullptr, callback, 3, args, &result) && result)
+      napi_fatal_exception(env, result);
   }
 
   napi_ref callback_ = nullptr;
@@ -83,7 +91,8 @@ napi_value catch_signals(napi_env env, napi_callback_info) {
   return js_undefined(env);
 }
 
-// watchSignals(callback): it is called with the name of each, also of those that came since catchSignals().
+// watchSignals(callback): it is called with name, number and sender (0: unknown) of each, also of
+// those that came since catchSignals().
 napi_value watch_signals(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   if (wakeup.load()) {

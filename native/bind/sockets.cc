@@ -47,7 +47,9 @@ bool read_address(const std::string& family, const std::string& host, int port, 
   return inet_pton(AF_INET, host.c_str(), &in->sin_addr) == 1;
 }
 
-void set_option(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
+void set_option(int fd, int level, int name, int value) {
+  setsockopt(fd, level, name, &value, sizeof value);
+}
 
 // The call that failed is in *what.
 int open_socket(napi_env env, napi_value listen_plan, const char** what) {
@@ -67,8 +69,10 @@ int open_socket(napi_env env, napi_value listen_plan, const char** what) {
   int fd = ::socket(address.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
   if (!is_unix) set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (bool_option(env, listen_plan, "reuseport", false)) set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-  if (family == "inet6") set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, bool_option(env, listen_plan, "ipv6only", true));
+  if (bool_option(env, listen_plan, "reuseport", false))
+    set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  if (family == "inet6")
+    set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, bool_option(env, listen_plan, "ipv6only", true));
   if (number("rcvbuf", -1) > 0) set_option(fd, SOL_SOCKET, SO_RCVBUF, number("rcvbuf", -1));
   if (number("sndbuf", -1) > 0) set_option(fd, SOL_SOCKET, SO_SNDBUF, number("sndbuf", -1));
   napi_value keepalive = js_get(env, listen_plan, "so_keepalive");
@@ -78,10 +82,12 @@ int open_socket(napi_env env, napi_value listen_plan, const char** what) {
   *what = "bind()";
   if (::bind(fd, address.get(), address.len) == 0) {
     if (is_unix) chmod(host.c_str(), 0666);
-    if (!is_unix && number("fastopen", -1) > 0) set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, number("fastopen", -1));
+    if (!is_unix && number("fastopen", -1) > 0)
+      set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, number("fastopen", -1));
     *what = "listen()";
     if (::listen(fd, number("backlog", 511)) == 0) {
-      if (!is_unix && bool_option(env, listen_plan, "deferred", false)) set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+      if (!is_unix && bool_option(env, listen_plan, "deferred", false))
+        set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
       return fd;
     }
   }
@@ -115,7 +121,8 @@ napi_value js_close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// socketName(fd): "0.0.0.0:80", "[::]:80", "unix:/path", as ListenPlan.name has it; undefined: not a socket that listens.
+// socketName(fd): "0.0.0.0:80", "[::]:80", "unix:/path", as ListenPlan.name has it; undefined: not
+// a socket that listens.
 napi_value js_name(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   int fd = -1, listens = 0;

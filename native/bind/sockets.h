@@ -1,4 +1,5 @@
-// Listening sockets for TypeScript: the primary opens them and hands them to workers as descriptors.
+// Listening sockets for TypeScript: the primary opens them and hands them to workers as
+// descriptors.
 #pragma once
 
 #include <node_api.h>

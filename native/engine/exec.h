@@ -20,7 +20,7 @@ int lua_capture_body_filter(Request* r, Chain* in);
 void register_lua_filters();  // the four above, in their slots
 int lua_log_handler(Request* r);
 int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value);
-int lua_init(Generation* g, std::string* error);  // kError: *error is the logged text
+int lua_init(Generation* g, std::string* error);  // kError: *error says why, nothing is logged
 int lua_init_worker(Generation* g);
 void lua_exit_worker(Generation* g);
 
@@ -29,7 +29,7 @@ void lua_exit_worker(Generation* g);
 extern void (*lua_open_api)(lua_State* L);
 // A VM for the generation's plan, with its paths and the API; resty.core is loaded. Null with *error.
 lua::Vm* make_vm(Generation* g, std::string* error);
-// init_by_lua in this VM. kError: logged, *error is the text.
+// init_by_lua in this VM. kError: *error says why.
 int lua_run_init(lua::Vm* vm, Generation* g, std::string* error);
 // The ctx of a request without a client.
 LuaCtx* make_fake_ctx(Request* r, lua::Vm* vm, uint32_t phase);

@@ -144,7 +144,7 @@ int run_content(LuaCtx* ctx) {
   int rc = run_thread(ctx, 0);
   if (rc == kAgain) return run_posted_content(ctx, 0);
   if (rc == kDone) return run_posted_content(ctx, 1);
-  return rc;
+  return rc == kError || rc > kOk ? rc : int{kOk};  // ngx.exit(ngx.DECLINED) has no handler to go on to
 }
 
 // --- lua_need_request_body ---

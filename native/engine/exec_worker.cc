@@ -18,7 +18,7 @@ int load(lua_State* L, const Plan& plan, const Handler* h) {
   return lua::load_file(L, path.c_str());
 }
 
-// kError with the logged text in *error.
+// kError with a text in *error.
 int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* what, std::string* error) {
   lua_State* L = vm->L();
   lua_setexdata(L, r);
@@ -34,8 +34,6 @@ int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* wh
   }
   *error = std::string(what) + (h->kind == Handler::kFile ? "_file" : "") + " error: ";
   error->append(lua::error_text(L, "unknown error"));
-  const Log& log = g->plan->error_log;
-  if (log.enabled(kLogErr)) log_write(log, r ? r->conn : nullptr, kLogErr, 0, "%s", error->c_str());
   lua_pop(L, 1);
   lua_gc(L, LUA_GCCOLLECT, 0);
   return kError;
@@ -48,6 +46,7 @@ int run_in_worker(Generation* g, const HandlerPtr& h, uint32_t phase, const char
   make_fake_ctx(r, g->vm, phase);
   std::string error;
   int rc = run(g->vm, g, r, h.get(), what, &error);
+  if (rc == kError) MOONPHASE_LOG(r, kLogErr, 0, "%s", error.c_str());
   finish_fake_request(r);
   return rc;
 }

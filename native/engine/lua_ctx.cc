@@ -66,6 +66,7 @@ lua::Vm* vm_for(Request* r, Generation* g) {
     return nullptr;
   }
   if (lua_run_init(vm, g, &error) == kOk) return vm;
+  MOONPHASE_LOG(r, kLogErr, 0, "%s", error.c_str());
   vm->release();
   return nullptr;
 }

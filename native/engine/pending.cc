@@ -47,12 +47,17 @@ void arm(LuaCtx* ctx, Pending* p) {
 
 }  // namespace
 
+int yield_error(lua_State* L) {
+  lua_pushliteral(L, "attempt to yield across C-call boundary");
+  return lua_error(L);
+}
+
 int wait(lua_State* L, Pending* p) {
   Request* r = request_of(L);
   LuaCtx* ctx = r ? ctx_of(r) : nullptr;
   if (!ctx || !ctx->current || ctx->current->L != L || !lua_isyieldable(L)) {
     p->cancel();
-    return luaL_error(L, "attempt to yield across C-call boundary");
+    return yield_error(L);
   }
   arm(ctx, p);
   return lua_yield(L, 0);

@@ -35,6 +35,8 @@ class Pending {
 // From a C function that Lua called: marks the running coroutine as waiting for `p` and yields.
 // `return engine::wait(L, p);` Raises (after p->cancel()) where the coroutine cannot yield.
 int wait(lua_State* L, Pending* p);
+// Raises "attempt to yield across C-call boundary", as lua_yield does.
+int yield_error(lua_State* L);
 // For FFI functions, whose Lua caller yields by coroutine._yield right after: only marks.
 void wait_later(LuaCtx* ctx, Pending* p);
 void wait_later(lua_State* L, Pending* p);

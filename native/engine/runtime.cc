@@ -6,6 +6,7 @@
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/listening.h"
+#include "engine/modules/modules.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
@@ -56,6 +57,7 @@ Runtime::Runtime(net::Loop* l, RuntimeOptions o) : loop(l), options(std::move(o)
   std::call_once(once, [] {
     http::register_http_filters();
     register_lua_filters();
+    register_modules();
   });
   http.loop = loop;
   http.hooks = server_hooks(this);

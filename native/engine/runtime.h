@@ -42,6 +42,7 @@ struct RuntimeOptions {
   bool respawned = false;
   bool test = false;           // load() stops after init_by_lua (nginx -t)
   std::string server_version = "nginx/1.31.2";
+  std::unordered_map<std::string, int> zone_fds;  // descriptors of shared dictionaries that the primary made
   // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges. False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;
   void* before_init_worker_data = nullptr;

@@ -92,32 +92,35 @@ int take_chunked(Request* r, Buf* in) {
   }
   if (in) {
     Decoding d{r, in};
-    ChunkDecoder::Sink sink{
-        [](void* p, uint64_t n) {
-          auto* d = static_cast<Decoding*>(p);
-          int64_t most = d->r->loc->client_max_body_size;
-          int64_t left = most - d->r->headers_in.content_length_n;
-          if (!most || (left >= 0 && n <= static_cast<uint64_t>(left))) return true;
-          d->refused = n;
-          return false;
-        },
-        [](void* p, char* from, size_t n) {
-          auto* d = static_cast<Decoding*>(p);
-          if (!d->out) {
-            d->out = part_of(d->r, d->in, from);
-            append(d->r, d->out);
-          }
-          // What one read gave stays in one buffer: the bytes close up over the chunk sizes.
-          if (d->out->last != from) std::memmove(d->out->last, from, n);
-          d->out->last += n;
-          d->r->headers_in.content_length_n += static_cast<int64_t>(n);
-          d->r->body->received += static_cast<int64_t>(n);
-        },
-        &d};
+    ChunkDecoder::Sink sink{[](void* p, uint64_t n) {
+                              auto* d = static_cast<Decoding*>(p);
+                              int64_t most = d->r->loc->client_max_body_size;
+                              int64_t left = most - d->r->headers_in.content_length_n;
+                              if (!most || (left >= 0 && n <= static_cast<uint64_t>(left)))
+                                return true;
+                              d->refused = n;
+                              return false;
+                            },
+                            [](void* p, char* from, size_t n) {
+                              auto* d = static_cast<Decoding*>(p);
+                              if (!d->out) {
+                                d->out = part_of(d->r, d->in, from);
+                                append(d->r, d->out);
+                              }
+                              // What one read gave stays in one buffer: the bytes close up over the
+                              // chunk sizes.
+                              if (d->out->last != from) std::memmove(d->out->last, from, n);
+                              d->out->last += n;
+                              d->r->headers_in.content_length_n += static_cast<int64_t>(n);
+                              d->r->body->received += static_cast<int64_t>(n);
+                            },
+                            &d};
     int rc = body->chunked->decode(in->pos, in->last, sink);
     if (rc == kDeclined) {
-      log_write(r->conn->log, r->conn, kLogErr, 0, "client intended to send too large chunked body: %lld+%llu bytes",
-                static_cast<long long>(r->headers_in.content_length_n), static_cast<unsigned long long>(d.refused));
+      log_write(r->conn->log, r->conn, kLogErr, 0,
+                "client intended to send too large chunked body: %lld+%llu bytes",
+                static_cast<long long>(r->headers_in.content_length_n),
+                static_cast<unsigned long long>(d.refused));
       r->lingering_close = true;
       return 413;
     }
@@ -136,7 +139,9 @@ int take_chunked(Request* r, Buf* in) {
 }
 
 // Takes bytes from `in` (null: only begins). kOk or a status.
-int take(Request* r, Buf* in) { return r->headers_in.chunked ? take_chunked(r, in) : take_length(r, in); }
+int take(Request* r, Buf* in) {
+  return r->headers_in.chunked ? take_chunked(r, in) : take_length(r, in);
+}
 
 bool used_up(Body* body) {
   for (Chain* c = body->busy; c; c = c->next)
@@ -176,7 +181,8 @@ int do_read(Request* r) {
       b->pos = b->last = b->start;
     }
     auto size = static_cast<size_t>(b->end - b->last);
-    if (!r->headers_in.chunked && static_cast<int64_t>(size) > body->rest) size = static_cast<size_t>(body->rest);
+    if (!r->headers_in.chunked && static_cast<int64_t>(size) > body->rest)
+      size = static_cast<size_t>(body->rest);
     bool buffered = c->rpos < c->rlast;
     ssize_t n = c->recv(b->last, size);
     if (n == 0) log_write(c->log, c, kLogInfo, 0, "client prematurely closed connection");
@@ -294,7 +300,8 @@ int read_unbuffered_body(Request* r) {
 
 int test_expect(Request* r) {
   Header* expect = r->headers_in.expect;
-  if (r->expect_tested || !expect || r->http_version < kVersion11 || r->http_version >= kVersion20) return kOk;
+  if (r->expect_tested || !expect || r->http_version < kVersion11 || r->http_version >= kVersion20)
+    return kOk;
   r->expect_tested = true;
   Str v = expect->value;
   if (v.size() != 12 || strncasecmp(v.data(), "100-continue", 12) != 0) return kOk;

@@ -10,14 +10,14 @@ namespace moonphase::http {
 struct ChunkDecoder {
   // Both may stop the decoder by answering false.
   struct Sink {
-    bool (*size)(void* data, uint64_t n);             // a chunk of n bytes begins
+    bool (*size)(void* data, uint64_t n);  // a chunk of n bytes begins
     void (*bytes)(void* data, char* p, size_t n);
     void* data;
   };
 
   void init();
-  // Takes bytes from `pos`, which moves. kAgain: all taken, more must come; kDone: the body has ended at `pos`;
-  // kDeclined: the sink refused a size; kError: not a chunked body.
+  // Takes bytes from `pos`, which moves. kAgain: all taken, more must come; kDone: the body has
+  // ended at `pos`; kDeclined: the sink refused a size; kError: not a chunked body.
   int decode(char*& pos, char* last, const Sink& sink);
 
   llhttp_t parser;

@@ -13,78 +13,69 @@
 
 namespace moonphase::http {
 
-namespace {
-
-// Slots and buffers of this thread that nobody uses. Not under AddressSanitizer: it should see each death.
-struct Pool {
-#ifdef __SANITIZE_ADDRESS__
-  static constexpr unsigned kMostSlots = 0, kMostBuffers = 0;
-#else
-  static constexpr unsigned kMostSlots = 256, kMostBuffers = 64;
-#endif
-  RequestSlot* slots = nullptr;
-  unsigned slot_count = 0;
-  char* buffers[2][kMostBuffers + 1];
-  unsigned buffer_count[2] = {};
-  ~Pool() {
-    while (RequestSlot* s = slots) {
-      slots = s->next;
-      delete s;
-    }
-    for (int i = 0; i < 2; ++i)
-      while (buffer_count[i]) std::free(buffers[i][--buffer_count[i]]);
-  }
-};
-thread_local Pool t_pool;
-
-int pool_of(size_t n) { return n == kReadBuffer ? 0 : n == kWriteBuffer ? 1 : -1; }
-
 static_assert(std::is_trivially_destructible_v<Request>);
 
-}  // namespace
-
-RequestSlot* take_slot() {
-  if (RequestSlot* s = t_pool.slots) {
-    t_pool.slots = s->next;
-    --t_pool.slot_count;
-    return s;
-  }
-  return new RequestSlot;
+Pool* Pool::of_thread() {
+  static thread_local Pool pool;
+  return &pool;
 }
 
-void recycle_slot(void* slot) {
+Pool::~Pool() {
+  while (RequestSlot* s = slots_) {
+    slots_ = s->next;
+    delete s;
+  }
+  for (int i = 0; i < 2; ++i)
+    while (buffer_count_[i]) std::free(buffers_[i][--buffer_count_[i]]);
+}
+
+RequestSlot* Pool::take_slot() {
+  if (RequestSlot* s = slots_) {
+    slots_ = s->next;
+    --slot_count_;
+    return s;
+  }
+  auto* s = new RequestSlot;
+  s->pool = this;
+  return s;
+}
+
+void Pool::recycle_slot(void* slot) {
   auto* s = static_cast<RequestSlot*>(slot);
-  if (t_pool.slot_count >= Pool::kMostSlots) {
+  Pool* p = s->pool;
+  if (p->slot_count_ >= kMostSlots) {
     delete s;
     return;
   }
   s->arena.reset();
-  s->next = t_pool.slots;
-  t_pool.slots = s;
-  ++t_pool.slot_count;
+  s->next = p->slots_;
+  p->slots_ = s;
+  ++p->slot_count_;
 }
 
-char* take_buffer(size_t n) {
-  int i = pool_of(n);
-  if (i >= 0 && t_pool.buffer_count[i]) return t_pool.buffers[i][--t_pool.buffer_count[i]];
+char* Pool::take_buffer(size_t n) {
+  int i = kind_of(n);
+  if (i >= 0 && buffer_count_[i]) return buffers_[i][--buffer_count_[i]];
   void* p = std::malloc(n);
   if (!p) std::abort();
   return static_cast<char*>(p);
 }
 
-void recycle_buffer(char* p, size_t n) {
+void Pool::recycle_buffer(char* p, size_t n) {
   if (!p) return;
-  int i = pool_of(n);
-  if (i >= 0 && t_pool.buffer_count[i] < Pool::kMostBuffers)
-    t_pool.buffers[i][t_pool.buffer_count[i]++] = p;
+  int i = kind_of(n);
+  if (i >= 0 && buffer_count_[i] < kMostBuffers)
+    buffers_[i][buffer_count_[i]++] = p;
   else
     std::free(p);
 }
 
-void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len) {
+void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
+                    socklen_t len) {
   ++server->stats.accepted;
   if (server->connections >= server->max_connections) {
-    log_write(listen->default_server->conf->error_log, nullptr, kLogAlert, 0, "%lld worker_connections are not enough",
+    log_write(listen->default_server->conf->error_log, nullptr, kLogAlert, 0,
+              "%lld worker_connections are not enough",
               static_cast<long long>(server->max_connections));
     ::close(fd);
     return;
@@ -112,9 +103,11 @@ void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const 
   std::memcpy(&c->peer, peer, len);
   c->peer_len = len;
   if (peer->sa_family == AF_INET)
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(peer)->sin_addr, c->addr_buf_, sizeof c->addr_buf_);
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(peer)->sin_addr, c->addr_buf_,
+              sizeof c->addr_buf_);
   else if (peer->sa_family == AF_INET6)
-    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(peer)->sin6_addr, c->addr_buf_, sizeof c->addr_buf_);
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(peer)->sin6_addr, c->addr_buf_,
+              sizeof c->addr_buf_);
   else
     std::strcpy(c->addr_buf_, "unix:");
   c->addr_text = c->addr_buf_;
@@ -129,8 +122,8 @@ void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const 
 }
 
 Client::~Client() {
-  recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
-  recycle_buffer(wbuf, static_cast<size_t>(wend - wbuf));
+  pool->recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
+  pool->recycle_buffer(wbuf, static_cast<size_t>(wend - wbuf));
 }
 
 void Client::close() {
@@ -170,7 +163,7 @@ void Client::free_request(Request* r, int rc) {
   r->pool->run_cleanups();
   request = active = current = nullptr;
   destroyed = true;
-  server->loop->defer_free(recycle_slot, slot);
+  server->loop->defer_free(Pool::recycle_slot, slot);
   slot = nullptr;
 }
 
@@ -187,7 +180,8 @@ void Client::finish(Request* r) {
   }
   bool more = r->lingering_close || rpos < rlast || read_full || r->pipeline;
   if (!eof && !error &&
-      (loc->lingering_close == Alternative::kAlways || (loc->lingering_close == Alternative::kOn && more))) {
+      (loc->lingering_close == Alternative::kAlways ||
+       (loc->lingering_close == Alternative::kOn && more))) {
     linger(r);
     return;
   }
@@ -229,7 +223,7 @@ void Client::keepalive(Request* r) {
 void Client::linger(Request* r) {
   state = kLingering;
   if (output_pending()) flush();
-  if (!r->lingering_until) r->lingering_until = now().monotonic_ms + r->loc->lingering_time;
+  if (!r->lingering_until) r->lingering_until = clock.monotonic_ms + r->loc->lingering_time;
   stream->shutdown_write();
   stream->want_write(false);
   write_deadline = 0;
@@ -275,7 +269,7 @@ namespace {
 // True when the deadline has passed; else the timer is set for what is left of it.
 bool is_due(net::Loop* loop, net::Timer* t, int64_t& deadline) {
   if (!deadline) return false;
-  int64_t left = deadline - now().monotonic_ms;
+  int64_t left = deadline - loop->clock().monotonic_ms;
   if (left > 0) {
     loop->set_timer(t, static_cast<uint64_t>(left));
     return false;
@@ -331,14 +325,14 @@ void Client::on_write_timeout() {
 
 void Connection::set_read_timeout(int64_t ms) {
   read_timedout = false;
-  read_deadline = ms > 0 ? now().monotonic_ms + ms : 0;
+  read_deadline = ms > 0 ? server->loop->clock().monotonic_ms + ms : 0;
   if (ms > 0 && (!read_timer.set() || static_cast<int64_t>(read_timer.due) > read_deadline))
     server->loop->set_timer(&read_timer, static_cast<uint64_t>(ms));
 }
 
 void Connection::set_write_timeout(int64_t ms) {
   write_timedout = false;
-  write_deadline = ms > 0 ? now().monotonic_ms + ms : 0;
+  write_deadline = ms > 0 ? server->loop->clock().monotonic_ms + ms : 0;
   if (ms > 0 && (!write_timer.set() || static_cast<int64_t>(write_timer.due) > write_deadline))
     server->loop->set_timer(&write_timer, static_cast<uint64_t>(ms));
 }
@@ -352,16 +346,24 @@ const sockaddr* Client::local_address() {
   return reinterpret_cast<const sockaddr*>(&local);
 }
 
-void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len) {
+void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
+                       socklen_t len) {
   Client::accept(server, listen, fd, peer, len);
 }
+
+constexpr int64_t kGrace = 1000;
 
 void drain_connections(HttpServer* server) {
   net::Loop::Scope scope(*server->loop);
   server->closing = true;
   for (Connection *c = server->first, *next; c; c = next) {
     next = c->next;
-    if (client(c)->state == Client::kIdle) client(c)->close();
+    if (client(c)->state != Client::kIdle || c->output_pending()) continue;
+    // A new connection's first request may be on its way.
+    if (!c->requests && c->read_deadline > now().monotonic_ms + kGrace)
+      c->set_read_timeout(kGrace);
+    else if (c->requests)
+      client(c)->close();
   }
 }
 
@@ -372,7 +374,8 @@ void limit_keepalive(Request* r) {
   if (!r->keepalive) return;
   const CoreConf* loc = r->loc;
   const Connection* c = r->conn;
-  bool on = loc->keepalive_timeout != 0 && c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
+  bool on = loc->keepalive_timeout != 0 &&
+            c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
             now().monotonic_ms - c->start_ms <= loc->keepalive_time;
   for (const std::string& who : loc->keepalive_disable) {
     if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;

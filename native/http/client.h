@@ -11,21 +11,43 @@ struct RequestSlot {
   Arena arena{4096};
   alignas(Request) unsigned char memory[sizeof(Request)];
   RequestSlot* next = nullptr;
-  Request* request() { return reinterpret_cast<Request*>(memory); }
+  class Pool* pool = nullptr;
 };
-RequestSlot* take_slot();
-void recycle_slot(void* slot);
 
 constexpr size_t kReadBuffer = 8192;    // first size of a read buffer; idle connections have none
 constexpr size_t kWriteBuffer = 32768;  // answers to pipelined requests, gathered
-char* take_buffer(size_t n);
-void recycle_buffer(char* p, size_t n);
+
+// Slots and buffers of a thread that nobody uses. Connections keep a pointer to it: looking up
+// thread-local storage from inside a shared object is a call. Not under AddressSanitizer: it should
+// see each death.
+class Pool {
+ public:
+  static Pool* of_thread();
+  ~Pool();
+  RequestSlot* take_slot();
+  static void recycle_slot(void* slot);
+  char* take_buffer(size_t n);
+  void recycle_buffer(char* p, size_t n);
+
+ private:
+#ifdef __SANITIZE_ADDRESS__
+  static constexpr unsigned kMostSlots = 0, kMostBuffers = 0;
+#else
+  static constexpr unsigned kMostSlots = 256, kMostBuffers = 64;
+#endif
+  static int kind_of(size_t n) { return n == kReadBuffer ? 0 : n == kWriteBuffer ? 1 : -1; }
+  RequestSlot* slots_ = nullptr;
+  unsigned slot_count_ = 0;
+  char* buffers_[2][kMostBuffers + 1];
+  unsigned buffer_count_[2] = {};
+};
 
 class Client final : public Connection {
  public:
   enum State : uint8_t { kIdle, kLine, kHeaders, kProcessing, kLingering, kClosed };
 
-  static void accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len);
+  static void accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
+                     socklen_t len);
   ~Client() override;
 
   char* append(char* p, char* end) const override;
@@ -42,8 +64,8 @@ class Client final : public Connection {
 
   // client_read.cc: bytes to requests
   void on_readable();
-  void process_input();        // everything that is in the buffer, then settle()
-  void post_input();           // the same from outside of it, soon
+  void process_input();  // everything that is in the buffer, then settle()
+  void post_input();     // the same from outside of it, soon
   // client.cc: life
   void on_writable();
   void on_read_timeout();
@@ -62,19 +84,22 @@ class Client final : public Connection {
 
   State state = kIdle;
   bool in_input = false;
-  bool read_full = false;   // the last read filled its buffer: there may be more
-  bool pipelined = false;   // a request began with bytes that the one before it had left
+  bool read_full = false;  // the last read filled its buffer: there may be more
+  bool pipelined = false;  // a request began with bytes that the one before it had left
   RequestSlot* slot = nullptr;
+  Pool* const pool = Pool::of_thread();
+  const Clock& clock = now();
   net::Posted input_task{};
 
  private:
-  bool fill();               // reads once; false: nothing came (or the end: closed then)
+  bool fill();  // reads once; false: nothing came (or the end: closed then)
   void begin_request();
-  int parse_line();          // kOk, kAgain (needs bytes), kDone (the request has ended)
+  int parse_line();  // kOk, kAgain (needs bytes), kDone (the request has ended)
   int parse_headers();
   int finish_line();
   int finish_headers();
-  bool next_buffer(bool line);  // nginx's large_client_header_buffers, by counting; false: too large
+  bool next_buffer(
+      bool line);  // nginx's large_client_header_buffers, by counting; false: too large
   void reject(int status);
   void process();
   void make_room();
@@ -84,8 +109,9 @@ class Client final : public Connection {
 
   LineParser line_;
   HeaderParser head_;
-  // nginx reads into buffers of a configured size and gives up when they are used up. Here all bytes of a request are
-  // in one place; `window_` is where nginx's current buffer would end, counted from rbuf.
+  // nginx reads into buffers of a configured size and gives up when they are used up. Here all
+  // bytes of a request are in one place; `window_` is where nginx's current buffer would end,
+  // counted from rbuf.
   size_t window_ = 0;
   int large_used_ = 0;
   unsigned header_count_ = 0;

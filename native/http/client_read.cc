@@ -12,9 +12,12 @@ namespace {
 
 const char* parse_error_text(int error) {
   switch (error) {
-    case kBadMethod: return "client sent invalid method";
-    case kBadVersion: return "client sent invalid version";
-    case kBad09Method: return "client sent invalid method in HTTP/0.9 request";
+    case kBadMethod:
+      return "client sent invalid method";
+    case kBadVersion:
+      return "client sent invalid version";
+    case kBad09Method:
+      return "client sent invalid method in HTTP/0.9 request";
   }
   return "client sent invalid request";
 }
@@ -67,7 +70,8 @@ bool Client::fill() {
     NoTail plain;
     plain.connection = connection;
     if (n == 0)
-      log_write(log, &plain, kLogInfo, 0, "client %.*s closed keepalive connection", STR(addr_text));
+      log_write(log, &plain, kLogInfo, 0, "client %.*s closed keepalive connection",
+                STR(addr_text));
     else if (stream->error() != ECONNRESET)
       log_write(log, this, kLogInfo, stream->error(), "recv() failed");
   } else if (n == 0) {
@@ -82,7 +86,7 @@ bool Client::fill() {
 // Room for at least one more byte behind rlast.
 void Client::make_room() {
   if (!rbuf) {
-    rbuf = rpos = rlast = take_buffer(kReadBuffer);
+    rbuf = rpos = rlast = pool->take_buffer(kReadBuffer);
     rend = rbuf + kReadBuffer;
     return;
   }
@@ -97,14 +101,15 @@ void Client::make_room() {
     return;
   }
   auto size = static_cast<size_t>(rend - rbuf);
-  char* bigger = take_buffer(size * 2);
+  char* bigger = pool->take_buffer(size * 2);
   char* old = rbuf;
   move_request(bigger);
   rend = rbuf + size * 2;
-  recycle_buffer(old, size);
+  pool->recycle_buffer(old, size);
 }
 
-// Moves what is still needed to the front of `to` (which may be rbuf itself), with all pointers into it.
+// Moves what is still needed to the front of `to` (which may be rbuf itself), with all pointers
+// into it.
 void Client::move_request(char* to) {
   char* keep = request ? request_start_ : rpos;
   auto n = static_cast<size_t>(rlast - keep);
@@ -116,8 +121,9 @@ void Client::move_request(char* to) {
     auto shift = [&](Str& s) {
       if (s.data() >= keep && s.data() <= rlast) s = {s.data() + by, s.size()};
     };
-    for (Str* s : {&request->method_name, &request->request_line, &request->unparsed_uri, &request->uri, &request->args,
-                   &request->exten, &request->http_protocol, &request->schema, &request->host_in_line})
+    for (Str* s : {&request->method_name, &request->request_line, &request->unparsed_uri,
+                   &request->uri, &request->args, &request->exten, &request->http_protocol,
+                   &request->schema, &request->host_in_line})
       shift(*s);
     line_.shift(by);
     head_.shift(by);
@@ -145,8 +151,10 @@ void Client::process_input() {
     if (state == kProcessing || state == kLingering || state == kClosed) break;
     if (state == kIdle) {
       if (rpos == rlast) break;
-      // What the client doesn't read is not answered: no further request before the written answers are gone.
-      if (output_pending() && wlast - wpos > static_cast<ptrdiff_t>(kWriteBuffer / 2) && !flush()) break;
+      // What the client doesn't read is not answered: no further request before the written answers
+      // are gone.
+      if (output_pending() && wlast - wpos > static_cast<ptrdiff_t>(kWriteBuffer / 2) && !flush())
+        break;
       begin_request();
     }
     int rc = state == kLine ? parse_line() : kOk;
@@ -167,7 +175,8 @@ void Client::settle() {
       close();
       return;
     }
-    if (!write_deadline && state != kProcessing) set_write_timeout(listen->default_server->conf->send_timeout);
+    if (!write_deadline && state != kProcessing)
+      set_write_timeout(listen->default_server->conf->send_timeout);
     stream->want_write(true);
     if (state == kIdle && rpos < rlast) {
       stream->want_read(false);
@@ -175,8 +184,12 @@ void Client::settle() {
     }
   }
   if (state == kIdle) {
+    if (server->closing && requests && rpos == rlast) {
+      close();
+      return;
+    }
     if (rpos == rlast && rbuf) {
-      recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
+      pool->recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
       rbuf = rpos = rlast = rend = nullptr;
       window_ = 0;
     }
@@ -189,7 +202,7 @@ void Client::settle() {
 }
 
 void Client::begin_request() {
-  slot = take_slot();
+  slot = pool->take_slot();
   Request* r = new (slot->memory) Request();
   r->pool = &slot->arena;
   r->conn = this;
@@ -198,8 +211,8 @@ void Client::begin_request() {
   r->loc = r->srv->conf;
   r->http_version = kVersion10;
   r->read_event_handler = block_reading;
-  r->start_sec = now().wall_sec();
-  r->start_msec = now().wall_ms % 1000;
+  r->start_sec = clock.wall_sec();
+  r->start_msec = clock.wall_ms % 1000;
   r->pipeline = pipelined;
   request = active = current = r;
   ++requests;
@@ -351,7 +364,8 @@ int Client::parse_headers() {
     }
     if (rc == kBadHeader) {
       log_write(log, this, kLogInfo, 0, "client sent invalid header line: \"%.*s\\x%02x...\"",
-                STR(between(head_.name_start, head_.value_end)), static_cast<unsigned char>(*head_.value_end));
+                STR(between(head_.name_start, head_.value_end)),
+                static_cast<unsigned char>(*head_.value_end));
       reject(400);
       return kDone;
     }
@@ -362,7 +376,8 @@ int Client::parse_headers() {
           log_write(log, this, kLogInfo, 0, "client sent too large request");
         } else {
           Str text = between(head_.name_start, rpos).substr(0, kMaxErrorStr - 300);
-          log_write(log, this, kLogInfo, 0, "client sent too long header line: \"%.*s...\"", STR(text));
+          log_write(log, this, kLogInfo, 0, "client sent too long header line: \"%.*s...\"",
+                    STR(text));
         }
         reject(494);
         return kDone;
@@ -386,19 +401,22 @@ int Client::finish_headers() {
     return refuse(400, "client sent HTTP/1.1 request without \"Host\" header");
   if (in.content_length) {
     in.content_length_n = parse_offset(in.content_length->value);
-    if (in.content_length_n < 0) return refuse(400, "client sent invalid \"Content-Length\" header");
+    if (in.content_length_n < 0)
+      return refuse(400, "client sent invalid \"Content-Length\" header");
   }
   if (in.transfer_encoding) {
     if (r->http_version < kVersion11)
       return refuse(400, "client sent HTTP/1.0 request with \"Transfer-Encoding\" header");
     Str te = in.transfer_encoding->value;
     if (te.size() != 7 || strncasecmp(te.data(), "chunked", 7) != 0) {
-      log_write(log, this, kLogInfo, 0, "client sent unknown \"Transfer-Encoding\": \"%.*s\"", STR(te));
+      log_write(log, this, kLogInfo, 0, "client sent unknown \"Transfer-Encoding\": \"%.*s\"",
+                STR(te));
       reject(501);
       return kDone;
     }
     if (in.content_length)
-      return refuse(400, "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
+      return refuse(
+          400, "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
     in.chunked = true;
   }
   if (in.connection_type == HeadersIn::kKeepAlive && in.keep_alive) {
@@ -423,9 +441,15 @@ void Client::process() {
   action = nullptr;
   if (!r->internal) {
     switch (r->headers_in.connection_type) {
-      case HeadersIn::kNone: r->keepalive = r->http_version > kVersion10; break;
-      case HeadersIn::kClose: r->keepalive = false; break;
-      case HeadersIn::kKeepAlive: r->keepalive = true; break;
+      case HeadersIn::kNone:
+        r->keepalive = r->http_version > kVersion10;
+        break;
+      case HeadersIn::kClose:
+        r->keepalive = false;
+        break;
+      case HeadersIn::kKeepAlive:
+        r->keepalive = true;
+        break;
     }
     r->lingering_close = r->headers_in.content_length_n > 0 || r->headers_in.chunked;
   }
@@ -449,7 +473,7 @@ void Client::reject(int status) {
 void Client::read_lingering() {
   char waste[4096];
   Request* r = request;
-  int64_t left = r->lingering_until - now().monotonic_ms;
+  int64_t left = r->lingering_until - clock.monotonic_ms;
   if (left <= 0) {
     close_connection_with_request(r, 0);
     return;

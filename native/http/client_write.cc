@@ -10,7 +10,8 @@ namespace moonphase::http {
 namespace {
 
 constexpr int kMostVectors = 64;
-constexpr off_t kFlat = 8192;  // answers up to here are copied into one piece: send() is cheaper than sendmsg()
+constexpr off_t kFlat =
+    8192;  // answers up to here are copied into one piece: send() is cheaper than sendmsg()
 
 // Moves the chain on by `n` sent bytes; the first buffer that is not used up, or null.
 Chain* advance(Chain* in, off_t n) {
@@ -44,7 +45,7 @@ bool Client::flush() {
     }
     wpos += n;
   }
-  recycle_buffer(wbuf, static_cast<size_t>(wend - wbuf));
+  pool->recycle_buffer(wbuf, static_cast<size_t>(wend - wbuf));
   wbuf = wpos = wlast = wend = nullptr;
   return true;
 }
@@ -65,7 +66,7 @@ Chain* Client::send(Chain* in, int64_t limit) {
   if (corked && memory && request && request->keepalive && !limit) {
     if (total > static_cast<off_t>(wend - wlast) && wbuf) flush();
     if (!wbuf && total <= static_cast<off_t>(kWriteBuffer)) {
-      wbuf = wpos = wlast = take_buffer(kWriteBuffer);
+      wbuf = wpos = wlast = pool->take_buffer(kWriteBuffer);
       wend = wbuf + kWriteBuffer;
     }
     if (total <= static_cast<off_t>(wend - wlast)) {
@@ -109,7 +110,8 @@ Chain* Client::send(Chain* in, int64_t limit) {
       if (asked > limit - done) asked = limit - done;
       n = stream->sendfile(in->buf->file->fd, in->buf->file_pos, static_cast<size_t>(asked));
       if (n == 0) {
-        log_write(log, this, kLogAlert, 0, "sendfile() reported that \"%.*s\" was truncated at %lld",
+        log_write(log, this, kLogAlert, 0,
+                  "sendfile() reported that \"%.*s\" was truncated at %lld",
                   STR(in->buf->file->name), static_cast<long long>(in->buf->file_pos));
         error = true;
         return in;
@@ -182,7 +184,7 @@ void Client::give_back(Str bytes) {
   size_t unread_now = static_cast<size_t>(rlast - rpos);
   size_t size = kReadBuffer;
   while (size < n + unread_now + 1) size *= 2;
-  char* fresh = take_buffer(size);
+  char* fresh = pool->take_buffer(size);
   put_bytes(put_bytes(fresh, bytes), {rpos, unread_now});
   if (rbuf && request) {
     // The request's header lies in the old one: it goes when the request's memory does.
@@ -199,7 +201,7 @@ void Client::give_back(Str bytes) {
         },
         old);
   } else {
-    recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
+    pool->recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
   }
   rbuf = rpos = fresh;
   rlast = fresh + n + unread_now;

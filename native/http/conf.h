@@ -1,5 +1,6 @@
-// Configuration as data, as far as http reads it. Field names are the directives' own; the Plan (lib/conf/plan.ts) says
-// what each means. Immutable once read; lives as long as its Plan. Times are ms, sizes bytes.
+// Configuration as data, as far as http reads it. Field names are the directives' own; the Plan
+// (lib/conf/plan.ts) says what each means. Immutable once read; lives as long as its Plan. Times
+// are ms, sizes bytes.
 #pragma once
 
 #include <memory>
@@ -42,7 +43,16 @@ enum class Alternative : uint8_t { kOff, kOn, kAlways };
 // What every request's configuration has for http; engine's LocConf extends it.
 struct CoreConf {
   std::string name;
-  enum Kind : uint8_t { kHttp, kServer, kPrefix, kExact, kRegex, kNamed, kIf, kLimitExcept } kind = kHttp;
+  enum Kind : uint8_t {
+    kHttp,
+    kServer,
+    kPrefix,
+    kExact,
+    kRegex,
+    kNamed,
+    kIf,
+    kLimitExcept
+  } kind = kHttp;
   bool noregex = false;
   bool auto_redirect = false;
   bool internal = false;

@@ -1,5 +1,6 @@
-// A client's connection (http/client.h is the one over a socket; Node's own http server has another): reads requests, writes answers, keeps alive, lingers, closes. One request at a time; pipelined
-// ones wait in the read buffer, and their answers leave in one write.
+// A client's connection (http/client.h is the one over a socket; Node's own http server has
+// another): reads requests, writes answers, keeps alive, lingers, closes. One request at a time;
+// pipelined ones wait in the read buffer, and their answers leave in one write.
 #pragma once
 
 #include "base/buf.h"
@@ -13,15 +14,18 @@ class Connection;
 
 // What http asks of the engine above it (http includes nothing of it). Set once per server.
 struct ServerHooks {
-  // A request's line and headers are complete and valid: run it. `r->srv`, `r->loc` are the chosen server's.
+  // A request's line and headers are complete and valid: run it. `r->srv`, `r->loc` are the chosen
+  // server's.
   void (*process)(Request* r) = nullptr;
-  // Line or headers are bad: answer `status` (400, 405, 414, 494, 495…, 501, 505) through the engine's error pages.
+  // Line or headers are bad: answer `status` (400, 405, 414, 494, 495…, 501, 505) through the
+  // engine's error pages.
   void (*reject)(Request* r, int status) = nullptr;
   // A new main request: generation, log, defaults.
   void (*init)(Request* r) = nullptr;
   // The request's memory is about to go.
   void (*destroy)(Request* r) = nullptr;
-  // nginx's ngx_http_finalize_request, for what ends inside http (body read errors, clients that went away).
+  // nginx's ngx_http_finalize_request, for what ends inside http (body read errors, clients that
+  // went away).
   void (*finalize)(Request* r, int rc) = nullptr;
   // A header filter answers with an error instead (412): ngx_http_filter_finalize_request.
   int (*filter_finalize)(Request* r, int status) = nullptr;
@@ -39,7 +43,8 @@ struct ServerHooks {
 };
 
 struct Stats {  // stub_status, and ngx_stat_* for Lua
-  int64_t accepted = 0, handled = 0, requests = 0, active = 0, reading = 0, writing = 0, waiting = 0;
+  int64_t accepted = 0, handled = 0, requests = 0, active = 0, reading = 0, writing = 0,
+          waiting = 0;
 };
 
 // One running HTTP server: its listeners share it. Owned by the engine's runtime.
@@ -48,7 +53,7 @@ struct HttpServer {
   ServerHooks hooks;
   Stats stats;
   uint64_t next_connection = 1;
-  bool closing = false;  // quitting or reloading: no keep-alive any more
+  bool closing = false;         // quitting or reloading: no keep-alive any more
   Connection* first = nullptr;  // all connections
   int64_t connections = 0, max_connections = 512;
   const char* server_version = "nginx/1.31.2";
@@ -56,7 +61,8 @@ struct HttpServer {
 };
 
 // Takes an accepted descriptor.
-void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer, socklen_t len);
+void accept_connection(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
+                       socklen_t len);
 // Closes idle connections; busy ones close after their request (QUIT, reload).
 void drain_connections(HttpServer* server);
 
@@ -67,7 +73,7 @@ class Connection : public LogContext {
   net::Stream* stream = nullptr;
   Log log;
   Request* request = nullptr;  // the main one; null between requests
-  Request* active = nullptr;   // whose output goes out now and who gets the events (nginx's c->data)
+  Request* active = nullptr;  // whose output goes out now and who gets the events (nginx's c->data)
   Request* current = nullptr;  // whom log lines mention (a subrequest while it runs)
   uint64_t requests = 0;
   int64_t start_ms = 0;
@@ -78,13 +84,13 @@ class Connection : public LogContext {
   Str addr_text;  // "127.0.0.1", "unix:"
   bool error = false, timedout = false, destroyed = false, reading_tested = false, ssl = false;
   bool need_last_buf = false, tcp_nodelay_set = false;
-  int64_t sent = 0;      // bytes sent for the current request, $bytes_sent
+  int64_t sent = 0;  // bytes sent for the current request, $bytes_sent
   unsigned buffered_bits = 0;
 
   // What is unread comes first, then the socket. As Stream::recv.
   virtual ssize_t recv(void* buf, size_t n) = 0;
-  // The unread bytes that nginx would have in its header buffer by now; `room`: how many more would fit behind them.
-  // The body reader takes them as they are.
+  // The unread bytes that nginx would have in its header buffer by now; `room`: how many more would
+  // fit behind them. The body reader takes them as they are.
   virtual Str preread(size_t* room) const = 0;
   // Puts bytes back in front of what `recv` will give (a body reader that took too much).
   virtual void give_back(Str bytes) = 0;
@@ -98,21 +104,24 @@ class Connection : public LogContext {
   char *rbuf = nullptr, *rpos = nullptr, *rlast = nullptr, *rend = nullptr;
   char* rfloor = nullptr;  // what lies before it belongs to the request
 
-  // Output. `send` takes what it can of the chain and returns the rest (null: all taken; in a turn that still has
-  // pipelined requests small answers are only copied and leave together). kIoError sets `error`.
-  // `limit`: at most so many bytes now; 0: no limit. Chain links are left alone; buffers advance.
+  // Output. `send` takes what it can of the chain and returns the rest (null: all taken; in a turn
+  // that still has pipelined requests small answers are only copied and leave together). kIoError
+  // sets `error`. `limit`: at most so many bytes now; 0: no limit. Chain links are left alone;
+  // buffers advance.
   virtual Chain* send(Chain* in, int64_t limit) = 0;
-  virtual bool flush() = 0;    // writes what `send` copied; false: not all could go
+  virtual bool flush() = 0;  // writes what `send` copied; false: not all could go
   bool output_pending() const { return wlast != wpos; }
   char *wbuf = nullptr, *wpos = nullptr, *wlast = nullptr, *wend = nullptr;
   bool corked = false;
   bool write_delayed = false;  // limit_rate: not before the write timer fires
 
-  // Reading and writing events while a request runs go to the active request's read_event_handler and
-  // write_event_handler. Reading goes on until it is switched off; one writable event follows each want_write(true).
+  // Reading and writing events while a request runs go to the active request's read_event_handler
+  // and write_event_handler. Reading goes on until it is switched off; one writable event follows
+  // each want_write(true).
   virtual void want_read(bool on) = 0;
   virtual void want_write(bool on) = 0;
-  // 0: none. Lazy: a timer in the heap may fire early and is set again; ask the deadline, not the timer.
+  // 0: none. Lazy: a timer in the heap may fire early and is set again; ask the deadline, not the
+  // timer.
   void set_read_timeout(int64_t ms);
   void set_write_timeout(int64_t ms);
   int64_t read_deadline = 0, write_deadline = 0;  // monotonic ms; 0: none
@@ -131,15 +140,18 @@ class Connection : public LogContext {
   Connection() = default;
 };
 
-// The end of a main request, called by the engine's lifecycle when its count is 0 or the connection is lost:
-// keep-alive or lingering or close, `r` and its arena are freed. rc is what the request ended with.
-void finish_request(Request* r);                 // keep-alive, lingering or close by r's flags
+// The end of a main request, called by the engine's lifecycle when its count is 0 or the connection
+// is lost: keep-alive or lingering or close, `r` and its arena are freed. rc is what the request
+// ended with.
+void finish_request(Request* r);  // keep-alive, lingering or close by r's flags
 void close_connection_with_request(Request* r, int rc);  // error, timeout: at once
-// keepalive_timeout, _requests, _time and _disable of r->loc clear r->keepalive; the engine's update_location calls it.
+// keepalive_timeout, _requests, _time and _disable of r->loc clear r->keepalive; the engine's
+// update_location calls it.
 void limit_keepalive(Request* r);
 // For handlers with nothing to read while they wait: notices a client that goes away.
 // `r->read_event_handler` may be one of these.
 void block_reading(Request* r);
-void test_reading(Request* r);  // ends the request with 499 when the client closed, through the engine's finalizer
+void test_reading(Request* r);  // ends the request with 499 when the client closed, through the
+                                // engine's finalizer
 
 }  // namespace moonphase::http

@@ -24,7 +24,8 @@ int skip(Request* r, char*& pos, char* last) {
     r->body->chunked = new (r->pool->alloc(sizeof(ChunkDecoder))) ChunkDecoder;
     r->body->chunked->init();
   }
-  static constexpr ChunkDecoder::Sink kSink{[](void*, uint64_t) { return true; }, [](void*, char*, size_t) {}, nullptr};
+  static constexpr ChunkDecoder::Sink kSink{[](void*, uint64_t) { return true; },
+                                            [](void*, char*, size_t) {}, nullptr};
   switch (r->body->chunked->decode(pos, last, kSink)) {
     case kDone:
       left = 0;
@@ -121,7 +122,8 @@ void discarded_body_handler(Request* r) {
     return;
   }
   c->want_read(true);
-  if (left) c->set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
+  if (left)
+    c->set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
 }
 
 void linger_discard(Request* r) {

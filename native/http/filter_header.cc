@@ -14,7 +14,8 @@ namespace {
 char* put(char* p, Str s) { return put_bytes(p, s); }
 char* put_number(char* p, int64_t n) { return std::to_chars(p, p + 20, n).ptr; }
 
-// Status line, Server and Date of the most common answer, remade when the second or the server's name changes.
+// Status line, Server and Date of the most common answer, remade when the second or the server's
+// name changes.
 struct Prefix {
   int64_t second = -1;
   const void* server = nullptr;
@@ -66,7 +67,8 @@ Str absolute_base(Request* r) {
       inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(local)->sin_addr, text, sizeof text);
     } else if (local->sa_family == AF_INET6) {
       text[0] = '[';
-      inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(local)->sin6_addr, text + 1, sizeof text - 2);
+      inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(local)->sin6_addr, text + 1,
+                sizeof text - 2);
       std::strcat(text, "]");
     } else {
       std::strcpy(text, "unix:");
@@ -75,8 +77,10 @@ Str absolute_base(Request* r) {
   }
   int port = 0;
   if (loc->port_in_redirect && local) {
-    if (local->sa_family == AF_INET) port = ntohs(reinterpret_cast<const sockaddr_in*>(local)->sin_port);
-    if (local->sa_family == AF_INET6) port = ntohs(reinterpret_cast<const sockaddr_in6*>(local)->sin6_port);
+    if (local->sa_family == AF_INET)
+      port = ntohs(reinterpret_cast<const sockaddr_in*>(local)->sin_port);
+    if (local->sa_family == AF_INET6)
+      port = ntohs(reinterpret_cast<const sockaddr_in6*>(local)->sin6_port);
     if (port == (c->ssl ? 443 : 80)) port = 0;
   }
   char colon[8] = ":";
@@ -128,7 +132,8 @@ int header_filter(Request* r) {
   }
 
   Str base;
-  if (out.location && !out.location->value.empty() && out.location->value[0] == '/' && loc->absolute_redirect) {
+  if (out.location && !out.location->value.empty() && out.location->value[0] == '/' &&
+      loc->absolute_redirect) {
     base = absolute_base(r);
     if (base.empty()) return kError;
     out.location->hash = 0;
@@ -141,7 +146,8 @@ int header_filter(Request* r) {
       prefix = ok_prefix(r);
     } else {
       Str token = server_token(r);
-      if (status.size() + token.size() < sizeof made - 128) prefix = {made, make_prefix(made, status, token)};
+      if (status.size() + token.size() < sizeof made - 128)
+        prefix = {made, make_prefix(made, status, token)};
     }
   }
 
@@ -159,7 +165,8 @@ int header_filter(Request* r) {
   } else {
     p = put(put(put(p, "HTTP/1.1 "), status), "\r\n");
     Str token = server_token(r);
-    if (!out.server && !token.empty()) p = put(put(put(p, "Server: "), token.substr(0, 120)), "\r\n");
+    if (!out.server && !token.empty())
+      p = put(put(put(p, "Server: "), token.substr(0, 120)), "\r\n");
     if (!out.date) p = put(put(put(p, "Date: "), http_date()), "\r\n");
   }
 
@@ -195,7 +202,8 @@ int header_filter(Request* r) {
     p = put(p, "Connection: upgrade\r\n");
   } else if (r->keepalive) {
     p = put(p, "Connection: keep-alive\r\n");
-    if (loc->keepalive_header) p = put(put_number(put(p, "Keep-Alive: timeout="), loc->keepalive_header / 1000), "\r\n");
+    if (loc->keepalive_header)
+      p = put(put_number(put(p, "Keep-Alive: timeout="), loc->keepalive_header / 1000), "\r\n");
   } else {
     p = put(p, "Connection: close\r\n");
   }

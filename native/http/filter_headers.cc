@@ -1,6 +1,6 @@
 // add_header, add_trailer, expires.
-#include <cstdio>
 #include <strings.h>
+#include <cstdio>
 
 #include "http/connection.h"
 #include "http/filters.h"
@@ -11,13 +11,24 @@ namespace {
 
 bool is_safe(int status) {
   switch (status) {
-    case 200: case 201: case 204: case 206: case 301: case 302: case 303: case 304: case 307: case 308:
+    case 200:
+    case 201:
+    case 204:
+    case 206:
+    case 301:
+    case 302:
+    case 303:
+    case 304:
+    case 307:
+    case 308:
       return true;
   }
   return false;
 }
 
-bool same(Str a, Str lower) { return a.size() == lower.size() && strncasecmp(a.data(), lower.data(), a.size()) == 0; }
+bool same(Str a, Str lower) {
+  return a.size() == lower.size() && strncasecmp(a.data(), lower.data(), a.size()) == 0;
+}
 
 void replace(Request* r, Header*& slot, Str name, Str value) {
   if (slot) {
@@ -47,7 +58,8 @@ bool parse_seconds(Str s, int64_t* out) {
   static constexpr struct {
     char unit;
     int64_t seconds;
-  } kUnits[] = {{'y', 31536000}, {'M', 2592000}, {'w', 604800}, {'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+  } kUnits[] = {{'y', 31536000}, {'M', 2592000}, {'w', 604800}, {'d', 86400},
+                {'h', 3600},     {'m', 60},      {'s', 1}};
   if (s.empty()) return false;
   int64_t total = 0;
   size_t next_unit = 0;
@@ -58,7 +70,8 @@ bool parse_seconds(Str s, int64_t* out) {
     }
     int64_t n = 0;
     size_t digits = 0;
-    while (digits < s.size() && s[digits] >= '0' && s[digits] <= '9' && digits < 15) n = n * 10 + (s[digits++] - '0');
+    while (digits < s.size() && s[digits] >= '0' && s[digits] <= '9' && digits < 15)
+      n = n * 10 + (s[digits++] - '0');
     if (!digits) return false;
     s.remove_prefix(digits);
     int64_t factor = 1;
@@ -137,7 +150,8 @@ bool set_expires(Request* r) {
     if (time < 0 || max_age < 0)
       control = "no-cache";
     else
-      control = {age, static_cast<size_t>(std::snprintf(age, sizeof age, "max-age=%lld", static_cast<long long>(max_age)))};
+      control = {age, static_cast<size_t>(std::snprintf(age, sizeof age, "max-age=%lld",
+                                                        static_cast<long long>(max_age)))};
   }
   replace(r, out.expires, "Expires", expires);
   for (Header* h = out.cache_control; h; h = h->same) h->hash = 0;
@@ -168,7 +182,8 @@ int headers_header_filter(Request* r) {
 
 int trailers_body_filter(Request* r, Chain* in) {
   const CoreConf* loc = r->loc;
-  if (!in || loc->add_trailer.empty() || !r->expect_trailers || r->header_only) return next_body(r, Slot::kHeaders, in);
+  if (!in || loc->add_trailer.empty() || !r->expect_trailers || r->header_only)
+    return next_body(r, Slot::kHeaders, in);
   bool last = false;
   for (Chain* c = in; c; c = c->next) last |= c->buf->last_buf;
   if (!last) return next_body(r, Slot::kHeaders, in);

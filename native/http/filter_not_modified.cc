@@ -37,7 +37,8 @@ bool etag_in(Request* r, Str list, bool ignore_weak) {
       if (list.empty() || list[0] == ',') return true;
     }
     while (!list.empty() && list[0] != ',') list.remove_prefix(1);
-    while (!list.empty() && (list[0] == ' ' || list[0] == '\t' || list[0] == ',')) list.remove_prefix(1);
+    while (!list.empty() && (list[0] == ' ' || list[0] == '\t' || list[0] == ','))
+      list.remove_prefix(1);
   }
   return false;
 }
@@ -47,12 +48,15 @@ bool etag_in(Request* r, Str list, bool ignore_weak) {
 int not_modified_header_filter(Request* r) {
   HeadersIn& in = r->headers_in;
   HeadersOut& out = r->headers_out;
-  if (out.status != 200 || !r->is_main() || r->disable_not_modified) return next_header(r, Slot::kNotModified);
-  bool failed = (in.if_unmodified_since && !unmodified_since(r)) || (in.if_match && !etag_in(r, in.if_match->value, false));
+  if (out.status != 200 || !r->is_main() || r->disable_not_modified)
+    return next_header(r, Slot::kNotModified);
+  bool failed = (in.if_unmodified_since && !unmodified_since(r)) ||
+                (in.if_match && !etag_in(r, in.if_match->value, false));
   if (failed) return r->conn->server->hooks.filter_finalize(r, 412);
   if (!in.if_modified_since && !in.if_none_match) return next_header(r, Slot::kNotModified);
   if (in.if_modified_since && modified_since(r)) return next_header(r, Slot::kNotModified);
-  if (in.if_none_match && !etag_in(r, in.if_none_match->value, true)) return next_header(r, Slot::kNotModified);
+  if (in.if_none_match && !etag_in(r, in.if_none_match->value, true))
+    return next_header(r, Slot::kNotModified);
 
   out.status = 304;
   out.status_line = Str();

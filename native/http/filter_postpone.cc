@@ -24,7 +24,8 @@ int collect(Request* r, Chain* in) {
     int64_t length = r->headers_out.content_length_n;
     if (length != -1) {
       if (length > static_cast<int64_t>(room)) {
-        log_write(c->log, c, kLogErr, 0, "too big subrequest response: %lld", static_cast<long long>(length));
+        log_write(c->log, c, kLogErr, 0, "too big subrequest response: %lld",
+                  static_cast<long long>(length));
         return kError;
       }
       room = static_cast<size_t>(length);

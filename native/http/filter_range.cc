@@ -1,7 +1,7 @@
 // Range and If-Range: 206 in one piece or as multipart/byteranges, 416.
+#include <strings.h>
 #include <charconv>
 #include <cstdio>
-#include <strings.h>
 
 #include "http/connection.h"
 #include "http/filters.h"
@@ -112,8 +112,9 @@ void single_header(Request* r, RangeCtx* ctx) {
   if (!r->is_main()) return;
   HeadersOut& out = r->headers_out;
   char text[80];
-  int n = std::snprintf(text, sizeof text, "bytes %lld-%lld/%lld", static_cast<long long>(ctx->first->start),
-                        static_cast<long long>(ctx->first->end - 1), static_cast<long long>(out.content_length_n));
+  int n = std::snprintf(
+      text, sizeof text, "bytes %lld-%lld/%lld", static_cast<long long>(ctx->first->start),
+      static_cast<long long>(ctx->first->end - 1), static_cast<long long>(out.content_length_n));
   drop(out.content_range);
   add_header_out(r, "Content-Range", {text, static_cast<size_t>(n)});
   out.content_length_n = ctx->first->end - ctx->first->start;
@@ -128,11 +129,13 @@ void multipart_header(Request* r, RangeCtx* ctx) {
   std::snprintf(boundary, sizeof boundary, "%020llu", static_cast<unsigned long long>(++counter));
   Arena& a = *r->pool;
   Str type = out.content_type;
-  if (out.content_type_len == type.size() && !out.charset.empty()) type = a.join({type, "; charset=", out.charset});
+  if (out.content_type_len == type.size() && !out.charset.empty())
+    type = a.join({type, "; charset=", out.charset});
   ctx->boundary_size = 4 + std::strlen(boundary);
-  ctx->boundary_header = type.empty() ? a.join({"\r\n--", boundary, "\r\nContent-Range: bytes "})
-                                      : a.join({"\r\n--", boundary, "\r\nContent-Type: ", type,
-                                                "\r\nContent-Range: bytes "});
+  ctx->boundary_header =
+      type.empty()
+          ? a.join({"\r\n--", boundary, "\r\nContent-Range: bytes "})
+          : a.join({"\r\n--", boundary, "\r\nContent-Type: ", type, "\r\nContent-Range: bytes "});
   out.content_type = a.join({"multipart/byteranges; boundary=", boundary});
   out.content_type_len = out.content_type.size();
   out.content_type_lowcase = Str();
@@ -140,10 +143,12 @@ void multipart_header(Request* r, RangeCtx* ctx) {
   auto total = static_cast<int64_t>(ctx->boundary_size + 4);
   for (Range* x = ctx->first; x; x = x->next) {
     char text[80];
-    int n = std::snprintf(text, sizeof text, "%lld-%lld/%lld\r\n\r\n", static_cast<long long>(x->start),
-                          static_cast<long long>(x->end - 1), static_cast<long long>(out.content_length_n));
+    int n = std::snprintf(text, sizeof text, "%lld-%lld/%lld\r\n\r\n",
+                          static_cast<long long>(x->start), static_cast<long long>(x->end - 1),
+                          static_cast<long long>(out.content_length_n));
     x->content_range = a.copy({text, static_cast<size_t>(n)});
-    total += static_cast<int64_t>(ctx->boundary_header.size() + x->content_range.size()) + (x->end - x->start);
+    total += static_cast<int64_t>(ctx->boundary_header.size() + x->content_range.size()) +
+             (x->end - x->start);
   }
   out.content_length_n = total;
   drop(out.content_length);
@@ -155,7 +160,8 @@ int not_satisfiable(Request* r) {
   out.status = kNotSatisfiable;
   drop(out.content_range);
   char text[40];
-  int n = std::snprintf(text, sizeof text, "bytes */%lld", static_cast<long long>(out.content_length_n));
+  int n = std::snprintf(text, sizeof text, "bytes */%lld",
+                        static_cast<long long>(out.content_length_n));
   add_header_out(r, "Content-Range", {text, static_cast<size_t>(n)});
   clear_content_length(r);
   return kNotSatisfiable;
@@ -173,8 +179,9 @@ bool if_range_matches(Request* r) {
 
 int range_header_filter(Request* r) {
   HeadersOut& out = r->headers_out;
-  if (r->http_version < kVersion10 || out.status != 200 || (!r->is_main() && !r->subrequest_ranges) ||
-      out.content_length_n == -1 || !r->allow_ranges || r->loc->max_ranges == 0)
+  if (r->http_version < kVersion10 || out.status != 200 ||
+      (!r->is_main() && !r->subrequest_ranges) || out.content_length_n == -1 || !r->allow_ranges ||
+      r->loc->max_ranges == 0)
     return next_header(r, Slot::kRangeHeader);
   Header* asked = r->headers_in.range;
   if (asked && asked->value.size() >= 7 && strncasecmp(asked->value.data(), "bytes=", 6) == 0 &&

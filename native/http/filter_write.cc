@@ -1,4 +1,5 @@
-// The end of the body filters: holds small pieces back, keeps to limit_rate, hands the rest to the connection.
+// The end of the body filters: holds small pieces back, keeps to limit_rate, hands the rest to the
+// connection.
 #include "http/connection.h"
 #include "http/filters.h"
 
@@ -77,7 +78,8 @@ int write_filter(Request* r, Chain* in) {
   s.add(in);
   if (s.wrong) {
     log_write(c->log, c, kLogAlert, 0, "%s size buf in writer t:%d r:%d f:%d",
-              s.wrong->size() < 0 ? "negative" : "zero", s.wrong->temporary, s.wrong->recycled, s.wrong->in_file);
+              s.wrong->size() < 0 ? "negative" : "zero", s.wrong->temporary, s.wrong->recycled,
+              s.wrong->in_file);
     return kError;
   }
 
@@ -106,7 +108,8 @@ int write_filter(Request* r, Chain* in) {
   set_rate(r);
   auto rate = static_cast<int64_t>(r->limit_rate);
   if (rate) {
-    limit = rate * (now().wall_sec() - r->start_sec + 1) - (c->sent - static_cast<int64_t>(r->limit_rate_after));
+    limit = rate * (now().wall_sec() - r->start_sec + 1) -
+            (c->sent - static_cast<int64_t>(r->limit_rate_after));
     if (limit <= 0) {
       keep(r, in);
       c->write_delayed = true;
@@ -124,7 +127,8 @@ int write_filter(Request* r, Chain* in) {
   Chain* left = c->send(own ? r->out : in, limit);
   if (c->error) return kError;
   if (rate) {
-    int64_t delay = (beyond(c->sent, r->limit_rate_after) - beyond(sent, r->limit_rate_after)) * 1000 / rate;
+    int64_t delay =
+        (beyond(c->sent, r->limit_rate_after) - beyond(sent, r->limit_rate_after)) * 1000 / rate;
     if (delay > 0) {
       c->write_delayed = true;
       c->set_write_timeout(delay);

@@ -8,6 +8,7 @@ namespace moonphase::http {
 int not_modified_header_filter(Request* r);
 int range_header_filter(Request* r);
 int range_body_filter(Request* r, Chain* in);
+int copy_body_filter(Request* r, Chain* in);
 int headers_header_filter(Request* r);
 int trailers_body_filter(Request* r, Chain* in);
 int postpone_body_filter(Request* r, Chain* in);

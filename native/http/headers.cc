@@ -63,7 +63,8 @@ uint32_t header_hash(Str lower) {
 Header* HeaderList::push(Arena& a) {
   if (!last_ || last_->used == last_->size) {
     unsigned size = last_ ? 20 : 8;
-    auto* part = a.make<Part>(static_cast<Header*>(a.alloc(size * sizeof(Header))), 0u, size, nullptr);
+    auto* part =
+        a.make<Part>(static_cast<Header*>(a.alloc(size * sizeof(Header))), 0u, size, nullptr);
     if (last_)
       last_->next = part;
     else

@@ -6,10 +6,10 @@
 namespace moonphase::http {
 
 struct Header {
-  Str name;        // as it was sent or set
-  Str value;       // NUL-terminated in the arena
-  Str lower;       // lower-case name
-  uint32_t hash = 0;   // 0: removed (as nginx does), skipped by everybody
+  Str name;                // as it was sent or set
+  Str value;               // NUL-terminated in the arena
+  Str lower;               // lower-case name
+  uint32_t hash = 0;       // 0: removed (as nginx does), skipped by everybody
   Header* same = nullptr;  // next header of the same name, for the known multi-valued ones
 };
 

@@ -133,9 +133,10 @@ int headers_in_added(Request* r, Header* h) {
   switch (k->kind) {
     case KnownIn::kHost: {
       if (in.host) {
-        log_write(c->log, c, kLogInfo, 0,
-                  "client sent duplicate host header: \"%.*s: %.*s\", previous value: \"%.*s: %.*s\"", STR(h->name),
-                  STR(h->value), STR(in.host->name), STR(in.host->value));
+        log_write(
+            c->log, c, kLogInfo, 0,
+            "client sent duplicate host header: \"%.*s: %.*s\", previous value: \"%.*s: %.*s\"",
+            STR(h->name), STR(h->value), STR(in.host->name), STR(in.host->value));
         return 400;
       }
       in.host = h;
@@ -152,9 +153,10 @@ int headers_in_added(Request* r, Header* h) {
     case KnownIn::kUnique: {
       Header*& slot = in.*k->slot;
       if (slot) {
-        log_write(c->log, c, kLogInfo, 0,
-                  "client sent duplicate header line: \"%.*s: %.*s\", previous value: \"%.*s: %.*s\"", STR(h->name),
-                  STR(h->value), STR(slot->name), STR(slot->value));
+        log_write(
+            c->log, c, kLogInfo, 0,
+            "client sent duplicate header line: \"%.*s: %.*s\", previous value: \"%.*s: %.*s\"",
+            STR(h->name), STR(h->value), STR(slot->name), STR(slot->value));
         return 400;
       }
       slot = h;

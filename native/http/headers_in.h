@@ -13,12 +13,13 @@ struct KnownIn {
 };
 const KnownIn* known_in(Str lower);
 
-// One header line has arrived (already in the list): fills the shortcut. kOk, or a status (400) after logging why.
+// One header line has arrived (already in the list): fills the shortcut. kOk, or a status (400)
+// after logging why.
 int headers_in_added(Request* r, Header* h);
 
-// For code that edits request headers (ngx.req.set_header, more_set_input_headers). A null value removes the header.
-// With `override` all of that name are replaced, else one is added. Connection type, content length, user agent flags
-// and `server` follow.
+// For code that edits request headers (ngx.req.set_header, more_set_input_headers). A null value
+// removes the header. With `override` all of that name are replaced, else one is added. Connection
+// type, content length, user agent flags and `server` follow.
 void headers_in_set(Request* r, Str name, const Str* value, bool override);
 // Recomputes the shortcut of one name from the list.
 void headers_in_relink(Request* r, Str lower);

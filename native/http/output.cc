@@ -1,8 +1,8 @@
 // The filter table, the two ways in, and what fills response headers.
 #include "http/output.h"
 
-#include <cstdio>
 #include <strings.h>
+#include <cstdio>
 
 #include "http/connection.h"
 #include "http/filters.h"
@@ -20,6 +20,7 @@ void register_http_filters() {
   auto body = [&](Slot s, BodyFilter f) { t.body[static_cast<int>(s)] = f; };
   header(Slot::kNotModified, not_modified_header_filter);
   body(Slot::kRangeBody, range_body_filter);
+  body(Slot::kCopy, copy_body_filter);
   header(Slot::kHeaders, headers_header_filter);
   body(Slot::kHeaders, trailers_body_filter);
   body(Slot::kPostpone, postpone_body_filter);

@@ -8,22 +8,24 @@ namespace moonphase::http {
 using HeaderFilter = int (*)(Request*);
 using BodyFilter = int (*)(Request*, Chain*);
 
-// In the order in which they run. Each calls the next through next_header/next_body with its own slot.
+// In the order in which they run. Each calls the next through next_header/next_body with its own
+// slot.
 enum class Slot : uint8_t {
-  kNotModified,   // header
-  kRangeBody,     // body
+  kNotModified,  // header
+  kRangeBody,    // body
+  kCopy,         // files into memory, where a filter below looks at bytes
   kHeadersMore,
-  kLua,           // header_filter_by_lua, body_filter_by_lua
-  kLuaCapture,    // ngx.location.capture's collector
-  kEcho,          // echo_before_body, echo_after_body
-  kHeaders,       // add_header, expires
+  kLua,         // header_filter_by_lua, body_filter_by_lua
+  kLuaCapture,  // ngx.location.capture's collector
+  kEcho,        // echo_before_body, echo_after_body
+  kHeaders,     // add_header, expires
   kCharset,
-  kPostpone,      // order of subrequests' output
+  kPostpone,  // order of subrequests' output
   kGzip,
   kRangeHeader,
   kChunked,
-  kHeader,        // serialises the header (header chain ends here)
-  kWrite,         // sends (body chain ends here)
+  kHeader,  // serialises the header (header chain ends here)
+  kWrite,   // sends (body chain ends here)
   kCount,
 };
 
@@ -32,7 +34,8 @@ struct FilterTable {
   HeaderFilter header[static_cast<int>(Slot::kCount)] = {};
   BodyFilter body[static_cast<int>(Slot::kCount)] = {};
 };
-// The process's filters, constant after the addon is loaded: http registers its own, engine adds Lua's and so on.
+// The process's filters, constant after the addon is loaded: http registers its own, engine adds
+// Lua's and so on.
 FilterTable& filters();
 
 inline int next_header(Request* r, Slot after) {
@@ -49,7 +52,8 @@ inline int next_body(Request* r, Slot after, Chain* in) {
 }
 void register_http_filters();  // not-modified, range, headers, postpone, chunked, header, write
 
-// ngx_http_send_header and ngx_http_output_filter. kOk, kAgain (held back by the socket), kError, or a status.
+// ngx_http_send_header and ngx_http_output_filter. kOk, kAgain (held back by the socket), kError,
+// or a status.
 int send_header(Request* r);
 int output(Request* r, Chain* in);
 // Sends last_buf (main) or last_in_chain (sub); `flush` also pushes what is there.
@@ -58,10 +62,12 @@ constexpr unsigned kSendLast = 1, kSendFlush = 2;
 int send_special(Request* r, unsigned flags);
 
 // Buffer flags for r->buffered_bits.
-constexpr unsigned kWriteBuffered = 0x10, kGzipBuffered = 0x20, kLuaBuffered = 0x08, kPostponeBuffered = 0x04,
-                   kSubBuffered = 0x02;
+constexpr unsigned kWriteBuffered = 0x10, kGzipBuffered = 0x20, kLuaBuffered = 0x08,
+                   kPostponeBuffered = 0x04, kSubBuffered = 0x02,
+                   kCopyBuffered = 0x01;
 
-// Response headers by name, with the built-in ones kept right; used by static files and special responses.
+// Response headers by name, with the built-in ones kept right; used by static files and special
+// responses.
 Header* add_header_out(Request* r, Str name, Str value);
 void clear_content_length(Request* r);
 void clear_accept_ranges(Request* r);
@@ -69,13 +75,14 @@ void clear_last_modified(Request* r);
 void clear_etag(Request* r);
 void clear_location(Request* r);
 void weak_etag(Request* r);
-int set_etag(Request* r);           // from last_modified_time and content_length_n
-int set_content_type(Request* r);   // by extension, `types` and `default_type`
-Str status_line(int status);        // "404 Not Found"; "" when unknown
-Str special_page(int status);       // nginx's built-in page body up to the tail; "" when none
-Str special_tail(const Request* r); // <hr><center>nginx…</center>…
-Str msie_padding();                 // six comment lines, for msie and chrome
-Str server_token(const Request* r); // "nginx/1.31.2" or "nginx", by server_tokens; "" when embedded
+int set_etag(Request* r);            // from last_modified_time and content_length_n
+int set_content_type(Request* r);    // by extension, `types` and `default_type`
+Str status_line(int status);         // "404 Not Found"; "" when unknown
+Str special_page(int status);        // nginx's built-in page body up to the tail; "" when none
+Str special_tail(const Request* r);  // <hr><center>nginx…</center>…
+Str msie_padding();                  // six comment lines, for msie and chrome
+Str server_token(
+    const Request* r);  // "nginx/1.31.2" or "nginx", by server_tokens; "" when embedded
 // The text of a value; literals directly, others through the engine. False: failed.
 bool evaluate(Request* r, const Complex& value, Str* out);
 int64_t evaluate_size(Request* r, const Complex& value);  // "10k" → 10240; 0 when empty or wrong

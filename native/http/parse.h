@@ -1,5 +1,6 @@
-// Tokenizers of the request line and of header lines. They follow nginx byte by byte, so they are not llhttp's: it
-// refuses methods it doesn't know, header names that nginx ignores and bytes that nginx lets through.
+// Tokenizers of the request line and of header lines. They follow nginx byte by byte, so they are
+// not llhttp's: it refuses methods it doesn't know, header names that nginx ignores and bytes that
+// nginx lets through.
 #pragma once
 
 #include "http/request.h"
@@ -16,7 +17,8 @@ enum ParseError : int {
   kBadHeader,
 };
 
-// The pieces of a request line; pointers into the read buffer. `shift` follows a buffer that has moved.
+// The pieces of a request line; pointers into the read buffer. `shift` follows a buffer that has
+// moved.
 struct LineParser {
   int state = 0;
   char *start = nullptr, *end = nullptr, *method_end = nullptr;

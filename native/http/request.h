@@ -1,5 +1,5 @@
-// A request, main or sub: data only. Names are nginx's where nginx has one. Lives in its own arena (subrequests in their
-// main request's); who reads and writes what is said at each group.
+// A request, main or sub: data only. Names are nginx's where nginx has one. Lives in its own arena
+// (subrequests in their main request's); who reads and writes what is said at each group.
 #pragma once
 
 #include <sys/socket.h>
@@ -17,9 +17,23 @@ struct Body;  // http/body.h: the client's body
 struct Request;
 
 enum Method : uint32_t {
-  kGet = 0x2, kHead = 0x4, kPost = 0x8, kPut = 0x10, kDelete = 0x20, kMkcol = 0x40, kCopy = 0x80, kMove = 0x100,
-  kOptions = 0x200, kPropfind = 0x400, kProppatch = 0x800, kLock = 0x1000, kUnlock = 0x2000, kPatch = 0x4000,
-  kTrace = 0x8000, kConnect = 0x10000, kUnknownMethod = 0x1,
+  kGet = 0x2,
+  kHead = 0x4,
+  kPost = 0x8,
+  kPut = 0x10,
+  kDelete = 0x20,
+  kMkcol = 0x40,
+  kCopy = 0x80,
+  kMove = 0x100,
+  kOptions = 0x200,
+  kPropfind = 0x400,
+  kProppatch = 0x800,
+  kLock = 0x1000,
+  kUnlock = 0x2000,
+  kPatch = 0x4000,
+  kTrace = 0x8000,
+  kConnect = 0x10000,
+  kUnknownMethod = 0x1,
 };  // ngx.HTTP_GET … are these numbers
 
 constexpr int kVersion09 = 9, kVersion10 = 1000, kVersion11 = 1001, kVersion20 = 2000;
@@ -27,12 +41,14 @@ constexpr int kVersion09 = 9, kVersion10 = 1000, kVersion11 = 1001, kVersion20 =
 struct HeadersIn {
   HeaderList list;
   // The server's own shortcuts; null when absent. Kept right by headers_in_set (http/headers_in.h).
-  Header *host = nullptr, *connection = nullptr, *if_modified_since = nullptr, *if_unmodified_since = nullptr,
-         *if_match = nullptr, *if_none_match = nullptr, *user_agent = nullptr, *referer = nullptr,
-         *content_length = nullptr, *content_range = nullptr, *content_type = nullptr, *range = nullptr,
-         *if_range = nullptr, *transfer_encoding = nullptr, *te = nullptr, *expect = nullptr, *upgrade = nullptr,
-         *accept_encoding = nullptr, *via = nullptr, *authorization = nullptr, *keep_alive = nullptr,
-         *x_forwarded_for = nullptr, *cookie = nullptr, *proxy_authorization = nullptr;
+  Header *host = nullptr, *connection = nullptr, *if_modified_since = nullptr,
+         *if_unmodified_since = nullptr, *if_match = nullptr, *if_none_match = nullptr,
+         *user_agent = nullptr, *referer = nullptr, *content_length = nullptr,
+         *content_range = nullptr, *content_type = nullptr, *range = nullptr, *if_range = nullptr,
+         *transfer_encoding = nullptr, *te = nullptr, *expect = nullptr, *upgrade = nullptr,
+         *accept_encoding = nullptr, *via = nullptr, *authorization = nullptr,
+         *keep_alive = nullptr, *x_forwarded_for = nullptr, *cookie = nullptr,
+         *proxy_authorization = nullptr;
   Str user, passwd;  // of Basic authentication, on demand
   Str server;        // host name, lower case, without port
   int64_t content_length_n = -1;
@@ -40,7 +56,8 @@ struct HeadersIn {
   enum ConnectionType : uint8_t { kNone, kClose, kKeepAlive } connection_type = kNone;
   bool chunked = false;
   bool multi = false;
-  bool msie = false, msie6 = false, opera = false, safari = false, gecko = false, chrome = false, konqueror = false;
+  bool msie = false, msie6 = false, opera = false, safari = false, gecko = false, chrome = false,
+       konqueror = false;
 };
 
 struct HeadersOut {
@@ -48,10 +65,10 @@ struct HeadersOut {
   int status = 0;
   Str status_line;  // set by Lua or upstream: "200 OK"
   Header *server = nullptr, *date = nullptr, *content_length = nullptr, *content_encoding = nullptr,
-         *location = nullptr, *refresh = nullptr, *last_modified = nullptr, *content_range = nullptr,
-         *accept_ranges = nullptr, *www_authenticate = nullptr, *expires = nullptr, *etag = nullptr,
-         *cache_control = nullptr, *link = nullptr;
-  Str content_type;       // with its charset when set as a whole
+         *location = nullptr, *refresh = nullptr, *last_modified = nullptr,
+         *content_range = nullptr, *accept_ranges = nullptr, *www_authenticate = nullptr,
+         *expires = nullptr, *etag = nullptr, *cache_control = nullptr, *link = nullptr;
+  Str content_type;  // with its charset when set as a whole
   Str charset;
   size_t content_type_len = 0;  // without parameters
   Str content_type_lowcase;
@@ -61,7 +78,8 @@ struct HeadersOut {
   int64_t last_modified_time = -1;
 };
 
-// Output of a subrequest that must wait for its turn (echo_location, SSI style); captures do not use it.
+// Output of a subrequest that must wait for its turn (echo_location, SSI style); captures do not
+// use it.
 struct Postponed {
   Request* request = nullptr;
   Chain* out = nullptr;
@@ -90,9 +108,10 @@ struct Request {
   void* generation = nullptr;     // engine::Generation: plan + VM that this request began with
   void* lua = nullptr;            // engine::LuaCtx, once a Lua handler has run
   static constexpr int kModules = 16;
-  void* ctx[kModules] = {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
+  void* ctx[kModules] =
+      {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
   // http's own are the last ones.
-  static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2;
+  static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2, kCtxCopy = kModules - 3;
 
   // --- request line ---
   uint32_t method = kUnknownMethod;
@@ -101,7 +120,8 @@ struct Request {
   Str schema, host_in_line;  // of absolute URIs
   bool complex_uri = false, quoted_uri = false, plus_in_uri = false, empty_path_in_uri = false;
   bool valid_unparsed_uri = false, valid_location = false, add_uri_to_alias = false;
-  Str header_bytes;  // the request line and headers as they came; ngx.req.raw_header, $request_length
+  Str header_bytes;  // the request line and headers as they came; ngx.req.raw_header,
+                     // $request_length
 
   HeadersIn headers_in;
   HeadersOut headers_out;
@@ -127,13 +147,18 @@ struct Request {
   int access_code = 0;
   int err_status = 0;
   int64_t start_sec = 0, start_msec = 0;
-  bool internal = false, subrequest_in_memory = false, waited = false, done = false, logged = false, blocked_bit = false;
+  bool internal = false, subrequest_in_memory = false, waited = false, done = false, logged = false,
+       blocked_bit = false;
   bool uri_changed = false, error_page = false, filter_finalize = false, post_action = false;
-  bool header_sent = false, header_only = false, buffered = false, keepalive = false, lingering_close = false;
+  bool header_sent = false, header_only = false, buffered = false, keepalive = false,
+       lingering_close = false;
   bool chunked = false, expect_trailers = false, allow_ranges = false, single_range = false,
-       disable_not_modified = false, preserve_body = false, request_complete = false, response_sent = false;
-  bool limit_rate_set = false, limit_rate_after_set = false, root_tested = false, out_of_band = false;
-  bool filter_need_in_memory = false, filter_need_temporary = false, main_filter_need_in_memory = false;
+       disable_not_modified = false, preserve_body = false, request_complete = false,
+       response_sent = false;
+  bool limit_rate_set = false, limit_rate_after_set = false, root_tested = false,
+       out_of_band = false;
+  bool filter_need_in_memory = false, filter_need_temporary = false,
+       main_filter_need_in_memory = false;
   bool subrequest_ranges = false, pipeline = false, terminated = false;
   bool bypass_cache = false, background = false, upgrade = false, stat_reading = false;
   uint64_t limit_rate = 0, limit_rate_after = 0;
@@ -148,17 +173,19 @@ struct Request {
   int64_t header_size = 0;
 
   // --- rewrite captures ---
-  int ncaptures = 0;     // entries used in `captures` (2 per group)
+  int ncaptures = 0;  // entries used in `captures` (2 per group)
   int* captures = nullptr;
   Str captures_data;
 
   VarValue* variables = nullptr;  // by index in Plan.variables
 
-  Arena::Cleanup* cleanup = nullptr;  // of main requests: run when the request ends, before it is logged
+  Arena::Cleanup* cleanup =
+      nullptr;           // of main requests: run when the request ends, before it is logged
   net::Posted posted{};  // of main requests: runs the list below
-  Request *posted_head = nullptr, *posted_tail = nullptr;  // of main requests: whose write_event_handler runs soon
+  Request *posted_head = nullptr,
+          *posted_tail = nullptr;  // of main requests: whose write_event_handler runs soon
   Request* posted_next = nullptr;
-  net::Timer timer{};    // the request's own wait (delayed, sleeping echo)
+  net::Timer timer{};  // the request's own wait (delayed, sleeping echo)
   bool posted_queued = false;
   int64_t delayed = 0;
 

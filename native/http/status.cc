@@ -77,8 +77,8 @@ struct Pages {
         heading = "400 Bad Request";
         extra = "<center>" + title.substr(4) + "</center>\r\n";
       }
-      text[i] = "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n<center><h1>" + heading +
-                "</h1></center>\r\n" + extra;
+      text[i] = "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n<center><h1>" +
+                heading + "</h1></center>\r\n" + extra;
     }
   }
 };

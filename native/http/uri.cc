@@ -24,7 +24,8 @@ char* parent(char* start, char* u) {
   return nullptr;
 }
 
-// Decodes and removes ".", ".." and (with `merge`) repeated slashes; `out` has room for in.size() + 1.
+// Decodes and removes ".", ".." and (with `merge`) repeated slashes; `out` has room for in.size()
+// + 1.
 bool normalise(Str in, bool empty_path, bool merge, char* out, Normalised* result) {
   enum { kUsual, kSlash, kDot, kDotDot } state = kUsual;
   char* u = out;
@@ -112,7 +113,8 @@ bool normalise(Str in, bool empty_path, bool merge, char* out, Normalised* resul
   return true;
 }
 
-// What a look at the bytes tells: whether normalising is needed, and where arguments and extension begin.
+// What a look at the bytes tells: whether normalising is needed, and where arguments and extension
+// begin.
 struct Scan {
   bool complex = false, quoted = false, plus = false;
   size_t path_end = 0;  // before "?"

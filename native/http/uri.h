@@ -15,7 +15,15 @@ int parse_unsafe_uri(Request* r, Str* uri, Str* args, unsigned* flags);
 void set_exten(Request* r);
 
 // What to escape; numbers as ngx_escape_uri's type argument.
-enum class Escape : uint8_t { kUri = 0, kArgs = 1, kUriComponent = 2, kHtml = 3, kRefresh = 4, kMemcached = 5, kMail = 6 };
+enum class Escape : uint8_t {
+  kUri = 0,
+  kArgs = 1,
+  kUriComponent = 2,
+  kHtml = 3,
+  kRefresh = 4,
+  kMemcached = 5,
+  kMail = 6
+};
 size_t escaped_extra(Str s, Escape type);  // bytes that become %XX
 char* escape(char* dst, Str s, Escape type);
 Str escape(Arena& a, Str s, Escape type);

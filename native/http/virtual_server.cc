@@ -17,8 +17,20 @@ using NameMap = std::unordered_map<std::string, const ServerCore*, Hash, std::eq
 bool is_name_char(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return true;
   switch (c) {
-    case '-': case '_': case '~': case '!': case '$': case '&': case '\'': case '(': case ')': case '*': case '+':
-    case ',': case ';': case '=':
+    case '-':
+    case '_':
+    case '~':
+    case '!':
+    case '$':
+    case '&':
+    case '\'':
+    case '(':
+    case ')':
+    case '*':
+    case '+':
+    case ',':
+    case ';':
+    case '=':
       return true;
   }
   return false;
@@ -34,8 +46,8 @@ struct NameIndex {
 
 bool validate_host(Arena& a, Str* host) {
   Str s = *host;
-  size_t n = s.size();      // without port and final dot
-  size_t dot = s.size();    // the last dot
+  size_t n = s.size();    // without port and final dot
+  size_t dot = s.size();  // the last dot
   bool upper = false;
   // A plain lower-case name needs no more than this look.
   size_t plain = 0;
@@ -82,7 +94,8 @@ bool validate_host(Arena& a, Str* host) {
   if (!n) return false;
   if (upper) {
     char* p = a.bytes(n);
-    for (size_t i = 0; i < n; ++i) p[i] = s[i] >= 'A' && s[i] <= 'Z' ? static_cast<char>(s[i] | 0x20) : s[i];
+    for (size_t i = 0; i < n; ++i)
+      p[i] = s[i] >= 'A' && s[i] <= 'Z' ? static_cast<char>(s[i] | 0x20) : s[i];
     *host = {p, n};
   } else {
     *host = s.substr(0, n);
@@ -103,8 +116,10 @@ std::shared_ptr<NameIndex> make_index(const ListenConf* listen) {
           break;
         case ServerName::kHead:
           // "*.example.com", and ".example.com", which is also the name without the dot.
-          if (name.substr(0, 1) == "*") name.remove_prefix(1);
-          else x->exact.try_emplace(std::string(name.substr(1)), s);
+          if (name.substr(0, 1) == "*")
+            name.remove_prefix(1);
+          else
+            x->exact.try_emplace(std::string(name.substr(1)), s);
           x->head.try_emplace(std::string(name), s);
           break;
         case ServerName::kTail:
@@ -143,7 +158,8 @@ const ServerCore* find_server(const NameIndex& x, Str host) {
 void set_virtual_server(Request* r, Str host) {
   Connection* c = r->conn;
   const ListenConf* listen = c->listen;
-  if (listen->servers.size() <= 1 && (listen->servers.empty() || listen->servers[0]->names.empty())) return;
+  if (listen->servers.size() <= 1 && (listen->servers.empty() || listen->servers[0]->names.empty()))
+    return;
   if (!listen->names) listen->names = make_index(listen);
   const NameIndex& x = *listen->names;
   if (!x.needed) return;

@@ -5,9 +5,11 @@
 
 namespace moonphase::http {
 
-// ngx_http_validate_host: false for an impossible name; else `host` is lower case, without port and final dot.
+// ngx_http_validate_host: false for an impossible name; else `host` is lower case, without port and
+// final dot.
 bool validate_host(Arena& a, Str* host);
-// Chooses r->srv and r->loc by name; the default server stays when no name matches. The connection logs there.
+// Chooses r->srv and r->loc by name; the default server stays when no name matches. The connection
+// logs there.
 void set_virtual_server(Request* r, Str host);
 
 }  // namespace moonphase::http

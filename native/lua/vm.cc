@@ -53,15 +53,22 @@ int open_vm(lua_State* L) {
   return 0;
 }
 
+constexpr int kPhasesKnown = 10030;  // from here on lua-resty-core names all phases
+
+void run_embedded(lua_State* L, const char* name) {
+  const EmbeddedFile* file = find_embedded(name);
+  if (!file) return;
+  if (load_embedded(L, *file) != 0) lua_error(L);
+  lua_call(L, 0, 0);
+}
+
 int load_resty_core(lua_State* L) {
   lua_getglobal(L, "require");
   lua_pushliteral(L, "resty.core");
   lua_call(L, 1, 0);
-  // Behind resty.core, which makes globals of its own.
-  if (const EmbeddedFile* guard = find_embedded("moonphase/write_guard.lua")) {
-    if (load_embedded(L, *guard) != 0) return lua_error(L);
-    lua_call(L, 0, 0);
-  }
+  if (Vm::of(L)->lua_version < kPhasesKnown) run_embedded(L, "moonphase/phases.lua");
+  // The last one: resty.core makes globals of its own.
+  run_embedded(L, "moonphase/write_guard.lua");
   return 0;
 }
 

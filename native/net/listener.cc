@@ -45,8 +45,9 @@ int listen_on(const sockaddr* addr, socklen_t len, const ListenOptions& o) {
 
 }  // namespace
 
-Listener* Listener::open(Loop* loop, const sockaddr* addr, socklen_t len, const ListenOptions& options, int fd,
-                         Accepted accepted, void* data, int* err) {
+Listener* Listener::open(Loop* loop, const sockaddr* addr, socklen_t len,
+                         const ListenOptions& options, int fd, Accepted accepted, void* data,
+                         int* err) {
   bool inherited = fd >= 0;
   if (!inherited) fd = listen_on(addr, len, options);
   if (fd < 0) {
@@ -94,7 +95,8 @@ void Listener::on_poll(uv_poll_t* h, int status, int) {
   for (int i = 0; i < kMostPerEvent && !l->closed_; ++i) {
     sockaddr_storage peer;
     socklen_t len = sizeof peer;
-    int fd = accept4(l->fd_, reinterpret_cast<sockaddr*>(&peer), &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd =
+        accept4(l->fd_, reinterpret_cast<sockaddr*>(&peer), &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       if (l->unix_ && len < sizeof(sa_family_t)) {
         peer.ss_family = AF_UNIX;
@@ -106,7 +108,9 @@ void Listener::on_poll(uv_poll_t* h, int status, int) {
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       uv_poll_stop(&l->poll_);
-      uv_timer_start(&l->retry_, [](uv_timer_t* t) { static_cast<Listener*>(t->data)->resume(); }, kRetryMs, 0);
+      uv_timer_start(
+          &l->retry_, [](uv_timer_t* t) { static_cast<Listener*>(t->data)->resume(); }, kRetryMs,
+          0);
     }
     return;
   }
@@ -124,7 +128,9 @@ void Listener::close() {
       reinterpret_cast<uv_handle_t*>(&retry_),
       [](void* p) {
         auto* l = static_cast<Listener*>(p);
-        close_handle(reinterpret_cast<uv_handle_t*>(&l->poll_), [](void* q) { delete static_cast<Listener*>(q); }, l);
+        close_handle(
+            reinterpret_cast<uv_handle_t*>(&l->poll_),
+            [](void* q) { delete static_cast<Listener*>(q); }, l);
       },
       this);
 }

@@ -22,9 +22,11 @@ class Listener {
  public:
   // `accepted` gets a non-blocking descriptor and the peer's address.
   using Accepted = void (*)(void* data, int fd, const sockaddr* peer, socklen_t len);
-  // `fd` ≥ 0: inherited, already listening. Returns null and an errno in *err on failure (bind, listen).
-  static Listener* open(Loop* loop, const sockaddr* addr, socklen_t len, const ListenOptions& options, int fd,
-                        Accepted accepted, void* data, int* err);
+  // `fd` ≥ 0: inherited, already listening. Returns null and an errno in *err on failure (bind,
+  // listen).
+  static Listener* open(Loop* loop, const sockaddr* addr, socklen_t len,
+                        const ListenOptions& options, int fd, Accepted accepted, void* data,
+                        int* err);
   void pause();
   void resume();
   int fd() const { return fd_; }

@@ -48,7 +48,9 @@ Loop::Loop(uv_loop_t* uv) : impl_(new Impl), uv_(uv) {
 Loop::~Loop() {
   impl_->leave(this);
   uv_timer_stop(&impl_->timer);
-  close_handle(reinterpret_cast<uv_handle_t*>(&impl_->timer), [](void* p) { delete static_cast<Impl*>(p); }, impl_);
+  close_handle(
+      reinterpret_cast<uv_handle_t*>(&impl_->timer), [](void* p) { delete static_cast<Impl*>(p); },
+      impl_);
   if (t_loop == this) t_loop = nullptr;
 }
 
@@ -94,7 +96,7 @@ void Loop::Impl::on_timer(uv_timer_t* h) {
 
 void Loop::set_timer(Timer* t, uint64_t ms, uint64_t slack) {
   Impl* d = impl_;
-  uint64_t due = static_cast<uint64_t>(now().monotonic_ms) + ms;
+  uint64_t due = static_cast<uint64_t>(clock_.monotonic_ms) + ms;
   if (t->set()) {
     uint64_t apart = due > t->due ? due - t->due : t->due - due;
     if (apart < slack || apart == 0) return;

@@ -1,5 +1,5 @@
-// The thread's libuv loop, with what nginx's event loop has and libuv's has not: posted events, objects freed after the
-// turn, many cheap timers.
+// The thread's libuv loop, with what nginx's event loop has and libuv's has not: posted events,
+// objects freed after the turn, many cheap timers.
 #pragma once
 
 #include <uv.h>
@@ -32,20 +32,24 @@ class Loop {
   explicit Loop(uv_loop_t* uv);
   ~Loop();
   uv_loop_t* uv() const { return uv_; }
+  // now() without looking up the thread's storage.
+  const Clock& clock() const { return clock_; }
 
-  // Timers. `set_timer` on a set timer moves it; when the new time is later by less than `slack` ms the old one is kept
-  // (nginx's lazy delay, 300 ms: cheap keep-alive timers). Precise users pass 0.
+  // Timers. `set_timer` on a set timer moves it; when the new time is later by less than `slack` ms
+  // the old one is kept (nginx's lazy delay, 300 ms: cheap keep-alive timers). Precise users pass
+  // 0.
   void set_timer(Timer* t, uint64_t ms, uint64_t slack = 0);
   void clear_timer(Timer* t);
 
   // Runs after the callback that is running now, before control returns to libuv.
   void post(Posted* p);
   void cancel(Posted* p);
-  // `fn(data)` after the loop turn, when no frame of the callback is left: the way to free what is being called.
+  // `fn(data)` after the loop turn, when no frame of the callback is left: the way to free what is
+  // being called.
   void defer_free(void (*fn)(void*), void* data);
 
-  // Every entry from libuv or from JavaScript is inside one of these; the outermost updates the clock on entry (when
-  // `fresh` is set), and on leaving runs what was posted and deferred.
+  // Every entry from libuv or from JavaScript is inside one of these; the outermost updates the
+  // clock on entry (when `fresh` is set), and on leaving runs what was posted and deferred.
   class Scope {
    public:
     explicit Scope(Loop& loop, bool fresh = true);
@@ -63,6 +67,7 @@ class Loop {
   struct Impl;
   Impl* impl_;
   uv_loop_t* uv_;
+  const Clock& clock_ = now();
 };
 
 // The loop of this thread (created by the addon for its env).

@@ -10,8 +10,9 @@
 
 namespace moonphase::net {
 
-// The descriptor's life: libuv watches what is active, the owner wants what is wanted, and active is only cut down when
-// an unwanted event fires. A request that is answered at once costs no change of the poll set.
+// The descriptor's life: libuv watches what is active, the owner wants what is wanted, and active
+// is only cut down when an unwanted event fires. A request that is answered at once costs no change
+// of the poll set.
 
 Stream* Stream::open(Loop* loop, int fd, Events events, void* data) {
   auto* s = new Stream;
@@ -30,14 +31,15 @@ Stream* Stream::open(Loop* loop, int fd, Events events, void* data) {
   return s;
 }
 
-Stream* Stream::connect(Loop* loop, const sockaddr* addr, socklen_t len, const sockaddr* local, socklen_t local_len,
-                        Events events, void* data) {
+Stream* Stream::connect(Loop* loop, const sockaddr* addr, socklen_t len, const sockaddr* local,
+                        socklen_t local_len, Events events, void* data) {
   int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return nullptr;
   if (local) {
     int on = 1;
 #ifdef IP_BIND_ADDRESS_NO_PORT
-    if (local->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (local->sa_family != AF_UNIX)
+      setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
 #endif
     if (bind(fd, local, local_len) != 0) {
       int err = errno;
@@ -148,7 +150,8 @@ void Stream::on_poll(uv_poll_t* h, int status, int events) {
   }
   events &= s->wanted_;
   if (events & UV_READABLE) s->events_.readable(s->data_);
-  if ((events & UV_WRITABLE) && !s->closed_ && (s->wanted_ & UV_WRITABLE)) s->events_.writable(s->data_);
+  if ((events & UV_WRITABLE) && !s->closed_ && (s->wanted_ & UV_WRITABLE))
+    s->events_.writable(s->data_);
   if (status < 0 && !s->closed_ && s->wanted_ && !s->active_) s->update();
 }
 
@@ -158,7 +161,9 @@ void Stream::close() {
   int fd = detach();
   if (fd >= 0) ::close(fd);
   // The events may be running: the object goes after libuv has let go of the handle.
-  close_handle(reinterpret_cast<uv_handle_t*>(&poll_), [](void* p) { delete static_cast<Stream*>(p); }, this);
+  close_handle(
+      reinterpret_cast<uv_handle_t*>(&poll_), [](void* p) { delete static_cast<Stream*>(p); },
+      this);
 }
 
 int Stream::detach() {

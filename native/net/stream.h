@@ -1,5 +1,5 @@
-// A connected (or connecting) stream socket: non-blocking calls and readiness events, plain or through TLS. Narrow on
-// purpose: another backend (io_uring) must fit behind it.
+// A connected (or connecting) stream socket: non-blocking calls and readiness events, plain or
+// through TLS. Narrow on purpose: another backend (io_uring) must fit behind it.
 #pragma once
 
 #include <sys/socket.h>
@@ -17,7 +17,8 @@ class TlsSession;  // net/tls.h
 
 class Stream {
  public:
-  // `readable`/`writable` are called inside a Loop::Scope. Owner must `close()`; the object frees itself after the turn.
+  // `readable`/`writable` are called inside a Loop::Scope. Owner must `close()`; the object frees
+  // itself after the turn.
   struct Events {
     void (*readable)(void* data);
     void (*writable)(void* data);
@@ -26,8 +27,8 @@ class Stream {
   static Stream* open(Loop* loop, int fd, Events events, void* data);
   // Starts a connection; `writable` fires when it is made or failed: then ask `connect_error()`.
   // Returns null and errno when it fails at once.
-  static Stream* connect(Loop* loop, const sockaddr* addr, socklen_t len, const sockaddr* local, socklen_t local_len,
-                         Events events, void* data);
+  static Stream* connect(Loop* loop, const sockaddr* addr, socklen_t len, const sockaddr* local,
+                         socklen_t local_len, Events events, void* data);
   int connect_error();
 
   // > 0 bytes, 0 end of stream, kIoAgain, kIoError. A short count means that the socket is drained.

@@ -1,4 +1,5 @@
-// The loop's timers, earliest first: a heap of four children per node that keeps each timer's place in it.
+// The loop's timers, earliest first: a heap of four children per node that keeps each timer's place
+// in it.
 #pragma once
 
 #include <vector>

@@ -22,7 +22,7 @@ int leave(lua_State* L, LuaCtx* ctx) {
   if (!ctx->current || ctx->current->L != L || !lua_isyieldable(L)) {
     ctx->exited = false;
     ctx->exec_uri = Str();
-    return luaL_error(L, "attempt to yield across C-call boundary");
+    return engine::yield_error(L);
   }
   return lua_yield(L, 0);
 }

@@ -51,7 +51,7 @@ int resume(lua_State* L) {
     return luaL_error(L, "no co ctx found");
   }
   if (co->status != Co::kSuspended) return refuse(L, kStatusNames[co->status]);
-  if (parent->L != L || !lua_isyieldable(L)) return luaL_error(L, "attempt to yield across C-call boundary");
+  if (parent->L != L || !lua_isyieldable(L)) return engine::yield_error(L);
   parent->status = Co::kNormal;
   parent->child = co;
   co->parent = parent;
@@ -68,7 +68,7 @@ int resume(lua_State* L) {
 int yield(lua_State* L) {
   LuaCtx* ctx = engine::check(L, engine::kCapYield);
   Co* co = ctx->current;
-  if (!co || co->L != L || !lua_isyieldable(L)) return luaL_error(L, "attempt to yield across C-call boundary");
+  if (!co || co->L != L || !lua_isyieldable(L)) return engine::yield_error(L);
   ctx->op = LuaCtx::kYield;
   return lua_yield(L, lua_gettop(L));
 }

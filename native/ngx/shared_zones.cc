@@ -16,6 +16,8 @@ void open_shared_dict(lua_State* L) {
       spec.name = dict.name;
       spec.size = dict.size;
       spec.exact = dict.exact;
+      const auto& inherited = g->runtime->options.zone_fds;
+      if (auto it = inherited.find(dict.name); it != inherited.end()) spec.fd = it->second;
       shm::Zone* zone = shm::zone_registry_open(spec, &error);
       if (!zone) break;
       zones.push_back(zone);

@@ -321,7 +321,7 @@ int capture_multi(lua_State* L) {
   if (!r) return luaL_error(L, "no request object found");
   LuaCtx* ctx = engine::check(L, engine::kCapSubrequest);
   if (!ctx->current) return luaL_error(L, "no co ctx found");
-  if (!lua_isyieldable(L)) return luaL_error(L, "attempt to yield across C-call boundary");
+  if (!lua_isyieldable(L)) return engine::yield_error(L);
   MOONPHASE_LOG(r, kLogDebug, 0, "lua location capture, uri:\"%.*s\" c:%d", STR(r->uri), r->main->count);
 
   auto* queries = static_cast<Query*>(r->pool->alloc(sizeof(Query) * static_cast<size_t>(count)));

@@ -19,7 +19,7 @@ int refuse(lua_State* L, const char* why) {
 Co* running(lua_State* L, LuaCtx* ctx) {
   Co* co = ctx->current;
   if (!co) luaL_error(L, "no co ctx found");
-  if (co->L != L || !lua_isyieldable(L)) luaL_error(L, "attempt to yield across C-call boundary");
+  if (co->L != L || !lua_isyieldable(L)) engine::yield_error(L);
   return co;
 }
 

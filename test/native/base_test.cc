@@ -36,7 +36,8 @@ void arena() {
     same(a.join({"a", "", "bc", Str()}), "abc", "join");
     same(a.c_str("xyz"), "xyz", "c_str");
     a.on_destroy([](void* p) { *s_order += *static_cast<char*>(p); }, const_cast<char*>("1"));
-    a.on_destroy([](void* p) { *s_order += *static_cast<char*>(p); }, const_cast<char*>("2"))->fn = nullptr;
+    a.on_destroy([](void* p) { *s_order += *static_cast<char*>(p); }, const_cast<char*>("2"))->fn =
+        nullptr;
     a.on_destroy([](void* p) { *s_order += *static_cast<char*>(p); }, const_cast<char*>("3"));
     a.reset();
     same(order, "31", "cleanups, last first");
@@ -58,7 +59,8 @@ void dates() {
   same(http(253402300799 + 5), "Fri, 31 Dec 9999 23:59:59 GMT", "the end");
   same(http(-5), "Thu, 01 Jan 1970 00:00:00 GMT", "before");
   same(std::string(b, format_cookie_date(b, 1290079655)), "Thu, 18-Nov-10 11:27:35 GMT", "cookie");
-  same(std::string(b, format_cookie_date(b, 4102444799)), "Thu, 31-Dec-2099 23:59:59 GMT", "late cookie");
+  same(std::string(b, format_cookie_date(b, 4102444799)), "Thu, 31-Dec-2099 23:59:59 GMT",
+       "late cookie");
   for (int64_t t = 0; t < 4000000000; t += 86399 * 3 + 1) {
     if (parse_http_date(http(t)) == t) continue;
     check(false, "round trip", http(t));
@@ -69,8 +71,9 @@ void dates() {
   check(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777, "rfc 822");
   check(parse_http_date("Tuesday, 10-Dec-69 23:50:13") == 3153945013, "two digits below 70");
   for (const char* bad : {"", "x", "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 29 Feb 1995 08:49:37 GMT",
-                          "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Xyz 1994 08:49:37",
-                          "Sun, 06 Nov 94 08:49:37 GMT", "Sun, 06-Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994"})
+                          "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:60:37 GMT",
+                          "Sun, 06 Xyz 1994 08:49:37", "Sun, 06 Nov 94 08:49:37 GMT",
+                          "Sun, 06-Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994"})
     check(parse_http_date(bad) == -1, "not a date", bad);
 }
 
@@ -93,8 +96,9 @@ void logs() {
   tail.connection = 7;
   log_write(log, &tail, kLogErr, 111, "connect() failed");
   check(keep.text.find(" [error] ") == 19, "level", keep.text);
-  check(keep.text.find(": *7 connect() failed (111: Connection refused), client: x\n") != std::string::npos, "line",
-        keep.text);
+  check(keep.text.find(": *7 connect() failed (111: Connection refused), client: x\n") !=
+            std::string::npos,
+        "line", keep.text);
   same(other.text, keep.text, "both");
   keep.text.clear();
   log_write(log, nullptr, kLogInfo, 0, "quiet %d", 5);
@@ -104,12 +108,18 @@ void logs() {
   check(other.text.find("never") == std::string::npos, "debug");
   keep.text.clear();
   log_write(log, &tail, kLogErr, 0, "%s", std::string(10000, 'x').c_str());
-  check(keep.text.size() == kMaxErrorStr && keep.text.back() == '\n', "longest line", std::to_string(keep.text.size()));
+  check(keep.text.size() == kMaxErrorStr && keep.text.back() == '\n', "longest line",
+        std::to_string(keep.text.size()));
   keep.text.clear();
   log_bytes(log, nullptr, kLogErr, Str("a\0b", 3));
   check(keep.text.find(Str("a\0b\n", 4)) != std::string::npos, "NUL");
   static std::string tapped;
-  set_log_tap([](int, Str line, void*) { tapped = line; return true; }, nullptr);
+  set_log_tap(
+      [](int, Str line, void*) {
+        tapped = line;
+        return true;
+      },
+      nullptr);
   keep.text.clear();
   log_write(log, nullptr, kLogErr, 0, "caught");
   same(keep.text, "", "swallowed");

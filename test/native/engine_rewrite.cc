@@ -123,7 +123,7 @@ TEST(conditions) {
   LocConf* c = f.location(f.root, "/");
   c->rewrite_ops.push_back(set(f, "out", ""));
   auto add = [&](RewriteOp op, const std::string& mark) {
-    op.then.push_back(set(f, "out", "$out" + mark));
+    op.then.push_back(set(f, "out", "$out+" + mark));
     c->rewrite_ops.push_back(std::move(op));
   };
   add(condition(f, "arg_a", Condition::kVar, "", false), "v");
@@ -136,10 +136,10 @@ TEST(conditions) {
   add(condition(f, "arg_a", Condition::kExists, "/nowhere/at/all", false), "x");
   f.seal();
   auto out = [&](const char* uri) { return std::string(value_of(get_variable(run(f, uri).r, "out"))); };
-  CHECK_EQ(out("/?a=1"), "vemfd");
-  CHECK_EQ(out("/?a=0"), "nmfd");
-  CHECK_EQ(out("/?a=47"), "vn[74]mfd");
-  CHECK_EQ(out("/?a=x"), "vnfd");
+  CHECK_EQ(out("/?a=1"), "+v+e+m+f+d");
+  CHECK_EQ(out("/?a=0"), "+n+m+f+d");
+  CHECK_EQ(out("/?a=47"), "+v+n+[74]+m+f+d");
+  CHECK_EQ(out("/?a=x"), "+v+n+f+d");
 }
 
 TEST(if_replaces_the_configuration) {

@@ -15,6 +15,7 @@ inline void check(bool ok, const char* what, std::string_view detail = "") {
 inline void same(std::string_view got, std::string_view want, std::string_view what) {
   if (got == want) return;
   ++g_failures;
-  std::fprintf(stderr, "failed: %.*s\n  got  \"%.*s\"\n  want \"%.*s\"\n", static_cast<int>(what.size()), what.data(),
-               static_cast<int>(got.size()), got.data(), static_cast<int>(want.size()), want.data());
+  std::fprintf(stderr, "failed: %.*s\n  got  \"%.*s\"\n  want \"%.*s\"\n",
+               static_cast<int>(what.size()), what.data(), static_cast<int>(got.size()), got.data(),
+               static_cast<int>(want.size()), want.data());
 }

@@ -17,15 +17,19 @@ std::string decode(std::string text, size_t step, uint64_t limit = ~uint64_t{0})
   ChunkDecoder d;
   d.init();
   Sunk sunk{{}, limit};
-  ChunkDecoder::Sink sink{[](void* p, uint64_t n) { return n <= static_cast<Sunk*>(p)->limit; },
-                          [](void* p, char* from, size_t n) { static_cast<Sunk*>(p)->bytes.append(from, n); }, &sunk};
+  ChunkDecoder::Sink sink{
+      [](void* p, uint64_t n) { return n <= static_cast<Sunk*>(p)->limit; },
+      [](void* p, char* from, size_t n) { static_cast<Sunk*>(p)->bytes.append(from, n); }, &sunk};
   char* end = text.data() + text.size();
   for (char* p = text.data(); p < end;) {
     char* stop = p + step < end ? p + step : end;
     switch (d.decode(p, stop, sink)) {
-      case kDone: return sunk.bytes + "|" + std::string(p, end);
-      case kError: return "error";
-      case kDeclined: return "declined";
+      case kDone:
+        return sunk.bytes + "|" + std::string(p, end);
+      case kError:
+        return "error";
+      case kDeclined:
+        return "declined";
     }
   }
   return sunk.bytes + "…";

@@ -46,7 +46,8 @@ int send_page(Request* r, int status) {
   r->headers_out.content_type = "text/html";
   r->headers_out.content_type_len = 9;
   r->headers_out.content_length_n = static_cast<int64_t>(page.size() + tail.size());
-  if (status == 400 || status == 413 || status == 414 || status == 494 || status >= 500) r->keepalive = false;
+  if (status == 400 || status == 413 || status == 414 || status == 494 || status >= 500)
+    r->keepalive = false;
   if (status == 400 || status == 413 || status == 414 || status == 494) r->lingering_close = true;
   int rc = send_header(r);
   if (rc == kError || rc > kOk || r->header_only) return rc;
@@ -67,7 +68,8 @@ void finalize(Request* r, int rc) {
     }
     return finish_request(r);
   }
-  if (rc == kError || rc == 408 || rc == 499 || c->error) return close_connection_with_request(r, rc);
+  if (rc == kError || rc == 408 || rc == 499 || c->error)
+    return close_connection_with_request(r, rc);
   if (rc >= 300) {
     if (r->header_sent) return close_connection_with_request(r, rc);
     if (discard_body(r) != kOk) r->keepalive = false;
@@ -207,8 +209,10 @@ int main(int argc, char** argv) {
   if (getenv("HEADER_TIMEOUT")) server.client_header_timeout = std::atoi(getenv("HEADER_TIMEOUT"));
   if (getenv("BODY_TIMEOUT")) conf.client_body_timeout = std::atoi(getenv("BODY_TIMEOUT"));
   if (getenv("SEND_TIMEOUT")) conf.send_timeout = std::atoi(getenv("SEND_TIMEOUT"));
-  if (getenv("KEEPALIVE_REQUESTS")) conf.keepalive_requests = std::atoll(getenv("KEEPALIVE_REQUESTS"));
-  else conf.keepalive_requests = 1000000000;
+  if (getenv("KEEPALIVE_REQUESTS"))
+    conf.keepalive_requests = std::atoll(getenv("KEEPALIVE_REQUESTS"));
+  else
+    conf.keepalive_requests = 1000000000;
   ListenConf listen;
   listen.name = "0.0.0.0:8089";
   listen.servers.push_back(&server);

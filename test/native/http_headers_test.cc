@@ -31,7 +31,8 @@ int main() {
   check(!(list.begin() != list.end()), "empty list");
   std::string all, want;
   for (int i = 0; i < 100; ++i) {
-    std::string name = "X-Name-" + std::string(static_cast<size_t>(i % 20), 'Q') + std::to_string(i);
+    std::string name =
+        "X-Name-" + std::string(static_cast<size_t>(i % 20), 'Q') + std::to_string(i);
     Header* h = list.add(a, name, std::to_string(i));
     std::string low = name;
     for (char& c : low)
@@ -62,10 +63,12 @@ int main() {
 
   check(known_in("host") && known_in("host")->kind == KnownIn::kHost, "host");
   check(known_in("if-unmodified-since") && known_in("te") && known_in("cookie"), "known");
-  check(!known_in("hosts") && !known_in("") && !known_in("x-very-long-header-name-indeed"), "unknown");
+  check(!known_in("hosts") && !known_in("") && !known_in("x-very-long-header-name-indeed"),
+        "unknown");
 
   check(parse_offset("0") == 0 && parse_offset("9223372036854775807") == INT64_MAX, "offset");
-  check(parse_offset("") == -1 && parse_offset("-1") == -1 && parse_offset("1 ") == -1, "bad offset");
+  check(parse_offset("") == -1 && parse_offset("-1") == -1 && parse_offset("1 ") == -1,
+        "bad offset");
   check(parse_offset("9223372036854775808") == -1, "overflow");
 
   Request r;
@@ -80,7 +83,9 @@ int main() {
   Str one = "a=1", two = "b=2", length = "12";
   headers_in_set(&r, "Cookie", &one, true);
   headers_in_set(&r, "Cookie", &two, false);
-  check(r.headers_in.cookie && r.headers_in.cookie->same && r.headers_in.cookie->same->value == "b=2", "two cookies");
+  check(
+      r.headers_in.cookie && r.headers_in.cookie->same && r.headers_in.cookie->same->value == "b=2",
+      "two cookies");
   headers_in_set(&r, "Content-Length", &length, true);
   check(r.headers_in.content_length_n == 12, "content length");
 

@@ -62,12 +62,14 @@ std::string headers(std::string text, bool underscores, size_t step) {
     if (rc == kParseHeadersDone) return out + ".";
     if (rc == kBadHeader) return out + "!";
     out += p.invalid ? "?" : "";
-    out += std::string(p.name_start, p.name_end) + "=" + std::string(p.value_start, p.value_end) + ";";
+    out +=
+        std::string(p.name_start, p.name_end) + "=" + std::string(p.value_start, p.value_end) + ";";
   }
 }
 
 void head(const std::string& text, const char* want, bool underscores = false) {
-  for (size_t step : {size_t{1}, size_t{3}, text.size()}) same(headers(text, underscores, step), want, text);
+  for (size_t step : {size_t{1}, size_t{3}, text.size()})
+    same(headers(text, underscores, step), want, text);
 }
 
 }  // namespace
@@ -126,7 +128,8 @@ int main() {
   head("\rX", "!");
   head("A: b", "…");
 
-  for (const char* m : {"GET", "POST", "UNLOCK", "PROPPATCH"}) check(method_number(m) != kUnknownMethod, m);
+  for (const char* m : {"GET", "POST", "UNLOCK", "PROPPATCH"})
+    check(method_number(m) != kUnknownMethod, m);
   check(method_number("FOO") == kUnknownMethod, "FOO");
   return g_failures != 0;
 }

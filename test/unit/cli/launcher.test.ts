@@ -42,7 +42,7 @@ t.test('-v, -V and -h need no Node, and say what the program would say', async (
 t.test('a daemon: the launcher ends with what the server says', async (t) => {
   const conf = { 'nginx.conf': 'daemon on;\n' };
   for (const [answer, status] of [
-    ["printf ready >&3; exec 3>&-; sleep 0.2", 0],
+    ['printf ready >&3; exec 3>&-; sleep 0.2', 0],
     ['printf failed >&3', 1],
     ['kill -9 $$', 1],
   ] as const) {

@@ -1,5 +1,9 @@
 import t from 'tap';
-import { nginxPaths, parseNginxOptions, type NginxOptions } from '../../../lib/cli/nginx-options.js';
+import {
+  nginxPaths,
+  parseNginxOptions,
+  type NginxOptions,
+} from '../../../lib/cli/nginx-options.js';
 
 function parse(...args: string[]): NginxOptions {
   const options = parseNginxOptions(args);

@@ -25,7 +25,12 @@ t.test('a file and its arguments', async (t) => {
 
 t.test('inline code leaves all else to its arguments', async (t) => {
   const options = parse('-e', 'a()', '-eb()', '--errlog-level=debug', '-c100', 'x', '-e');
-  t.match(options, { inline: ['a()', 'b()'], args: ['x', '-e'], connections: 100, errorLevel: 'debug' });
+  t.match(options, {
+    inline: ['a()', 'b()'],
+    args: ['x', '-e'],
+    connections: 100,
+    errorLevel: 'debug',
+  });
   t.equal(options.file, undefined);
   t.match(parse('-e', '', '--', '-v'), { inline: [''], args: ['-v'], version: false });
 });
@@ -56,7 +61,10 @@ t.test('the configuration', async (t) => {
   ]) {
     t.ok(text.split('\n').includes(line), line);
   }
-  t.match(restyConfiguration(parse('--ns', '9.9.9.9', '--resolve-ipv6', 'f'), ['1.1.1.1']), /resolver 9\.9\.9\.9;/);
+  t.match(
+    restyConfiguration(parse('--ns', '9.9.9.9', '--resolve-ipv6', 'f'), ['1.1.1.1']),
+    /resolver 9\.9\.9\.9;/,
+  );
 });
 
 t.test('name servers of the system', async (t) => {

@@ -1,0 +1,63 @@
+// The parts of a location that belong to modules (lib/conf/plan_modules.ts).
+#include "bind/plan_parts.h"
+#include "engine/modules/echo.h"
+#include "engine/modules/headers_more.h"
+
+namespace moonphase::bind {
+
+using engine::LocConf;
+
+namespace {
+
+void read_commands(const PlanValue& v, const char* field, engine::EchoProgram& program) {
+  if (!v.has(field)) return;
+  v.get(field).each([&](const PlanValue& one) {
+    std::vector<http::Complex> args;
+    read(one.get("args"), args);
+    if (!engine::add_echo_command(&program, one.get("op").bytes(), std::move(args)))
+      one.get("op").fail("a directive of echo");
+  });
+}
+
+void read_echo(const PlanValue& v, LocConf& conf) {
+  if (!v.has("echo_cmds") && !v.has("echo_before_body") && !v.has("echo_after_body")) return;
+  auto echo = std::make_shared<engine::EchoConf>();
+  read_commands(v, "echo_cmds", echo->commands);
+  read_commands(v, "echo_before_body", echo->before_body);
+  read_commands(v, "echo_after_body", echo->after_body);
+  read(v.get("echo_status"), echo->status);
+  conf.module[engine::kModEcho] = std::move(echo);
+}
+
+void read_more_headers(const PlanValue& v, LocConf& conf) {
+  if (!v.has("more_headers")) return;
+  auto more = std::make_shared<engine::HeadersMoreConf>();
+  v.get("more_headers").each([&](const PlanValue& one) {
+    bool in = one.get("target").bytes() == "in";
+    engine::MoreHeaders& rule = (in ? more->in : more->out).emplace_back();
+    one.get("headers").each([&](const PlanValue& from) {
+      engine::MoreHeaders::Header& header = rule.headers.emplace_back();
+      PLAN_READ(header, from, name);
+      PLAN_READ(header, from, wildcard);
+      PLAN_READ(header, from, value);
+      if (header.wildcard) header.name.pop_back();
+      header.lower = header.name;
+      for (char& c : header.lower)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+    });
+    PLAN_READ(rule, one, statuses);
+    PLAN_READ(rule, one, types);
+    PLAN_READ(rule, one, append);
+    PLAN_READ(rule, one, replace);
+  });
+  conf.module[engine::kModHeadersMore] = std::move(more);
+}
+
+}  // namespace
+
+void read_modules(const PlanValue& v, LocConf& conf) {
+  read_echo(v, conf);
+  read_more_headers(v, conf);
+}
+
+}  // namespace moonphase::bind

@@ -1,0 +1,47 @@
+#include "bind/zones.h"
+
+#include "bind/napi_util.h"
+#include "shm/zone.h"
+
+namespace moonphase::bind {
+
+namespace {
+
+void release(napi_env, void* data, void*) {
+  if (data) shm::zone_registry_release(static_cast<shm::Zone*>(data));
+}
+
+// openZone({name, size, exact}): {fd, close()}; the memory stays until close() or until nobody
+// refers to the object.
+napi_value open_zone(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  shm::ZoneSpec spec;
+  spec.name = bytes_of(env, js_get(env, args[0], "name"));
+  spec.size = static_cast<uint64_t>(number_option(env, args[0], "size", 0));
+  spec.exact = bool_option(env, args[0], "exact", false);
+  std::string error;
+  shm::Zone* zone = shm::zone_registry_open(spec, &error);
+  if (!zone) {
+    napi_throw_error(env, "ERR_MOONPHASE_START", error.c_str());
+    return nullptr;
+  }
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  napi_wrap(env, object, zone, release, nullptr, nullptr);
+  js_set(env, object, "fd", js_number(env, zone->segment.fd()));
+  add_function(env, object, "close", [](napi_env e, napi_callback_info i) -> napi_value {
+    Args<0> a(e, i);
+    void* data = nullptr;
+    if (napi_remove_wrap(e, a.self, &data) == napi_ok) release(e, data, nullptr);
+    return nullptr;
+  });
+  return object;
+}
+
+}  // namespace
+
+void define_zones(napi_env env, napi_value exports) {
+  add_function(env, exports, "openZone", open_zone);
+}
+
+}  // namespace moonphase::bind
