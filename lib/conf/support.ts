@@ -8,7 +8,7 @@
  */
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
-  upstream upstream_list balancer_by_lua_block balancer_by_lua_file
+  upstream balancer_by_lua_block balancer_by_lua_file
   proxy_pass memc_pass auth_request gzip sub_filter charset autoindex stub_status empty_gif
   proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
   proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
@@ -17,8 +17,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   ssl_client_hello_by_lua_block ssl_client_hello_by_lua_file ssl_certificate_by_lua_block ssl_certificate_by_lua_file
   ssl_session_store_by_lua_block ssl_session_store_by_lua_file
   ssl_session_fetch_by_lua_block ssl_session_fetch_by_lua_file
-
-  set_hashed_upstream
   `
     .trim()
     .split(/\s+/),
