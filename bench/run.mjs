@@ -34,7 +34,13 @@ const cases = [
     pipeline: 1,
     node: true,
   },
-  { name: 'hello, 16 pipelined', key: 'pipeline', request: get('/hello'), pipeline: 16, node: false },
+  {
+    name: 'hello, 16 pipelined',
+    key: 'pipeline',
+    request: get('/hello'),
+    pipeline: 16,
+    node: false,
+  },
 ].filter((c) => !only || only.includes(c.key ?? c.name));
 
 const handlers = fs.readFileSync(path.join(here, 'conf/handlers.conf'), 'latin1');
@@ -66,7 +72,15 @@ const servers = [
     name: 'Moonphase',
     start: (dir, port) => {
       fs.writeFileSync(path.join(dir, 'nginx.conf'), config(port, ''));
-      return [path.join(root, 'bin/moonphase-nginx'), '-p', dir, '-c', 'nginx.conf', '-e', 'error.log'];
+      return [
+        path.join(root, 'bin/moonphase-nginx'),
+        '-p',
+        dir,
+        '-c',
+        'nginx.conf',
+        '-e',
+        'error.log',
+      ];
     },
   },
   {
@@ -76,13 +90,18 @@ const servers = [
       return ['/usr/sbin/nginx', '-p', dir, '-c', path.join(dir, 'nginx.conf'), '-e', 'error.log'];
     },
   },
-  { name: 'node:http', plain: true, start: (dir, port) => [process.execPath, path.join(here, 'node-http.mjs'), port] },
+  {
+    name: 'node:http',
+    plain: true,
+    start: (dir, port) => [process.execPath, path.join(here, 'node-http.mjs'), port],
+  },
 ];
 
 let nextPort = 18000 + (process.pid % 1000) * 10;
 function startServer(server) {
   const dir = fs.mkdtempSync(path.join(work, 'server-'));
-  for (const sub of ['logs', 'body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']) fs.mkdirSync(path.join(dir, sub));
+  for (const sub of ['logs', 'body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'])
+    fs.mkdirSync(path.join(dir, sub));
   const port = String(nextPort++);
   const [command, ...args] = pin(0, server.start(dir, port));
   const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
@@ -113,8 +132,19 @@ function cpuSeconds(pid) {
 
 function measure(server, test, requests) {
   const before = cpuSeconds(server.child.pid);
-  const [command, ...args] = pin(1, [load, '127.0.0.1', server.port, '32', String(requests), String(test.pipeline)]);
-  const out = execFileSync(command, args, { input: test.request, encoding: 'utf8', timeout: 120_000 });
+  const [command, ...args] = pin(1, [
+    load,
+    '127.0.0.1',
+    server.port,
+    '32',
+    String(requests),
+    String(test.pipeline),
+  ]);
+  const out = execFileSync(command, args, {
+    input: test.request,
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
   const [answers, , wall] = out.trim().split(' ').map(Number);
   return { micros: ((cpuSeconds(server.child.pid) - before) / answers) * 1e6, rps: answers / wall };
 }
@@ -154,8 +184,12 @@ try {
   for (const s of running) s.child.kill('SIGTERM');
 }
 
-console.log('CPU time per request (median of rounds), as a ratio to nginx + lua-nginx-module in the same run\n');
-console.log(`${'case'.padEnd(22)}${'server'.padEnd(12)}${'µs CPU/request'.padStart(15)}${'ratio'.padStart(8)}${'requests/s'.padStart(13)}`);
+console.log(
+  'CPU time per request (median of rounds), as a ratio to nginx + lua-nginx-module in the same run\n',
+);
+console.log(
+  `${'case'.padEnd(22)}${'server'.padEnd(12)}${'µs CPU/request'.padStart(15)}${'ratio'.padStart(8)}${'requests/s'.padStart(13)}`,
+);
 for (const r of results)
   console.log(
     `${r.case.padEnd(22)}${r.server.padEnd(12)}${r.micros.toFixed(2).padStart(15)}${r.ratio.toFixed(2).padStart(8)}${Math.round(r.rps).toString().padStart(13)}`,

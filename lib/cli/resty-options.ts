@@ -150,7 +150,7 @@ export function restyConfiguration(options: RestyOptions, nameServers: readonly 
     'access_log off;',
     'lua_socket_log_errors off;',
     ...(resolvers.length > 0 ? [`resolver ${resolvers.join(' ')}${ipv6};`] : []),
-    `lua_package_path ${quoted([...paths, ';'].join(';'))};`,
+    `lua_package_path ${quoted(`${paths.join(';')};;`)};`,
     ...options.sharedDicts.map((dict) => `lua_shared_dict ${dict};`),
     ...options.httpInclude.map(include),
     ...options.httpConf.map(statement),

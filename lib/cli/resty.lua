@@ -42,6 +42,13 @@ end
 
 function ngx.say(...) return write(true, ...) end
 function ngx.print(...) return write(false, ...) end
+rawset(_G, 'print', function(...)
+  local parts = {}
+  for i = 1, select('#', ...) do
+    parts[i] = tostring((select(i, ...)))
+  end
+  stdout:write(concat(parts, '\t'), '\n')
+end)
 function ngx.eof() return 1 end
 function ngx.flush()
   stdout:flush()
@@ -60,10 +67,11 @@ function os.exit(code)
   exit(code)
 end
 
-arg = { [0] = spec.script }
+local arg = { [0] = spec.script }
 for i, value in ipairs(spec.arg) do
   arg[i] = value
 end
+rawset(_G, 'arg', arg) -- lua-resty-core warns of new global variables, but this one is meant
 
 if spec.jit == 'off' then
   jit.off()

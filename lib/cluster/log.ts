@@ -133,6 +133,12 @@ export function writeError(text: string): void {
   }
 }
 
+/** The level at which nginx says why it does not start; Lua's own failures are less grave than a wrong configuration. */
+export function failureLevel(message: string): LogLevel {
+  if (message.startsWith('init_by_lua')) return 'error';
+  return message.startsWith("failed to load the 'resty.core'") ? 'alert' : 'emerg';
+}
+
 function append(path: string): number {
   return openSync(Buffer.from(path, 'latin1'), 'a', 0o644);
 }

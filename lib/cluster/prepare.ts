@@ -31,11 +31,15 @@ export function prepareProcess(
   addon.setEnvironment(environment(plan));
 }
 
-/** nginx keeps of the environment TZ and what `env` names. */
+/**
+ * nginx keeps of the environment TZ and what `env` names. Its Lua module reads LUA_PATH and LUA_CPATH before that; our
+ * VMs are made after it.
+ */
 function environment(plan: ProcessPlan): (readonly [string, string?])[] {
   const list: (readonly [string, string?])[] = plan.env.map(({ name, value }) =>
     value === undefined ? [name] : [name, value],
   );
-  if (!plan.env.some(({ name }) => name === 'TZ')) list.push(['TZ']);
+  for (const kept of ['TZ', 'LUA_PATH', 'LUA_CPATH'])
+    if (!plan.env.some(({ name }) => name === kept)) list.push([kept]);
   return list;
 }

@@ -36,6 +36,8 @@ class PlanParts {
 void read(const PlanValue& from, engine::Where& to);
 // plan_location.cc
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+// plan_proxy.cc
+void read_proxy(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_modules.cc
 void read_modules(const PlanValue& v, engine::LocConf& conf);
 

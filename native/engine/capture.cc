@@ -22,7 +22,8 @@ LuaCtx* capturing_ctx(Request* r) {
   if (!ctx) {
     r->lua = ctx = link->ctx;
   } else {
-    MOONPHASE_LOG(r, kLogDebug, 0, "lua restoring ctx with capture %d, index %d", link->ctx->capture, link->index);
+    MOONPHASE_LOG(r, kLogDebug, 0, "lua restoring ctx with capture %d, index %d",
+                  link->ctx->capture, link->index);
     ctx->capture = true;
     link->ctx = ctx;
   }
@@ -32,7 +33,8 @@ LuaCtx* capturing_ctx(Request* r) {
 }
 
 bool is_error_status(int rc) {
-  return rc == kError || rc == 201 || rc == 204 || (rc >= 300 && rc != 444 && rc != 408 && rc != 499);
+  return rc == kError || rc == 201 || rc == 204 ||
+         (rc >= 300 && rc != 444 && rc != 408 && rc != 499);
 }
 
 int status_of(const Request* sr, int rc) {
@@ -130,7 +132,8 @@ int lua_post_capture(Request* sr, void* data, int rc) {
   LuaCtx* ctx = link->ctx;
   if (ctx->run_post_subrequest) return kOk;
   ctx->run_post_subrequest = true;
-  MOONPHASE_LOG(sr, kLogDebug, 0, "lua run post subrequest handler, rc:%d c:%d", rc, sr->main->count);
+  MOONPHASE_LOG(sr, kLogDebug, 0, "lua run post subrequest handler, rc:%d c:%d", rc,
+                sr->main->count);
 
   CaptureSet* set = link->set;
   Capture& item = set->items[link->index];

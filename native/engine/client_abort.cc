@@ -1,4 +1,5 @@
-// lua_check_client_abort: a client that goes away while Lua works runs ngx.on_abort's function, or ends the request.
+// lua_check_client_abort: a client that goes away while Lua works runs ngx.on_abort's function, or
+// ends the request.
 #include <cerrno>
 
 #include "engine/exec.h"
@@ -21,7 +22,8 @@ bool is_gone(Request* r) {
   c->want_read(false);
   if (n > 0) return false;  // the next request
   c->eof = true;
-  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->stream->error() : 0, "client prematurely closed connection");
+  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->stream->error() : 0,
+                "client prematurely closed connection");
   return true;
 }
 

@@ -1,6 +1,6 @@
 // Coroutines: their records, the pool of finished ones, creation and end.
-#include "engine/scheduler.h"
 #include "engine/lifecycle.h"
+#include "engine/scheduler.h"
 
 namespace moonphase::engine {
 
@@ -78,12 +78,16 @@ void Scheduler::run_ready(void* self) {
   }
 }
 
-lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref) {
+lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref, const http::Connection* c) {
   Scheduler& s = Scheduler::of(g);
   if (vm == g->vm && !s.threads.empty()) {
     Scheduler::Thread t = s.threads.back();
     s.threads.pop_back();
     *ref = t.ref;
+    const Log& log = c ? c->log : g->plan->error_log;
+    if (log.enabled(kLogDebug))
+      log_write(log, c, kLogDebug, 0, "lua reusing cached lua thread %p (ref %d)",
+                static_cast<void*>(t.L), t.ref);
     return t.L;
   }
   lua_State* L = vm->L();
@@ -93,10 +97,7 @@ lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref) {
 }
 
 lua_State* obtain_thread(LuaCtx* ctx, int* ref) {
-  [[maybe_unused]] bool pooled = ctx->vm == ctx->gen->vm && !Scheduler::of(ctx->gen).threads.empty();
-  lua_State* co = obtain_thread(ctx->gen, ctx->vm, ref);
-  if (pooled)
-    MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua reusing cached lua thread %p (ref %d)", static_cast<void*>(co), *ref);
+  lua_State* co = obtain_thread(ctx->gen, ctx->vm, ref, ctx->r->conn);
   lua_setexdata(co, ctx->r);
   return co;
 }
@@ -109,7 +110,8 @@ void release_thread(Generation* g, lua::Vm* vm, lua_State* co, int ref) {
     luaL_unref(L, LUA_REGISTRYINDEX, ref);
     return;
   }
-  // One that has ended by itself is as good as new; unless its code has changed the thread's globals.
+  // One that has ended by itself is as good as new; unless its code has changed the thread's
+  // globals.
   if (lua_status(co) != 0 ||
       lua_topointer(co, LUA_GLOBALSINDEX) != lua_topointer(L, LUA_GLOBALSINDEX)) {
     lua_resetthread(L, co);
@@ -124,7 +126,8 @@ void release_thread(Generation* g, lua::Vm* vm, lua_State* co, int ref) {
 void release_thread(LuaCtx* ctx, lua_State* co, int ref) {
   Scheduler& s = Scheduler::of(ctx->gen);
   if (ctx->vm == ctx->gen->vm && s.threads.size() < s.max_threads)
-    MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua caching unused lua thread %p (ref %d)", static_cast<void*>(co), ref);
+    MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua caching unused lua thread %p (ref %d)",
+                  static_cast<void*>(co), ref);
   release_thread(ctx->gen, ctx->vm, co, ref);
 }
 

@@ -17,13 +17,16 @@ namespace moonphase::engine {
 namespace {
 
 uint16_t port_of(const Peer& peer) {
-  if (peer.addr.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(&peer.addr)->sin_port);
-  if (peer.addr.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6*>(&peer.addr)->sin6_port);
+  if (peer.addr.ss_family == AF_INET)
+    return ntohs(reinterpret_cast<const sockaddr_in*>(&peer.addr)->sin_port);
+  if (peer.addr.ss_family == AF_INET6)
+    return ntohs(reinterpret_cast<const sockaddr_in6*>(&peer.addr)->sin6_port);
   return 0;
 }
 
 void set_port(sockaddr_storage* addr, int port) {
-  if (addr->ss_family == AF_INET) reinterpret_cast<sockaddr_in*>(addr)->sin_port = htons(static_cast<uint16_t>(port));
+  if (addr->ss_family == AF_INET)
+    reinterpret_cast<sockaddr_in*>(addr)->sin_port = htons(static_cast<uint16_t>(port));
   if (addr->ss_family == AF_INET6)
     reinterpret_cast<sockaddr_in6*>(addr)->sin6_port = htons(static_cast<uint16_t>(port));
 }
@@ -34,15 +37,18 @@ std::string address_text(const Peer& peer, bool with_port) {
   std::string out;
   switch (peer.addr.ss_family) {
     case AF_INET:
-      inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&peer.addr)->sin_addr, text, sizeof text);
+      inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&peer.addr)->sin_addr, text,
+                sizeof text);
       out = text;
       break;
     case AF_INET6:
-      inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&peer.addr)->sin6_addr, text, sizeof text);
+      inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&peer.addr)->sin6_addr, text,
+                sizeof text);
       out = with_port ? std::string("[").append(text).append("]") : std::string(text);
       break;
     case AF_UNIX:
-      return std::string("unix:").append(reinterpret_cast<const sockaddr_un*>(&peer.addr)->sun_path);
+      return std::string("unix:").append(
+          reinterpret_cast<const sockaddr_un*>(&peer.addr)->sun_path);
     default:
       return out;
   }
@@ -67,7 +73,8 @@ bool literal_address(Str host, Peer* peer) {
     peer->len = sizeof *sin;
     return true;
   }
-  if (text.size() > 2 && text.front() == '[' && text.back() == ']') text = text.substr(1, text.size() - 2);
+  if (text.size() > 2 && text.front() == '[' && text.back() == ']')
+    text = text.substr(1, text.size() - 2);
   auto* sin6 = reinterpret_cast<sockaddr_in6*>(&peer->addr);
   if (inet_pton(AF_INET6, text.c_str(), &sin6->sin6_addr) == 1) {
     sin6->sin6_family = AF_INET6;
@@ -189,8 +196,8 @@ void CoSocket::log_failure(int level, int err, const char* text) const {
 
 // --- connecting ---
 
-Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storage* local, socklen_t local_len,
-                     bool transparent) {
+Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storage* local,
+                     socklen_t local_len, bool transparent) {
   peer_ = Peer{};
   constexpr size_t kHostMax = 255;
   peer_.host.assign(host.size() <= kHostMax ? host : host.substr(0, kHostMax));
@@ -208,7 +215,8 @@ Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storag
     ++pool->connections;
     counted_ = true;
     if (pool->backlog() >= 0) {
-      if (pool->connections > pool->size() + pool->backlog()) return connect_fail(Failure::kPoolFull);
+      if (pool->connections > pool->size() + pool->backlog())
+        return connect_fail(Failure::kPoolFull);
       if (pool->connections > pool->size()) {
         connecting_ = queued_ = true;
         counted_ = false;  // the queue holds the count
@@ -264,12 +272,14 @@ Rc CoSocket::resolve() {
   net::ResolveResult at_once;
   auto answered = [](CoSocket* s, const net::ResolveResult& result) -> Rc {
     if (result.code) {
-      s->resolve_error_ = s->peer_.host + " could not be resolved (" + std::to_string(result.code) + ": " +
-                          net::resolve_strerror(result.code) + ")";
+      s->resolve_error_ = s->peer_.host + " could not be resolved (" + std::to_string(result.code) +
+                          ": " + net::resolve_strerror(result.code) + ")";
       return s->connect_fail(Failure::kResolver);
     }
     const net::ResolvedAddress& pick =
-        result.addresses[result.addresses.size() == 1 ? 0 : static_cast<size_t>(random()) % result.addresses.size()];
+        result.addresses[result.addresses.size() == 1
+                             ? 0
+                             : static_cast<size_t>(random()) % result.addresses.size()];
     s->peer_.addr = pick.addr;
     s->peer_.len = pick.len;
     set_port(&s->peer_.addr, s->port_);
@@ -295,8 +305,8 @@ Rc CoSocket::resolve() {
 
 Rc CoSocket::dial() {
   stream_ = net::Stream::connect(loop_, reinterpret_cast<sockaddr*>(&peer_.addr), peer_.len,
-                                 local_len_ ? reinterpret_cast<sockaddr*>(&local_) : nullptr, local_len_,
-                                 {on_readable, on_writable}, this);
+                                 local_len_ ? reinterpret_cast<sockaddr*>(&local_) : nullptr,
+                                 local_len_, {on_readable, on_writable}, this);
   if (!stream_) {
     const int err = errno;
     const Log& log = log_of(r_);
@@ -316,7 +326,9 @@ Rc CoSocket::dialled(bool) {
   const int err = stream_->connect_error();
   connecting_ = false;
   if (err) {
-    if (log_errors()) log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err, "connect() failed");
+    if (log_errors())
+      log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err,
+                  "connect() failed");
     return connect_fail(Failure::kErrno, err);
   }
   stream_->want_write(false);
@@ -360,11 +372,19 @@ void CoSocket::stop_connect() {
 int CoSocket::push_failure(lua_State* L, Failure why, int err) const {
   lua_pushnil(L);
   switch (why) {
-    case Failure::kTimeout: lua_pushliteral(L, "timeout"); break;
-    case Failure::kClosed: lua_pushliteral(L, "closed"); break;
-    case Failure::kPoolFull: lua_pushliteral(L, "too many waiting connect operations"); break;
+    case Failure::kTimeout:
+      lua_pushliteral(L, "timeout");
+      break;
+    case Failure::kClosed:
+      lua_pushliteral(L, "closed");
+      break;
+    case Failure::kPoolFull:
+      lua_pushliteral(L, "too many waiting connect operations");
+      break;
     case Failure::kResolver:
-    case Failure::kText: lua_pushlstring(L, resolve_error_.data(), resolve_error_.size()); break;
+    case Failure::kText:
+      lua_pushlstring(L, resolve_error_.data(), resolve_error_.size());
+      break;
     default: {
       if (!err) {
         lua_pushliteral(L, "error");
@@ -374,7 +394,8 @@ int CoSocket::push_failure(lua_State* L, Failure why, int err) const {
       char text[128];
       const char* msg = strerrordesc_np(err);
       size_t n = 0;
-      for (; msg && msg[n] && n < sizeof text; ++n) text[n] = static_cast<char>(std::tolower(static_cast<unsigned char>(msg[n])));
+      for (; msg && msg[n] && n < sizeof text; ++n)
+        text[n] = static_cast<char>(std::tolower(static_cast<unsigned char>(msg[n])));
       lua_pushlstring(L, text, n);
     }
   }
@@ -440,8 +461,9 @@ Rc CoSocket::read_more() {
     }
     if (n == net::kIoAgain) return kAgain;
     if (n == 0) {
-      read_closed_ = true;
+      // The end answers "*a", this time and every time.
       if (receiver_.complete_at_eof()) return kOk;
+      read_closed_ = true;
       return read_fail(Failure::kClosed);
     }
     const int err = stream_->error();
@@ -534,7 +556,8 @@ Rc CoSocket::write_more() {
     }
     if (n == net::kIoAgain) return kAgain;
     const int err = stream_->error();
-    if (log_errors()) log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err, "send() failed");
+    if (log_errors())
+      log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err, "send() failed");
     return write_fail(Failure::kErrno, err);
   }
   return kOk;

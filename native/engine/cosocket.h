@@ -1,5 +1,6 @@
-// A TCP or unix stream socket of Lua: connects (resolving, queueing for its pool), sends and receives, each direction with
-// one waiting coroutine and one timeout. Lives in a Lua userdata; closes with its request, its collection, or close().
+// A TCP or unix stream socket of Lua: connects (resolving, queueing for its pool), sends and
+// receives, each direction with one waiting coroutine and one timeout. Lives in a Lua userdata;
+// closes with its request, its collection, or close().
 #pragma once
 
 #include "engine/lua_ctx.h"
@@ -31,9 +32,10 @@ class CoSocket final : public LogContext {
   int fd() const { return stream_ ? stream_->fd() : -1; }
   net::Stream* stream() const { return stream_; }
 
-  // Operations answer kOk (results are pushed by the matching push_*), kAgain (`return wait(L, &…_wait())`), kError (the
-  // error is pushed by the matching push_*).
-  Rc connect(Str host, int port, SocketPool* pool, const sockaddr_storage* local, socklen_t local_len, bool transparent);
+  // Operations answer kOk (results are pushed by the matching push_*), kAgain (`return wait(L,
+  // &…_wait())`), kError (the error is pushed by the matching push_*).
+  Rc connect(Str host, int port, SocketPool* pool, const sockaddr_storage* local,
+             socklen_t local_len, bool transparent);
   Pending* connect_wait() { return &connect_wait_; }
   int push_connected(lua_State* L);
   void resume_connect();  // the pool has a place
@@ -55,13 +57,15 @@ class CoSocket final : public LogContext {
 
   SocketPool* pool() const { return pool_; }
   const Peer& peer() const { return peer_; }
-  char* append(char* p, char* end) const override;  // ", upstream: host:port(addr)" and the request's
+  char* append(char* p,
+               char* end) const override;  // ", upstream: host:port(addr)" and the request's
 
  private:
   enum class Failure : uint8_t { kNone, kTimeout, kClosed, kErrno, kResolver, kPoolFull, kText };
   // One direction's waiting coroutine.
   struct Wait final : Pending {
-    Wait(CoSocket* s, int (CoSocket::*p)(lua_State*), void (CoSocket::*c)()) : socket(s), push(p), stop(c) {}
+    Wait(CoSocket* s, int (CoSocket::*p)(lua_State*), void (CoSocket::*c)())
+        : socket(s), push(p), stop(c) {}
     int results(lua_State* L) override { return (socket->*push)(L); }
     void cancel() override { (socket->*stop)(); }
     CoSocket* socket;
@@ -108,7 +112,8 @@ class CoSocket final : public LogContext {
 
   Wait connect_wait_, read_wait_, write_wait_;
   net::Timer connect_timer_{}, read_timer_{}, write_timer_{};
-  Failure connect_failure_ = Failure::kNone, read_failure_ = Failure::kNone, write_failure_ = Failure::kNone;
+  Failure connect_failure_ = Failure::kNone, read_failure_ = Failure::kNone,
+          write_failure_ = Failure::kNone;
   int connect_errno_ = 0, read_errno_ = 0, write_errno_ = 0;
 
   // incoming

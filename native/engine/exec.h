@@ -7,7 +7,8 @@
 
 namespace moonphase::engine {
 
-// --- entries of the phase table and of the filters; the codes are those of nginx phase handlers ---
+// --- entries of the phase table and of the filters; the codes are those of nginx phase handlers
+// ---
 int lua_server_rewrite_handler(Request* r);
 int lua_rewrite_handler(Request* r);
 int lua_access_handler(Request* r);
@@ -25,13 +26,18 @@ int lua_init_worker(Generation* g);
 void lua_exit_worker(Generation* g);
 
 // --- VMs ---
-// Adds the ngx API to a new VM: ngx/api.h's open_all, which bind puts here when the addon is loaded.
+// Adds the ngx API to a new VM: ngx/api.h's open_all, which bind puts here when the addon is
+// loaded.
 extern void (*lua_open_api)(lua_State* L);
-// A VM for the generation's plan, with its paths and the API; resty.core is loaded. Null with *error.
+// A VM for the generation's plan, with its paths and the API; resty.core is loaded. Null with
+// *error.
 lua::Vm* make_vm(Generation* g, std::string* error);
+void release_vm(Generation* g, lua::Vm* vm);
+// The generation's own VM, when nothing of the generation is left.
+void close_vm(Generation* g);
 // init_by_lua in this VM. kError: *error says why.
 int lua_run_init(lua::Vm* vm, Generation* g, std::string* error);
-// The ctx of a request without a client.
+// The ctx of a request without a client; takes over a reference to the VM.
 LuaCtx* make_fake_ctx(Request* r, lua::Vm* vm, uint32_t phase);
 // The generation that a VM was made for; null: a LuaVM without server.
 Generation* generation_of(lua_State* L);
@@ -41,13 +47,15 @@ int lua_pending_timers(const Generation* g);
 int lua_running_timers(const Generation* g);
 
 // --- running ---
-// Pushes the handler's function (loaded and cached unless the code cache is off); kOk, kError, or 404 and 503 for files
-// that cannot be opened. Logged in lua-nginx-module's words.
+// Pushes the handler's function (loaded and cached unless the code cache is off); kOk, kError, or
+// 404 and 503 for files that cannot be opened. Logged in lua-nginx-module's words.
 int push_handler(LuaCtx* ctx, const Handler* h);
-// The scheduler: resumes ctx->current with `nargs` values on its stack and goes on until everything waits or has ended.
-// kAgain: waits; kOk; kError; kDone: the request went elsewhere; a status. (ngx_http_lua_run_thread)
+// The scheduler: resumes ctx->current with `nargs` values on its stack and goes on until everything
+// waits or has ended. kAgain: waits; kOk; kError; kDone: the request went elsewhere; a status.
+// (ngx_http_lua_run_thread)
 int run_thread(LuaCtx* ctx, int nargs);
-// Then what was posted meanwhile (ngx_http_lua_run_posted_threads). kDone: waits, or the ctx is gone.
+// Then what was posted meanwhile (ngx_http_lua_run_posted_threads). kDone: waits, or the ctx is
+// gone.
 int run_posted_threads(LuaCtx* ctx);
 // Both, then ctx->finish unless something waits: for a coroutine that goes on after an event.
 void resume_co(Co* co, int nargs);
@@ -55,10 +63,12 @@ void resume_co(Co* co, int nargs);
 Co* start_entry(LuaCtx* ctx, uint32_t phase);
 // The same of a coroutine that has its function already; `ref` anchors it.
 Co* adopt_entry(LuaCtx* ctx, lua_State* co, int ref);
-// New user coroutine; its function is moved from L's top, the thread is pushed there instead. `anchor`: light threads.
+// New user coroutine; its function is moved from L's top, the thread is pushed there instead.
+// `anchor`: light threads.
 Co* new_coroutine(LuaCtx* ctx, lua_State* L, bool anchor);
 void free_coroutine(Co* co);
-// The scheduler's record of a coroutine of this ctx; null: none (dead, another request's, a stock coroutine).
+// The scheduler's record of a coroutine of this ctx; null: none (dead, another request's, a stock
+// coroutine).
 Co* co_of(LuaCtx* ctx, lua_State* L);
 void post_thread(LuaCtx* ctx, Co* co);
 void cancel_pending(Co* co);
@@ -72,7 +82,8 @@ void reset(LuaCtx* ctx);
 void restart(LuaCtx* ctx);
 // finalize_request, or the end of a fake request.
 void lua_finalize(LuaCtx* ctx, int rc);
-// What a timer keeps of the request that started it: its place in the configuration, and who it was for log lines.
+// What a timer keeps of the request that started it: its place in the configuration, and who it was
+// for log lines.
 void inherit_request(Request* fake, const http::ServerCore* srv, const http::CoreConf* conf,
                      const http::ListenConf* listen, Str client);
 // Ends a request made by Runtime::fake_request (engine/fake_request.cc).
@@ -85,8 +96,8 @@ int lua_send_chain(LuaCtx* ctx, Chain* in);  // null: the end (eof)
 int lua_set_content_type(LuaCtx* ctx);       // the default one, unless lua_use_default_type is off
 // A link with a buffer of `size` free bytes, reused where possible; size 0: a special buffer.
 Chain* lua_free_buf(LuaCtx* ctx, size_t size);
-// What the filters have used up of `out` and *busy returns to ctx->free; the rest is *busy. Links with another tag are
-// not ours.
+// What the filters have used up of `out` and *busy returns to ctx->free; the rest is *busy. Links
+// with another tag are not ours.
 void lua_update_chains(LuaCtx* ctx, Chain** busy, Chain* out, const void* tag);
 extern const char kLuaOutputTag, kLuaFilterTag;  // Buf::tag is the address
 bool lua_output_buffered(const Request* r);      // the client does not take what there is
@@ -94,7 +105,8 @@ bool lua_output_buffered(const Request* r);      // the client does not take wha
 int lua_wait_flush(lua_State* L, LuaCtx* ctx);
 // write_event_handler while Lua waits.
 void lua_write_event(Request* r);
-// read_event_handler by `lua_check_client_abort`; a client that goes away runs ngx.on_abort or ends the request.
+// read_event_handler by `lua_check_client_abort`; a client that goes away runs ngx.on_abort or ends
+// the request.
 void lua_watch_client(LuaCtx* ctx);
 
 // --- captures (ngx.location.capture) ---
@@ -127,8 +139,8 @@ int lua_post_capture(Request* sr, void* data, int rc);
 LuaCtx* make_capture_ctx(Request* sr, LuaCtx* parent);
 
 // --- checks ---
-// "API disabled in the context of %s" through luaL_error when the phase lacks `caps`; "no request found" without one.
-// Returns the ctx.
+// "API disabled in the context of %s" through luaL_error when the phase lacks `caps`; "no request
+// found" without one. Returns the ctx.
 LuaCtx* check(lua_State* L, uint32_t caps);
 // For FFI functions: kOk or kBadContext (-101) with the text in err.
 int check_ffi(Request* r, uint32_t caps, char* err, size_t* errlen);

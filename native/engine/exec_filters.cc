@@ -12,7 +12,8 @@ namespace moonphase::engine {
 
 namespace {
 
-// Calls the function below `nargs` values on the VM's stack. Its one result, or the error, is left there.
+// Calls the function below `nargs` values on the VM's stack. Its one result, or the error, is left
+// there.
 int call(LuaCtx* ctx, int nargs, const char* what) {
   lua_State* L = ctx->L();
   void* outer = lua_getexdata(L);

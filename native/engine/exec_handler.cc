@@ -38,7 +38,8 @@ int load_external(LuaCtx* ctx, lua_State* L, const char* path) {
   if (status == 0) return kOk;
   int code = status != LUA_ERRFILE ? kError : errno == ENOENT ? 404 : 503;
   Str message = lua::error_text(L, "unknown error");
-  MOONPHASE_LOG(ctx->r, kLogErr, 0, "failed to load external Lua file \"%s\": %.*s", path, STR(message));
+  MOONPHASE_LOG(ctx->r, kLogErr, 0, "failed to load external Lua file \"%s\": %.*s", path,
+                STR(message));
   lua_pop(L, 1);
   return code;
 }

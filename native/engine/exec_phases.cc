@@ -9,7 +9,8 @@ namespace moonphase::engine {
 
 namespace {
 
-// A phase in which coroutines run: how its end becomes the phase handler's answer, now or after a wait.
+// A phase in which coroutines run: how its end becomes the phase handler's answer, now or after a
+// wait.
 struct PhaseEntry {
   const char* name;
   uint32_t bit;
@@ -38,8 +39,12 @@ int rewrite_outcome(LuaCtx* ctx, int rc, bool LuaCtx::*entered) {
   ctx->*entered = false;
   return kDeclined;
 }
-int rewrite_outcome(LuaCtx* ctx, int rc) { return rewrite_outcome(ctx, rc, &LuaCtx::entered_rewrite); }
-int server_rewrite_outcome(LuaCtx* ctx, int rc) { return rewrite_outcome(ctx, rc, &LuaCtx::entered_server_rewrite); }
+int rewrite_outcome(LuaCtx* ctx, int rc) {
+  return rewrite_outcome(ctx, rc, &LuaCtx::entered_rewrite);
+}
+int server_rewrite_outcome(LuaCtx* ctx, int rc) {
+  return rewrite_outcome(ctx, rc, &LuaCtx::entered_server_rewrite);
+}
 
 int access_outcome(LuaCtx* ctx, int rc) {
   if (rc == kError || rc == kDone || rc > kOk) return rc;
@@ -63,15 +68,17 @@ void finish_phase(LuaCtx* ctx, int rc) {
 
 void finish_content(LuaCtx* ctx, int rc) { finalize_request(ctx->r, rc); }
 
-constexpr PhaseEntry kServerRewrite{"server rewrite", kPhaseServerRewrite, &LuaCtx::entered_server_rewrite,
-                                    server_rewrite_outcome, finish_phase<server_rewrite_outcome>};
+constexpr PhaseEntry kServerRewrite{"server rewrite", kPhaseServerRewrite,
+                                    &LuaCtx::entered_server_rewrite, server_rewrite_outcome,
+                                    finish_phase<server_rewrite_outcome>};
 constexpr PhaseEntry kRewrite{"rewrite", kPhaseRewrite, &LuaCtx::entered_rewrite, rewrite_outcome,
                               finish_phase<rewrite_outcome>};
 constexpr PhaseEntry kAccess{"access", kPhaseAccess, &LuaCtx::entered_access, access_outcome,
                              finish_phase<access_outcome>};
-constexpr PhaseEntry kPrecontent{"precontent", kPhasePrecontent, &LuaCtx::entered_precontent, precontent_outcome,
-                                 finish_phase<precontent_outcome>};
-constexpr PhaseEntry kContent{"content", kPhaseContent, &LuaCtx::entered_content, nullptr, finish_content};
+constexpr PhaseEntry kPrecontent{"precontent", kPhasePrecontent, &LuaCtx::entered_precontent,
+                                 precontent_outcome, finish_phase<precontent_outcome>};
+constexpr PhaseEntry kContent{"content", kPhaseContent, &LuaCtx::entered_content, nullptr,
+                              finish_content};
 
 bool waits(const LuaCtx* ctx) { return ctx->entry || ctx->uthreads > 0; }
 
@@ -109,8 +116,8 @@ int run_chunk(LuaCtx* ctx, const PhaseEntry& phase) {
   return phase.outcome(ctx, rc);
 }
 
-// Posted coroutines of the content phase: `references` are those that redirects have taken for the request. The caller,
-// nginx's content checker, drops one for kDone.
+// Posted coroutines of the content phase: `references` are those that redirects have taken for the
+// request. The caller, nginx's content checker, drops one for kDone.
 int run_posted_content(LuaCtx* ctx, int references) {
   Request* r = ctx->r;
   while (ctx->posted_head) {
@@ -144,7 +151,8 @@ int run_content(LuaCtx* ctx) {
   int rc = run_thread(ctx, 0);
   if (rc == kAgain) return run_posted_content(ctx, 0);
   if (rc == kDone) return run_posted_content(ctx, 1);
-  return rc == kError || rc > kOk ? rc : int{kOk};  // ngx.exit(ngx.DECLINED) has no handler to go on to
+  return rc == kError || rc > kOk ? rc
+                                  : int{kOk};  // ngx.exit(ngx.DECLINED) has no handler to go on to
 }
 
 // --- lua_need_request_body ---
@@ -186,7 +194,8 @@ int need_body(LuaCtx* ctx, void (*done)(Request*)) {
 
 int run_phase(Request* r, const Handler* h, const PhaseEntry& phase) {
   if (!h || h->kind == Handler::kJs) return kDeclined;
-  MOONPHASE_LOG(r, kLogDebug, 0, "lua %s handler, uri:\"%.*s\" c:%d", phase.name, STR(r->uri), r->main->count);
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua %s handler, uri:\"%.*s\" c:%d", phase.name, STR(r->uri),
+                r->main->count);
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return 500;
   if (ctx->*phase.entered && ctx->phase == phase.bit && waits(ctx)) {
@@ -212,7 +221,8 @@ int lua_server_rewrite_handler(Request* r) {
   if (r->uri_changed) return kDeclined;
   auto* server = static_cast<const ServerConf*>(r->srv);
   const LocConf* conf = loc(r);
-  const HandlerPtr& h = server && server->server_rewrite ? server->server_rewrite : conf->lua.server_rewrite;
+  const HandlerPtr& h =
+      server && server->server_rewrite ? server->server_rewrite : conf->lua.server_rewrite;
   return run_phase(r, h.get(), kServerRewrite);
 }
 
@@ -223,7 +233,9 @@ int lua_rewrite_handler(Request* r) {
 
 int lua_access_handler(Request* r) { return run_phase(r, loc(r)->lua.access.get(), kAccess); }
 
-int lua_precontent_handler(Request* r) { return run_phase(r, loc(r)->lua.precontent.get(), kPrecontent); }
+int lua_precontent_handler(Request* r) {
+  return run_phase(r, loc(r)->lua.precontent.get(), kPrecontent);
+}
 
 int lua_content_handler(Request* r) { return run_phase(r, loc(r)->lua.content.get(), kContent); }
 

@@ -1,4 +1,5 @@
-// init_by_lua, init_worker_by_lua, exit_worker_by_lua: once per VM and worker, on the VM's own stack.
+// init_by_lua, init_worker_by_lua, exit_worker_by_lua: once per VM and worker, on the VM's own
+// stack.
 #include "base/log.h"
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
@@ -19,7 +20,8 @@ int load(lua_State* L, const Plan& plan, const Handler* h) {
 }
 
 // kError with a text in *error.
-int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* what, std::string* error) {
+int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* what,
+        std::string* error) {
   lua_State* L = vm->L();
   lua_setexdata(L, r);
   int status = load(L, *g->plan, h);
@@ -39,10 +41,13 @@ int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* wh
   return kError;
 }
 
-bool runs(const Generation* g, const HandlerPtr& h) { return g->vm && h && h->kind != Handler::kJs; }
+bool runs(const Generation* g, const HandlerPtr& h) {
+  return g->vm && h && h->kind != Handler::kJs;
+}
 
 int run_in_worker(Generation* g, const HandlerPtr& h, uint32_t phase, const char* what) {
   Request* r = g->runtime->fake_request(g, phase);
+  g->vm->retain();
   make_fake_ctx(r, g->vm, phase);
   std::string error;
   int rc = run(g->vm, g, r, h.get(), what, &error);
@@ -59,11 +64,15 @@ int lua_run_init(lua::Vm* vm, Generation* g, std::string* error) {
 }
 
 int lua_init(Generation* g, std::string* error) {
+<<<<<<< HEAD
   if (!g->vm) return kOk;
   g->initializing = true;
   int rc = lua_run_init(g->vm, g, error);
   g->initializing = false;
   return rc;
+=======
+  return g->vm ? lua_run_init(g->vm, g, error) : int{kOk};
+>>>>>>> main
 }
 
 int lua_init_worker(Generation* g) {

@@ -2,6 +2,7 @@
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
+#include "engine/upstream.h"
 #include "engine/variables.h"
 
 namespace moonphase::engine {
@@ -61,6 +62,7 @@ http::ServerHooks server_hooks(void* runtime) {
   hooks.evaluate = evaluate;
   hooks.post_request = post_request;
   hooks.run_posted = run_posted;
+  hooks.append_log = append_upstream;
   hooks.match_regex_name = match_regex_name;
   hooks.data = runtime;
   return hooks;

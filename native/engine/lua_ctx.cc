@@ -1,4 +1,5 @@
-// The ctx of a request: made on first use, destroyed with the request's memory. VMs, and what a phase may do.
+// The ctx of a request: made on first use, destroyed with the request's memory. VMs, and what a
+// phase may do.
 #include "engine/lua_ctx.h"
 
 #include <cstdio>
@@ -36,7 +37,7 @@ void destroy(void* p) {
   release_ngx_ctx(ctx);
   for (CtxGuard* g = ctx->guard; g; g = g->below) g->ctx = nullptr;
   if (ctx->r->lua == ctx) ctx->r->lua = nullptr;
-  ctx->vm->release();
+  if (ctx->holds_vm) release_vm(ctx->gen, ctx->vm);
   release(ctx->gen);
 }
 
@@ -53,7 +54,14 @@ lua::Vm* hold(lua::Vm* vm) {
   return vm;
 }
 
-// lua_code_cache off: each main request has a VM of its own, which its subrequests share. The caller owns a reference.
+void log_close(const Log& log, const lua::Vm* vm) {
+  if (log.enabled(kLogDebug))
+    log_write(log, nullptr, kLogDebug, 0, "lua close the global Lua VM %p",
+              static_cast<void*>(vm->L()));
+}
+
+// lua_code_cache off: each main request has a VM of its own, which its subrequests share. The
+// caller owns a reference.
 lua::Vm* vm_for(Request* r, Generation* g) {
   const LocConf* conf = loc(r);
   if (!conf || conf->lua.code_cache) return hold(g->vm);
@@ -76,6 +84,7 @@ LuaCtx* make_ctx(Request* r, Generation* g, lua::Vm* vm) {
   ctx->r = r;
   ctx->gen = g;
   ctx->vm = vm;
+  ctx->holds_vm = true;
   retain(g);
   r->lua = ctx;
   r->pool->on_destroy(destroy, ctx);
@@ -93,14 +102,15 @@ LuaCtx* lua_ctx(Request* r) {
 }
 
 LuaCtx* make_fake_ctx(Request* r, lua::Vm* vm, uint32_t phase) {
-  LuaCtx* ctx = make_ctx(r, generation(r), hold(vm));
+  LuaCtx* ctx = make_ctx(r, generation(r), vm);
   ctx->fake = true;
   enter_phase(ctx, phase);
   return ctx;
 }
 
 LuaCtx* make_capture_ctx(Request* sr, LuaCtx* parent) {
-  LuaCtx* ctx = make_ctx(sr, parent->gen, hold(parent->vm));
+  LuaCtx* ctx = make_ctx(sr, parent->gen, parent->vm);
+  ctx->holds_vm = false;
   ctx->capture = true;
   ctx->last_body = &ctx->body;
   return ctx;
@@ -113,6 +123,7 @@ void restart(LuaCtx* ctx) {
   fresh.r = ctx->r;
   fresh.gen = ctx->gen;
   fresh.vm = ctx->vm;
+  fresh.holds_vm = ctx->holds_vm;
   fresh.guard = ctx->guard;
   fresh.fake = ctx->fake;
   fresh.phase = ctx->phase;
@@ -126,6 +137,22 @@ uint32_t enter_phase(LuaCtx* ctx, uint32_t bit) {
   const PhaseRow* row = phase_row(bit);
   ctx->caps = !row ? 0 : ctx->gen->plan->lua.extended_capabilities ? row->extended : row->strict;
   return before;
+}
+
+void release_vm(Generation* g, lua::Vm* vm) {
+  if (vm != g->vm) {
+    const Log& log = g->plan->error_log;
+    if (log.enabled(kLogDebug))
+      log_write(log, nullptr, kLogDebug, 0, "lua decrementing the reference count for Lua VM: %d",
+                vm->refs());
+    if (vm->refs() == 1) log_close(log, vm);
+  }
+  vm->release();
+}
+
+void close_vm(Generation* g) {
+  log_close(g->plan->error_log, g->vm);
+  g->vm->release_now();
 }
 
 lua::Vm* make_vm(Generation* g, std::string* error) {
@@ -179,7 +206,8 @@ int check_ffi(Request* r, uint32_t caps, char* err, size_t* errlen) {
   }
   if (has_capability(ctx, caps)) return kOk;
   const PhaseRow* row = phase_row(ctx->phase);
-  int n = snprintf(err, *errlen, "API disabled in the context of %s", row ? row->directive : "(unknown)");
+  int n = snprintf(err, *errlen, "API disabled in the context of %s",
+                   row ? row->directive : "(unknown)");
   *errlen = n < 0 ? 0 : static_cast<size_t>(n) < *errlen ? static_cast<size_t>(n) : *errlen;
   return kBadContext;
 }

@@ -1,4 +1,5 @@
-// What Lua sends: the header before the first byte, HTTP/1.0 answers held back for their length, buffers reused.
+// What Lua sends: the header before the first byte, HTTP/1.0 answers held back for their length,
+// buffers reused.
 #include <cerrno>
 
 #include "engine/exec.h"
@@ -74,7 +75,8 @@ int send_end(Request* r) {
 int send_http10_header(LuaCtx* ctx) {
   Request* r = ctx->r;
   if (r->header_sent || ctx->header_sent) return kOk;
-  if (!r->header_only && !r->headers_out.content_length) r->headers_out.content_length_n = chain_size(ctx->out);
+  if (!r->header_only && !r->headers_out.content_length)
+    r->headers_out.content_length_n = chain_size(ctx->out);
   int rc = http::send_header(r);
   ctx->header_sent = true;
   return rc;
@@ -168,7 +170,15 @@ Chain* lua_free_buf(LuaCtx* ctx, size_t size) {
     char *start = link->buf->start, *end = link->buf->end;
     *link->buf = Buf();
     Buf* b = link->buf;
-    if (!start || static_cast<size_t>(end - start) < size) {
+    size_t room = static_cast<size_t>(end - start);
+    if (start && room >= size) {
+      MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua reuse free buf memory %zu >= %zu, cl:%p, p:%p", room,
+                    size, static_cast<void*>(link), static_cast<void*>(start));
+    } else {
+      MOONPHASE_LOG(
+          ctx->r, kLogDebug, 0,
+          "lua reuse free buf chain, but reallocate memory because %zu >= %zu, cl:%p, p:%p", size,
+          room, static_cast<void*>(link), static_cast<void*>(start));
       start = size ? a.bytes(size) : nullptr;
       end = start + size;
     }
@@ -211,8 +221,8 @@ bool lua_output_buffered(const Request* r) { return r->conn->buffered_bits & htt
 int lua_wait_flush(lua_State* L, LuaCtx* ctx) {
   Request* r = ctx->r;
   http::Connection* c = r->conn;
-  MOONPHASE_LOG(r, kLogDebug, 0, "lua flush requires waiting: buffered 0x%x, delayed:%d", c->buffered_bits,
-                c->write_delayed);
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua flush requires waiting: buffered 0x%x, delayed:%d",
+                c->buffered_bits, c->write_delayed);
   r->write_event_handler = lua_write_event;
   if (!c->write_delayed) c->set_write_timeout(loc(r)->send_timeout);
   c->want_write(true);

@@ -22,7 +22,8 @@ int fetch(lua_State* L) {
   return 0;
 }
 
-// Puts the results onto the coroutine's stack. They are made on the VM's own stack: an error there can be caught.
+// Puts the results onto the coroutine's stack. They are made on the VM's own stack: an error there
+// can be caught.
 int push_results(LuaCtx* ctx, Co* co, Pending* p) {
   if (p == &co->sleep) return 0;
   lua_State* L = ctx->L();
@@ -115,8 +116,8 @@ void SleepWait::cancel() {
 
 void SleepWait::expired(void* self) {
   auto* wait = static_cast<SleepWait*>(self);
-  MOONPHASE_LOG(wait->r_, kLogDebug, 0, "lua sleep timer expired: \"%.*s?%.*s\"", STR(wait->r_->uri),
-                STR(wait->r_->args));
+  MOONPHASE_LOG(wait->r_, kLogDebug, 0, "lua sleep timer expired: \"%.*s?%.*s\"",
+                STR(wait->r_->uri), STR(wait->r_->args));
   wake(wait);
 }
 

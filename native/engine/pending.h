@@ -1,6 +1,6 @@
-// What a coroutine waits for: a timer, a socket, DNS, a subrequest, a semaphore, a pipe, a JavaScript promise.
-// There is one protocol: the operation calls `engine::wait`, the event calls `wake`, and whatever dies first calls
-// `cancel`.
+// What a coroutine waits for: a timer, a socket, DNS, a subrequest, a semaphore, a pipe, a
+// JavaScript promise. There is one protocol: the operation calls `engine::wait`, the event calls
+// `wake`, and whatever dies first calls `cancel`.
 #pragma once
 
 #include <lua.hpp>
@@ -14,16 +14,17 @@ struct Request;
 
 namespace moonphase::engine {
 
-struct Co;      // engine/lua_ctx.h
+struct Co;  // engine/lua_ctx.h
 struct LuaCtx;
 
 class Pending {
  public:
-  // Pushes the results onto `L`, a stack of the same VM, and returns their number. May raise Lua errors: the coroutine
-  // then gets nil and the message. Called once, from `wake` or soon after it; never after `cancel`.
+  // Pushes the results onto `L`, a stack of the same VM, and returns their number. May raise Lua
+  // errors: the coroutine then gets nil and the message. Called once, from `wake` or soon after it;
+  // never after `cancel`.
   virtual int results(lua_State* L) = 0;
-  // The waiting coroutine is gone (thread killed, request ended, VM closing): stop, never wake. The object frees itself
-  // or is owned elsewhere (a cosocket); after this call nobody touches it.
+  // The waiting coroutine is gone (thread killed, request ended, VM closing): stop, never wake. The
+  // object frees itself or is owned elsewhere (a cosocket); after this call nobody touches it.
   virtual void cancel() = 0;
 
   Co* co = nullptr;  // null when nobody waits
@@ -40,7 +41,8 @@ int yield_error(lua_State* L);
 // For FFI functions, whose Lua caller yields by coroutine._yield right after: only marks.
 void wait_later(LuaCtx* ctx, Pending* p);
 void wait_later(lua_State* L, Pending* p);
-// The operation is done: resumes the coroutine (now, in a Loop::Scope; while Lua runs: after it). p->co is null after.
+// The operation is done: resumes the coroutine (now, in a Loop::Scope; while Lua runs: after it).
+// p->co is null after.
 void wake(Pending* p);
 // As `wake`, but always after the current callback: for events inside another request's turn.
 void wake_later(Pending* p);

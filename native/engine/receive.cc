@@ -5,7 +5,8 @@
 
 namespace moonphase::engine {
 
-UntilPattern::UntilPattern(Str pattern, bool with_pattern) : inclusive(with_pattern), pattern_(pattern) {
+UntilPattern::UntilPattern(Str pattern, bool with_pattern)
+    : inclusive(with_pattern), pattern_(pattern) {
   const size_t n = pattern.size();
   edges_.resize(n);
   // A border at i: the pattern's prefix of length `k` stands again at i, and then the two differ.
@@ -14,7 +15,8 @@ UntilPattern::UntilPattern(Str pattern, bool with_pattern) : inclusive(with_patt
     while (i + k < n && pattern[k] == pattern[i + k]) ++k;
     if (k == 0 || i + k >= n) continue;
     std::vector<Edge>& at = edges_[i + k];
-    auto same = std::find_if(at.begin(), at.end(), [&](const Edge& e) { return e.c == pattern[k]; });
+    auto same =
+        std::find_if(at.begin(), at.end(), [&](const Edge& e) { return e.c == pattern[k]; });
     if (same == at.end())
       at.push_back({pattern[k], k + 1});
     else

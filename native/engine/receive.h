@@ -1,4 +1,5 @@
-// How a cosocket's incoming bytes become one result: by size, line, all, any, or up to a pattern. Knows no sockets.
+// How a cosocket's incoming bytes become one result: by size, line, all, any, or up to a pattern.
+// Knows no sockets.
 #pragma once
 
 #include <memory>
@@ -9,16 +10,17 @@
 
 namespace moonphase::engine {
 
-// The compiled pattern of sock:receiveuntil, and where its iterator stands between calls. Partial matches recover as
-// lua-nginx-module's automaton does, so that chunk borders are the same.
+// The compiled pattern of sock:receiveuntil, and where its iterator stands between calls. Partial
+// matches recover as lua-nginx-module's automaton does, so that chunk borders are the same.
 class UntilPattern {
  public:
   UntilPattern(Str pattern, bool inclusive);
   Str pattern() const { return pattern_; }
 
   bool inclusive;
-  bool finished = false;  // the last sized call met the pattern: the next call answers nil, nil, nil
-  size_t state = 0;       // bytes of the pattern matched so far
+  bool finished =
+      false;         // the last sized call met the pattern: the next call answers nil, nil, nil
+  size_t state = 0;  // bytes of the pattern matched so far
 
   // State after `c` where pattern[state] differs; 0 when nothing of the match can be kept.
   size_t recover(size_t state, char c) const;
@@ -41,7 +43,8 @@ class Receiver {
   Rc feed(const char** p, const char* end);
   // The stream has ended: is what we have a complete result?
   bool complete_at_eof() const { return mode_ == Mode::kAll; }
-  // Bytes that may still be read straight into `tail()`, past any buffer (large sizes, "*a"). 0: use the buffer.
+  // Bytes that may still be read straight into `tail()`, past any buffer (large sizes, "*a"). 0:
+  // use the buffer.
   size_t direct() const;
   std::string& gathered() { return out_; }
   // So many bytes were read into gathered() by the caller.
@@ -50,7 +53,8 @@ class Receiver {
   }
   bool satisfied() const { return mode_ == Mode::kSize && rest_ == 0; }
 
-  // The result; valid until the next start or feed. `view` when it could be left in the caller's buffer.
+  // The result; valid until the next start or feed. `view` when it could be left in the caller's
+  // buffer.
   Str result() const { return view_.data() ? view_ : Str(out_); }
   // What came before an error.
   Str partial() const { return out_; }

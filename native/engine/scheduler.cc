@@ -1,4 +1,5 @@
-// The one loop that resumes coroutines: what each of them yielded for or ended with decides which goes on.
+// The one loop that resumes coroutines: what each of them yielded for or ended with decides which
+// goes on.
 #include "engine/scheduler.h"
 
 #include <cstdlib>
@@ -41,7 +42,8 @@ void keep_ctx(LuaCtx* ctx) {
 }
 
 int rewrite_jump(LuaCtx* ctx) {
-  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua thread aborting request with URI rewrite jump: \"%.*s?%.*s\"",
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0,
+                "lua thread aborting request with URI rewrite jump: \"%.*s?%.*s\"",
                 STR(ctx->r->uri), STR(ctx->r->args));
   keep_ctx(ctx);
   restart(ctx);
@@ -55,7 +57,8 @@ void stop_watching(Request* r) {
 
 int exec(LuaCtx* ctx) {
   Request* r = ctx->r;
-  MOONPHASE_LOG(r, kLogDebug, 0, "lua thread initiated internal redirect to %.*s", STR(ctx->exec_uri));
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua thread initiated internal redirect to %.*s",
+                STR(ctx->exec_uri));
   keep_ctx(ctx);
   cleanup(ctx);
   stop_watching(r);
@@ -63,7 +66,8 @@ int exec(LuaCtx* ctx) {
   r->lua = nullptr;
   if (uri[0] != '@') return internal_redirect(r, uri, args);
   if (!args.empty())
-    MOONPHASE_LOG(r, kLogWarn, 0, "query strings %.*s ignored when exec'ing named location %.*s", STR(args), STR(uri));
+    MOONPHASE_LOG(r, kLogWarn, 0, "query strings %.*s ignored when exec'ing named location %.*s",
+                  STR(args), STR(uri));
   for (void*& c : r->ctx) c = nullptr;
   return named_location(r, uri);
 }
@@ -85,7 +89,8 @@ int exit_thread(LuaCtx* ctx) {
     int rc = lua_send_chain(ctx, nullptr);
     if (rc == kError || rc >= 300) return rc;
   }
-  if (sent_header(ctx) && code > kOk && !closes_silently(code)) return ctx->entered_content ? kOk : 200;
+  if (sent_header(ctx) && code > kOk && !closes_silently(code))
+    return ctx->entered_content ? kOk : 200;
   return code;
 }
 
@@ -113,7 +118,8 @@ Next no_parent(LuaCtx* ctx) {
   return stop(ctx, sent_header(ctx) ? kError : 500);
 }
 
-// Moves the top `n` values to the parent, which goes on: coroutine.resume and ngx.thread.wait return there.
+// Moves the top `n` values to the parent, which goes on: coroutine.resume and ngx.thread.wait
+// return there.
 Next deliver(LuaCtx* ctx, Co* co, bool ok, int n) {
   Co* parent = co->parent;
   if (!parent) return no_parent(ctx);
@@ -237,18 +243,27 @@ void describe(LuaCtx* ctx, Co* co, int status, Failure* failure) {
   lua_pop(L, 1);
 }
 
+// What error("text") throws begins with its place; ngx.thread.wait gives the bare text, as it
+// always has: it was the first thing on the thread's stack.
+void strip_position(lua_State* L) {
+  if (lua_gettop(L) < 2 || lua_type(L, 1) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) return;
+  Str bare(lua_tostring(L, 1), lua_objlen(L, 1)), full(lua_tostring(L, -1), lua_objlen(L, -1));
+  if (full.ends_with(bare)) lua_pushvalue(L, 1);
+}
+
 // `co` has died of an error, its value is on the top of its stack.
 Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
   cancel_pending(co);
   co->status = Co::kDead;
   if (co->is_uthread) {
-    MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua user thread aborted: %s: %s\n%s", failure.kind, failure.message.c_str(),
-                  failure.traceback.c_str());
+    MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua user thread aborted: %s: %s\n%s", failure.kind,
+                  failure.message.c_str(), failure.traceback.c_str());
+    strip_position(co->L);
     return end_thread(ctx, co, false, 1);
   }
   if (co == ctx->entry) {
-    MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua entry thread aborted: %s: %s\n%s", failure.kind, failure.message.c_str(),
-                  failure.traceback.c_str());
+    MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua entry thread aborted: %s: %s\n%s", failure.kind,
+                  failure.message.c_str(), failure.traceback.c_str());
     keep_ctx(ctx);
     cleanup(ctx);
     if (ctx->no_abort) {

@@ -1,4 +1,5 @@
-// Inside of the scheduler: what its files share. One per Generation, freed with the Generation's VM.
+// Inside of the scheduler: what its files share. One per Generation, freed with the Generation's
+// VM.
 #pragma once
 
 #include <memory>
@@ -65,10 +66,12 @@ class RunningLua {
 void release_thread(LuaCtx* ctx, lua_State* L, int ref);
 // A coroutine for an entry function: of the pool, or new. Its exdata is set.
 lua_State* obtain_thread(LuaCtx* ctx, int* ref);
-lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref);
+lua_State* obtain_thread(Generation* g, lua::Vm* vm, int* ref, const http::Connection* c = nullptr);
 void release_thread(Generation* g, lua::Vm* vm, lua_State* L, int ref);
 
 // What a coroutine with a dead parent, or without anything to go on with, ends as.
-inline bool alive(const Co* co) { return co && co->status != Co::kDead && co->status != Co::kZombie; }
+inline bool alive(const Co* co) {
+  return co && co->status != Co::kDead && co->status != Co::kZombie;
+}
 
 }  // namespace moonphase::engine

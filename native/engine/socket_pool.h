@@ -1,5 +1,5 @@
-// What the cosockets of one generation share: the resolver, and pools of idle connections by key, with the connects that
-// wait for a place (`backlog`).
+// What the cosockets of one generation share: the resolver, and pools of idle connections by key,
+// with the connects that wait for a place (`backlog`).
 #pragma once
 
 #include <deque>
@@ -42,8 +42,8 @@ class SocketPool {
 
   // The idle connection used last, or null.
   std::unique_ptr<IdleConnection> take();
-  // `keep_ms` 0: for ever. The least recently used one goes when the pool is full. False: the peer has closed it or sent
-  // something (closed here).
+  // `keep_ms` 0: for ever. The least recently used one goes when the pool is full. False: the peer
+  // has closed it or sent something (closed here).
   bool put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms);
   bool full() const { return static_cast<int>(idle_.size()) >= size_; }
 

@@ -12,7 +12,7 @@ namespace moonphase::engine {
 struct TimerTask {
   net::Timer timer{};
   Generation* gen;  // held
-  lua::Vm* vm;      // held
+  lua::Vm* vm;      // held; null: the running timer has it now
   lua_State* co;
   int ref;
   int64_t delay;  // of repeated ones; 0: once
@@ -57,8 +57,8 @@ TimerTask* make_task(Generation* g, lua::Vm* vm, int64_t delay) {
 }
 
 void free_task(TimerTask* t) {
-  t->vm->release();
   Generation* g = t->gen;
+  if (t->vm) release_vm(g, t->vm);
   delete t;
   release(g);
 }
@@ -86,7 +86,8 @@ void refuse(TimerTask* t, int limit) {
   const Log& log = t->gen->plan->error_log;
   if (log.enabled(kLogAlert))
     log_write(log, nullptr, kLogAlert, 0,
-              "lua failed to run timer with function defined at %s:%d: %d lua_max_running_timers are not enough",
+              "lua failed to run timer with function defined at %s:%d: %d lua_max_running_timers "
+              "are not enough",
               ar.source ? ar.source : "(unknown)", ar.linedefined, limit);
   release_thread(t->gen, t->vm, t->co, t->ref);
 }
@@ -99,6 +100,7 @@ void run(TimerTask* t) {
   Request* r = g->runtime->fake_request(g, kPhaseTimer);
   inherit_request(r, t->srv, t->conf, t->listen, t->client);
   LuaCtx* ctx = make_fake_ctx(r, t->vm, kPhaseTimer);
+  t->vm = nullptr;
   ctx->is_timer = true;
   ctx->entered_content = true;
   ctx->finish = finish;
@@ -131,7 +133,8 @@ void fire(void* p) {
 const char* lua_start_timer(lua_State* L, LuaCtx* ctx, int first, int64_t delay_ms, bool every) {
   Generation* g = ctx->gen;
   if (g->exiting && delay_ms > 0) return "process exiting";
-  if (Scheduler::of(g).pending_timers >= g->plan->lua.max_pending_timers) return "too many pending timers";
+  if (Scheduler::of(g).pending_timers >= g->plan->lua.max_pending_timers)
+    return "too many pending timers";
   TimerTask* t = make_task(g, ctx->vm, every ? delay_ms : 0);
   const http::Connection* c = ctx->r->conn;
   t->srv = ctx->r->srv;

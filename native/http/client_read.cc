@@ -303,6 +303,7 @@ int Client::finish_line() {
   r->unparsed_uri = between(l.uri_start, l.uri_end);
   r->empty_path_in_uri = l.empty_path;
   if (parse_request_uri(r, r->srv->merge_slashes) != kOk) {
+    r->unparsed_uri = Str();
     log_write(log, this, kLogInfo, 0, "client sent invalid request");
     reject(400);
     return kDone;

@@ -63,8 +63,7 @@ int send_special(Request* r, unsigned flags);
 
 // Buffer flags for r->buffered_bits.
 constexpr unsigned kWriteBuffered = 0x10, kGzipBuffered = 0x20, kLuaBuffered = 0x08,
-                   kPostponeBuffered = 0x04, kSubBuffered = 0x02,
-                   kCopyBuffered = 0x01;
+                   kPostponeBuffered = 0x04, kSubBuffered = 0x02, kCopyBuffered = 0x01;
 
 // Response headers by name, with the built-in ones kept right; used by static files and special
 // responses.

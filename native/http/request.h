@@ -111,7 +111,8 @@ struct Request {
   void* ctx[kModules] =
       {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
   // http's own are the last ones.
-  static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2, kCtxCopy = kModules - 3;
+  static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2,
+                       kCtxCopy = kModules - 3;
 
   // --- request line ---
   uint32_t method = kUnknownMethod;

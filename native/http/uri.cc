@@ -191,7 +191,7 @@ int parse_request_uri(Request* r, bool merge_slashes) {
   Normalised n;
   char* out = r->pool->bytes(raw.size() + 1);
   if (!normalise(raw, r->empty_path_in_uri, merge_slashes, out, &n)) {
-    r->uri = Str();
+    r->uri = Str(out, 0);  // empty, but there
     return kError;
   }
   r->uri = n.path;

@@ -8,9 +8,9 @@ namespace moonphase::lua {
 
 namespace {
 
-// LuaJIT starts no trace in a vararg function, and every main chunk is one. Where the code does not use `...`, the flag
-// goes: in the bytecode that lua_dump writes, since that format is fixed and the layout of prototypes in memory is not
-// ours. Line numbers, names and the environment stay.
+// LuaJIT starts no trace in a vararg function, and every main chunk is one. Where the code does not
+// use `...`, the flag goes: in the bytecode that lua_dump writes, since that format is fixed and
+// the layout of prototypes in memory is not ours. Line numbers, names and the environment stay.
 constexpr uint8_t kProtoVararg = 0x02;
 constexpr uint8_t kDumpStripped = 0x02;
 
@@ -98,8 +98,8 @@ int vararg_opcode(lua_State* L) {
   op = -1;
   std::string dump;
   MainProto main;
-  if (luaL_loadbuffer(L, "return ...", 10, "=") == 0 && dump_top(L, &dump) && find_main(dump, &main) &&
-      main.instructions > 0) {
+  if (luaL_loadbuffer(L, "return ...", 10, "=") == 0 && dump_top(L, &dump) &&
+      find_main(dump, &main) && main.instructions > 0) {
     op = main.code[0];
   }
   lua_pop(L, 1);

@@ -35,7 +35,8 @@ std::string replace_all(std::string text, Str what, Str with) {
   return text;
 }
 
-std::string expand(const std::string& path, const std::string& prefix, const std::string& fallback) {
+std::string expand(const std::string& path, const std::string& prefix,
+                   const std::string& fallback) {
   if (path.empty()) return fallback;
   std::string out = replace_all(path, ";;", ";\1;");
   out = replace_all(out, "$prefix", prefix);
@@ -58,7 +59,8 @@ void set_field(lua_State* L, const char* name, const std::string& value) {
 bool starts_with(Str s, Str prefix) { return s.substr(0, prefix.size()) == prefix; }
 
 bool is_system_directory(const std::string& dir) {
-  for (const char* system : {"/usr/share/lua/", "/usr/local/share/lua", "/usr/lib/", "/usr/local/lib/lua"})
+  for (const char* system :
+       {"/usr/share/lua/", "/usr/local/share/lua", "/usr/lib/", "/usr/local/lib/lua"})
     if (starts_with(dir, system)) return true;
   return false;
 }
@@ -83,8 +85,9 @@ bool accepts(const std::string& root, Lualib* chosen) {
     return true;
   }
   if (chosen->warning.empty()) {
-    chosen->warning = "the lua-resty-core in \"" + root + "\" is of another version (it asks for ngx_lua " +
-                      std::to_string(version) + "): the bundled one is used";
+    chosen->warning = "the lua-resty-core in \"" + root +
+                      "\" is of another version (it asks for ngx_lua " + std::to_string(version) +
+                      "): the bundled one is used";
   }
   return false;
 }
@@ -92,7 +95,8 @@ bool accepts(const std::string& root, Lualib* chosen) {
 bool is_core(Str name) {
   return name == "resty.core" || starts_with(name, "resty.core.") || starts_with(name, "ngx.");
 }
-// A cache is a library of its own: a user's goes first, the bundled one is there when there is none.
+// A cache is a library of its own: a user's goes first, the bundled one is there when there is
+// none.
 bool is_bundled(Str name) {
   return is_core(name) || name == "resty.lrucache" || starts_with(name, "resty.lrucache.");
 }
@@ -190,7 +194,6 @@ void set_package_paths(lua_State* L, const VmOptions& options) {
   if (!getenv("LUA_CPATH")) cpath += ";" + std::string(kSystemCpath);
   if (!options.lualib.empty()) {
     path = options.lualib + "/?.lua;" + options.lualib + "/?/init.lua;" + path;
-    cpath = options.lualib + "/?.so;" + cpath;
   }
   set_field(L, "path", expand(options.package_path, options.prefix, path));
   set_field(L, "cpath", expand(options.package_cpath, options.prefix, cpath));

@@ -28,7 +28,8 @@ void export_symbols() {
 
 int panic(lua_State* L) {
   const char* message = lua_tostring(L, -1);
-  fprintf(stderr, "moonphase: lua atpanic: Lua VM crashed, reason: %s\n", message ? message : "unknown reason");
+  fprintf(stderr, "moonphase: lua atpanic: Lua VM crashed, reason: %s\n",
+          message ? message : "unknown reason");
   abort();
 }
 
@@ -66,7 +67,10 @@ int load_resty_core(lua_State* L) {
   lua_getglobal(L, "require");
   lua_pushliteral(L, "resty.core");
   lua_call(L, 1, 0);
-  if (Vm::of(L)->lua_version < kPhasesKnown) run_embedded(L, "moonphase/phases.lua");
+  if (Vm::of(L)->lua_version < kPhasesKnown) {
+    run_embedded(L, "moonphase/phases.lua");
+    run_embedded(L, "moonphase/resp.lua");
+  }
   // The last one: resty.core makes globals of its own.
   run_embedded(L, "moonphase/write_guard.lua");
   return 0;
@@ -106,7 +110,8 @@ Vm* Vm::create(const VmOptions& options, std::string* error) {
     log_write(*options.log, nullptr, kLogWarn, 0, "[lua] %s", setup.chosen.warning.c_str());
   if (options.load_resty_core && protect(L, load_resty_core, nullptr) != 0) {
     *error =
-        "failed to load the 'resty.core' module (https://github.com/openresty/lua-resty-core); ensure you are using "
+        "failed to load the 'resty.core' module (https://github.com/openresty/lua-resty-core); "
+        "ensure you are using "
         "an OpenResty release from https://openresty.org/en/download.html (reason: " +
         pop_error(L) + ")";
     delete vm;
@@ -131,6 +136,10 @@ void Vm::release() {
   } else {
     close(this);
   }
+}
+
+void Vm::release_now() {
+  if (--refs_ == 0) close(this);
 }
 
 Vm* Vm::of(lua_State* L) {

@@ -1,5 +1,5 @@
-// One LuaJIT VM: created for a Plan (or a LuaVM object), with package paths, our embedded files and the searchers; closed
-// when its last user is gone.
+// One LuaJIT VM: created for a Plan (or a LuaVM object), with package paths, our embedded files and
+// the searchers; closed when its last user is gone.
 #pragma once
 
 #include <lua.hpp>
@@ -31,7 +31,9 @@ class Vm {
   // Opens the standard libraries, paths, embedded files. `error` when that fails.
   static Vm* create(const VmOptions& options, std::string* error);
   void retain() { ++refs_; }
-  void release();  // closes with the last reference, after the turn
+  void release();      // closes with the last reference, after the turn
+  void release_now();  // the same, at once: no frame of it is on the stack
+  int refs() const { return refs_; }
   lua_State* L() const { return L_; }
   static Vm* of(lua_State* L);  // of any coroutine
   // Runs before the VM closes, last registered first: pools, caches.

@@ -11,7 +11,8 @@
 namespace moonphase::net {
 
 struct DnsAnswer {
-  int rcode = 0;  // 0 ok, 1 format error, 2 server failure, 3 no such name, 4 not implemented, 5 refused
+  int rcode =
+      0;  // 0 ok, 1 format error, 2 server failure, 3 no such name, 4 not implemented, 5 refused
   bool truncated = false;
   uint32_t ttl = 0;                 // the smallest of the records used
   std::vector<in6_addr> addresses;  // IPv4 in the first four bytes when `v6` is false

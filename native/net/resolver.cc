@@ -18,13 +18,20 @@ namespace moonphase::net {
 
 const char* resolve_strerror(int code) {
   switch (code) {
-    case 1: return "Format error";
-    case 2: return "Server failure";
-    case 3: return "Host not found";
-    case 4: return "Unimplemented";
-    case 5: return "Operation refused";
-    case ETIMEDOUT: return "Operation timed out";
-    default: return "Unknown error";
+    case 1:
+      return "Format error";
+    case 2:
+      return "Server failure";
+    case 3:
+      return "Host not found";
+    case 4:
+      return "Unimplemented";
+    case 5:
+      return "Operation refused";
+    case ETIMEDOUT:
+      return "Operation timed out";
+    default:
+      return "Unknown error";
   }
 }
 
@@ -221,14 +228,15 @@ void Resolver::clear_cache() { impl_->cache.clear(); }
 
 void Resolver::cancel(Resolution* r) { impl_->release(r); }
 
-Resolution* Resolver::resolve(const ResolverConf& conf, Str name, int64_t timeout_ms, Done done, void* data,
-                              ResolveResult* now_result) {
+Resolution* Resolver::resolve(const ResolverConf& conf, Str name, int64_t timeout_ms, Done done,
+                              void* data, ResolveResult* now_result) {
   std::string key;
   if (!conf.servers.empty()) {
     key.assign(name);
     for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     key.append(conf.ipv4 ? "4" : "").append(conf.ipv6 ? "6" : "");
-    for (const auto& [server, port] : conf.servers) key.append(" ").append(server).append(std::to_string(port));
+    for (const auto& [server, port] : conf.servers)
+      key.append(" ").append(server).append(std::to_string(port));
     if (auto hit = impl_->cache.find(key); hit != impl_->cache.end()) {
       if (hit->second.until > now().monotonic_ms) {
         *now_result = hit->second.result;

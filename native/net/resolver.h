@@ -1,5 +1,6 @@
-// Names to addresses without blocking the loop: by the servers of a `resolver` directive (own UDP client with a cache), or
-// the system's way (getaddrinfo on libuv's threads: /etc/hosts, search domains) when there is none.
+// Names to addresses without blocking the loop: by the servers of a `resolver` directive (own UDP
+// client with a cache), or the system's way (getaddrinfo on libuv's threads: /etc/hosts, search
+// domains) when there is none.
 #pragma once
 
 #include <netinet/in.h>
@@ -14,8 +15,9 @@
 namespace moonphase::net {
 
 struct ResolverConf {
-  std::vector<std::pair<std::string, int>> servers;  // numeric address, port; empty: the system's way
-  int64_t valid = 0;                                 // ms an answer is kept; 0: its TTL
+  std::vector<std::pair<std::string, int>>
+      servers;        // numeric address, port; empty: the system's way
+  int64_t valid = 0;  // ms an answer is kept; 0: its TTL
   bool ipv4 = true, ipv6 = true;
 };
 
@@ -39,7 +41,8 @@ class Resolver {
   ~Resolver();  // pending lookups are dropped without an answer
 
   using Done = void (*)(void* data, const ResolveResult& result);
-  // `done` is called once, inside a Loop::Scope, never before this returns; null when the answer is at hand already
+  // `done` is called once, inside a Loop::Scope, never before this returns; null when the answer is
+  // at hand already
   // (`*now` has it).
   Resolution* resolve(const ResolverConf& conf, Str name, int64_t timeout_ms, Done done, void* data,
                       ResolveResult* now);

@@ -6,7 +6,9 @@
 #include "ngx/ffi.h"
 
 #ifndef MOONPHASE_CONFIGURE
-#define MOONPHASE_CONFIGURE "--with-compat --with-threads --with-pcre-jit --with-http_ssl_module --with-http_stub_status_module"
+#define MOONPHASE_CONFIGURE                                              \
+  "--with-compat --with-threads --with-pcre-jit --with-http_ssl_module " \
+  "--with-http_stub_status_module"
 #endif
 
 namespace moonphase::ngx {
@@ -32,7 +34,8 @@ int nginx_version(lua_State* L) {
   std::string text = g && g->runtime ? g->runtime->options.server_version : "nginx/1.31.2";
   unsigned major = 0, minor = 0, patch = 0;
   size_t slash = text.find('/');
-  sscanf(text.c_str() + (slash == std::string::npos ? 0 : slash + 1), "%u.%u.%u", &major, &minor, &patch);
+  sscanf(text.c_str() + (slash == std::string::npos ? 0 : slash + 1), "%u.%u.%u", &major, &minor,
+         &patch);
   return static_cast<int>(major * 1000000 + minor * 1000 + patch);
 }
 
@@ -48,7 +51,8 @@ void open_config(lua_State* L) {
   lua_setfield(L, -2, "nginx_version");
   lua_pushinteger(L, lua::Vm::of(L)->lua_version);
   lua_setfield(L, -2, "ngx_lua_version");
-  constexpr luaL_Reg functions[] = {{"prefix", prefix}, {"nginx_configure", nginx_configure}, {nullptr, nullptr}};
+  constexpr luaL_Reg functions[] = {
+      {"prefix", prefix}, {"nginx_configure", nginx_configure}, {nullptr, nullptr}};
   set_functions(L, functions);
   lua_setfield(L, -2, "config");
 }

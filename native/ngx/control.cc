@@ -41,14 +41,17 @@ Str exec_args(lua_State* L, Request* r) {
       return r->pool->copy(text);
     }
     default:
-      luaL_argerror(L, 2, lua_pushfstring(L, "string, number, or table expected, but got %s", luaL_typename(L, 2)));
+      luaL_argerror(
+          L, 2,
+          lua_pushfstring(L, "string, number, or table expected, but got %s", luaL_typename(L, 2)));
       return {};
   }
 }
 
 int exec(lua_State* L) {
   int nargs = lua_gettop(L);
-  if (nargs != 1 && nargs != 2) return luaL_error(L, "expecting one or two arguments, but got %d", nargs);
+  if (nargs != 1 && nargs != 2)
+    return luaL_error(L, "expecting one or two arguments, but got %d", nargs);
   Request* r = engine::request_of(L);
   if (!r) return luaL_error(L, "no request object found");
   Str uri = check_str(L, 1);
@@ -61,7 +64,8 @@ int exec(lua_State* L) {
   if (http::parse_unsafe_uri(r, &uri, &args, &flags) != kOk) return luaL_error(L, "unsafe uri");
   Str more = exec_args(L, r);
   if (!more.empty()) args = args.empty() ? more : r->pool->join({args, "&", more});
-  if (sent_header(ctx)) return luaL_error(L, "attempt to call ngx.exec after sending out response headers");
+  if (sent_header(ctx))
+    return luaL_error(L, "attempt to call ngx.exec after sending out response headers");
   ctx->exec_uri = uri;
   ctx->exec_args = args;
   MOONPHASE_LOG(r, kLogDebug, 0, "lua exec \"%.*s?%.*s\"", STR(uri), STR(args));
@@ -101,14 +105,16 @@ int redirect(lua_State* L) {
   Str uri = check_str(L, 1);
   int status = nargs == 2 ? static_cast<int>(luaL_checknumber(L, 2)) : 302;
   if (!is_redirect(status))
-    return luaL_error(L,
-                      "only ngx.HTTP_MOVED_TEMPORARILY, ngx.HTTP_MOVED_PERMANENTLY, ngx.HTTP_PERMANENT_REDIRECT, "
-                      "ngx.HTTP_SEE_OTHER, and ngx.HTTP_TEMPORARY_REDIRECT are allowed");
+    return luaL_error(
+        L,
+        "only ngx.HTTP_MOVED_TEMPORARILY, ngx.HTTP_MOVED_PERMANENTLY, ngx.HTTP_PERMANENT_REDIRECT, "
+        "ngx.HTTP_SEE_OTHER, and ngx.HTTP_TEMPORARY_REDIRECT are allowed");
   Request* r = engine::request_of(L);
   if (!r) return luaL_error(L, "no request object found");
   LuaCtx* ctx = engine::check(L, engine::kCapControl);
   check_abortable(L, ctx);
-  if (sent_header(ctx)) return luaL_error(L, "attempt to call ngx.redirect after sending out the headers");
+  if (sent_header(ctx))
+    return luaL_error(L, "attempt to call ngx.redirect after sending out the headers");
   if (int byte = unsafe_byte(uri); byte >= 0) {
     push_escaped(L, uri);
     char hex[8];
@@ -167,12 +173,15 @@ using namespace moonphase;
 using namespace moonphase::ngx;
 
 // kOk: the caller yields; kDone: it just returns; kError with the text.
-MOONPHASE_FFI int ngx_http_lua_ffi_exit(Request* r, int status, unsigned char* err, size_t* errlen) {
+MOONPHASE_FFI int ngx_http_lua_ffi_exit(Request* r, int status, unsigned char* err,
+                                        size_t* errlen) {
   if (status == kAgain || status == kDone)
-    return ffi_error(err, errlen, "bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE");
+    return ffi_error(err, errlen,
+                     "bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE");
   LuaCtx* ctx = engine::ctx_of(r);
   if (!ctx) return ffi_error(err, errlen, "no request ctx found");
-  if (engine::check_ffi(r, engine::kCapExit, reinterpret_cast<char*>(err), errlen) != kOk) return kError;
+  if (engine::check_ffi(r, engine::kCapExit, reinterpret_cast<char*>(err), errlen) != kOk)
+    return kError;
 
   constexpr uint32_t kHandshake = engine::kPhaseSslCert | engine::kPhaseSslClientHello |
                                   engine::kPhaseSslSessionStore | engine::kPhaseSslSessionFetch |
@@ -187,8 +196,10 @@ MOONPHASE_FFI int ngx_http_lua_ffi_exit(Request* r, int status, unsigned char* e
     return ffi_error(err, errlen, "attempt to abort with pending subrequests");
   if (sent_header(ctx) && status >= 300 && !ends_anyway(status)) {
     if (status != r->headers_out.status)
-      MOONPHASE_LOG(r, kLogErr, 0, "attempt to set status %d via ngx.exit after sending out the response status %d",
-                    status, r->headers_out.status);
+      MOONPHASE_LOG(
+          r, kLogErr, 0,
+          "attempt to set status %d via ngx.exit after sending out the response status %d", status,
+          r->headers_out.status);
     status = 200;
   }
   ctx->exit_code = status;

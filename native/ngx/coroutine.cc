@@ -1,4 +1,5 @@
-// coroutine.*: coroutines whose operations (sleep, sockets…) wait in the scheduler, while yield and resume go between them.
+// coroutine.*: coroutines whose operations (sleep, sockets…) wait in the scheduler, while yield and
+// resume go between them.
 #include "engine/phases.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
@@ -95,7 +96,8 @@ int status(lua_State* L) {
 
 }  // namespace
 
-// The stock functions stay as coroutine._X, ours are coroutine.__X; resty.core.coroutine chooses between them.
+// The stock functions stay as coroutine._X, ours are coroutine.__X; resty.core.coroutine chooses
+// between them.
 void open_coroutine(lua_State* L) {
   lua_getglobal(L, "coroutine");
   for (const char* name : {"create", "resume", "yield", "wrap", "status"}) {

@@ -93,10 +93,13 @@ size_t measure(lua_State* L, int i, int arg, bool nested) {
     default:
       break;
   }
-  if (nested) luaL_argerror(L, arg, lua_pushfstring(L, "bad data type %s found", lua_typename(L, type)));
-  luaL_argerror(L, arg,
-                lua_pushfstring(L, "string, number, boolean, nil, ngx.null, or array table expected, but got %s",
-                                lua_typename(L, type)));
+  if (nested)
+    luaL_argerror(L, arg, lua_pushfstring(L, "bad data type %s found", lua_typename(L, type)));
+  luaL_argerror(
+      L, arg,
+      lua_pushfstring(L,
+                      "string, number, boolean, nil, ngx.null, or array table expected, but got %s",
+                      lua_typename(L, type)));
   return 0;
 }
 
@@ -174,8 +177,8 @@ int echo(lua_State* L, bool newline) {
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, newline ? "lua say response" : "lua print response");
   int rc = engine::lua_send_chain(ctx, link);
   if (rc == kError || rc >= 300) return refuse(L, "nginx output filter error");
-  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "%s has %sbusy bufs", newline ? "lua say response" : "lua print response",
-                ctx->busy ? "" : "no ");
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "%s has %sbusy bufs",
+                newline ? "lua say response" : "lua print response", ctx->busy ? "" : "no ");
   return accept(L);
 }
 
@@ -200,12 +203,14 @@ int flush(lua_State* L) {
     MOONPHASE_LOG(r, kLogDebug, 0, "lua http 1.0 buffering makes ngx.flush() a no-op");
     return refuse(L, "buffering");
   }
-  if ((!r->header_sent && !ctx->header_sent) || (!ctx->seen_body_data && !wait)) return refuse(L, "nothing to flush");
+  if ((!r->header_sent && !ctx->header_sent) || (!ctx->seen_body_data && !wait))
+    return refuse(L, "nothing to flush");
   Chain* link = engine::lua_free_buf(ctx, 0);
   link->buf->flush = true;
   int rc = engine::lua_send_chain(ctx, link);
   if (rc == kError || rc >= 300) return refuse(L, "nginx output filter error");
-  if (wait && (engine::lua_output_buffered(r) || r->conn->write_delayed)) return engine::lua_wait_flush(L, ctx);
+  if (wait && (engine::lua_output_buffered(r) || r->conn->write_delayed))
+    return engine::lua_wait_flush(L, ctx);
   MOONPHASE_LOG(r, kLogDebug, 0, "lua flush asynchronously");
   return accept(L);
 }
@@ -234,8 +239,12 @@ int send_headers(lua_State* L) {
 }  // namespace
 
 void open_output(lua_State* L) {
-  constexpr luaL_Reg functions[] = {{"say", say},   {"print", print},           {"flush", flush},
-                                    {"eof", eof},   {"send_headers", send_headers}, {nullptr, nullptr}};
+  constexpr luaL_Reg functions[] = {{"say", say},
+                                    {"print", print},
+                                    {"flush", flush},
+                                    {"eof", eof},
+                                    {"send_headers", send_headers},
+                                    {nullptr, nullptr}};
   set_functions(L, functions);
 }
 

@@ -1,6 +1,7 @@
 // ngx.semaphore: what lua-resty-core's module calls.
 #include "engine/pending.h"
 #include "engine/phases.h"
+#include "engine/running.h"
 #include "ngx/ffi.h"
 
 namespace moonphase::ngx {
@@ -72,7 +73,8 @@ void SemaphoreWait::expired(void* self) {
   engine::wake(w);
 }
 
-// What was posted wakes those who have waited longest. A coroutine that goes on may drop the semaphore.
+// What was posted wakes those who have waited longest. A coroutine that goes on may drop the
+// semaphore.
 void Semaphore::grant(void* self) {
   auto* s = static_cast<Semaphore*>(self);
   s->granting = true;
@@ -103,9 +105,10 @@ MOONPHASE_FFI int ngx_http_lua_ffi_sema_post(Semaphore* sem, int n) {
   return kOk;
 }
 
-MOONPHASE_FFI int ngx_http_lua_ffi_sema_wait(Request* r, Semaphore* sem, int wait_ms, unsigned char* err,
-                                             size_t* errlen) {
-  if (engine::check_ffi(r, engine::kCapSemaphoreWait, reinterpret_cast<char*>(err), errlen) != kOk) return kError;
+MOONPHASE_FFI int ngx_http_lua_ffi_sema_wait(Request* r, Semaphore* sem, int wait_ms,
+                                             unsigned char* err, size_t* errlen) {
+  if (engine::check_ffi(r, engine::kCapSemaphoreWait, reinterpret_cast<char*>(err), errlen) != kOk)
+    return kError;
   if (!sem->first && sem->count > 0) {
     --sem->count;
     return kOk;
@@ -126,6 +129,9 @@ MOONPHASE_FFI int ngx_http_lua_ffi_sema_count(Semaphore* sem) { return sem->coun
 
 MOONPHASE_FFI void ngx_http_lua_ffi_sema_gc(Semaphore* sem) {
   if (!sem) return;
+  if (engine::Generation* g = engine::running(); g && g->plan->error_log.enabled(kLogDebug))
+    log_write(g->plan->error_log, nullptr, kLogDebug, 0, "in lua gc, semaphore %p",
+              static_cast<void*>(sem));
   while (SemaphoreWait* w = sem->first) {
     w->unlink();
     engine::forget(w);

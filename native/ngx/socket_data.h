@@ -1,4 +1,5 @@
-// What sock:send takes: a string, number, boolean, nil, or nested array tables of them, as one run of bytes.
+// What sock:send takes: a string, number, boolean, nil, or nested array tables of them, as one run
+// of bytes.
 #pragma once
 
 #include <lua.hpp>
@@ -15,7 +16,8 @@ class SendData {
   const char* read(lua_State* L, int index);
   Str bytes() const { return buffer_ ? Str(*buffer_) : view_; }
   size_t size() const { return bytes().size(); }
-  // The buffer behind bytes(), which a slow send takes over; null when the bytes are a Lua string's own.
+  // The buffer behind bytes(), which a slow send takes over; null when the bytes are a Lua string's
+  // own.
   std::string* owned() { return buffer_; }
   // Must be called before anything raises a Lua error.
   void release() {

@@ -1,4 +1,5 @@
-// FFI side of cosockets that lua-resty-core declares: options and descriptors. TLS comes with its issue.
+// FFI side of cosockets that lua-resty-core declares: options and descriptors. TLS comes with its
+// issue.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -52,17 +53,20 @@ int unsupported(char* err, size_t* errlen, const char* format, int option) {
 #pragma GCC visibility push(default)
 extern "C" {
 
-int ngx_http_lua_ffi_socket_tcp_getoption(CoSocket* s, int option, int* val, unsigned char* err, size_t* errlen) {
+int ngx_http_lua_ffi_socket_tcp_getoption(CoSocket* s, int option, int* val, unsigned char* err,
+                                          size_t* errlen) {
   char* text = reinterpret_cast<char*>(err);
   if (!s || !s->connected()) return report(text, errlen, "closed");
   const Option* o = find_option(option);
   if (!o) return unsupported(text, errlen, "unsupported option %d", option);
   socklen_t len = sizeof *val;
-  if (getsockopt(s->fd(), o->level, o->name, val, &len) != 0) return report(text, errlen, strerrordesc_np(errno));
+  if (getsockopt(s->fd(), o->level, o->name, val, &len) != 0)
+    return report(text, errlen, strerrordesc_np(errno));
   return moonphase::kOk;
 }
 
-int ngx_http_lua_ffi_socket_tcp_setoption(CoSocket* s, int option, int val, unsigned char* err, size_t* errlen) {
+int ngx_http_lua_ffi_socket_tcp_setoption(CoSocket* s, int option, int val, unsigned char* err,
+                                          size_t* errlen) {
   char* text = reinterpret_cast<char*>(err);
   if (!s || !s->connected()) return report(text, errlen, "closed");
   const Option* o = find_option(option);

@@ -1,4 +1,5 @@
-// ngx.socket.tcp/stream/connect: argument checks and messages of lua-nginx-module around engine::CoSocket.
+// ngx.socket.tcp/stream/connect: argument checks and messages of lua-nginx-module around
+// engine::CoSocket.
 //
 // The object is a table; lua-resty-core and libraries know these slots by number.
 #include <arpa/inet.h>
@@ -69,13 +70,15 @@ const char* busy(const CoSocket* s, unsigned which) {
 
 void log_closed(LuaCtx* ctx, const CoSocket* s, const char* verb) {
   if (!engine::loc(ctx->r)->lua.socket_log_errors) return;
-  MOONPHASE_LOG(ctx->r, kLogErr, 0, "attempt to %s data on a closed socket: u:%p, c:%p, ft:%d eof:%d", verb,
+  MOONPHASE_LOG(ctx->r, kLogErr, 0,
+                "attempt to %s data on a closed socket: u:%p, c:%p, ft:%d eof:%d", verb,
                 static_cast<const void*>(s), static_cast<const void*>(s ? s->stream() : nullptr), 0,
                 s && s->connected() ? 1 : 0);
 }
 
 int tcp(lua_State* L) {
-  if (lua_gettop(L) != 0) return luaL_error(L, "expecting zero arguments, but got %d", lua_gettop(L));
+  if (lua_gettop(L) != 0)
+    return luaL_error(L, "expecting zero arguments, but got %d", lua_gettop(L));
   engine::check(L, engine::kCapCosocket);
   lua_createtable(L, 7, 1);
   lua_pushlightuserdata(L, const_cast<char*>(kSocketMeta));
@@ -84,21 +87,25 @@ int tcp(lua_State* L) {
   return 1;
 }
 
-// pool_size, backlog, pool of connect()'s option table at index n. True: `pool` was given and is in slot kKey.
+// pool_size, backlog, pool of connect()'s option table at index n. True: `pool` was given and is in
+// slot kKey.
 bool connect_options(lua_State* L, int n, int default_size, int* pool_size, int* backlog) {
   lua_getfield(L, n, "pool_size");
   if (lua_isnumber(L, -1)) {
     *pool_size = static_cast<int>(lua_tointeger(L, -1));
-    if (*pool_size <= 0) luaL_argerror(L, n, lua_pushfstring(L, "bad \"pool_size\" option value: %d", *pool_size));
+    if (*pool_size <= 0)
+      luaL_argerror(L, n, lua_pushfstring(L, "bad \"pool_size\" option value: %d", *pool_size));
   } else if (!lua_isnil(L, -1)) {
-    luaL_argerror(L, n, lua_pushfstring(L, "bad \"pool_size\" option type: %s", luaL_typename(L, -1)));
+    luaL_argerror(L, n,
+                  lua_pushfstring(L, "bad \"pool_size\" option type: %s", luaL_typename(L, -1)));
   }
   lua_pop(L, 1);
 
   lua_getfield(L, n, "backlog");
   if (lua_isnumber(L, -1)) {
     *backlog = static_cast<int>(lua_tointeger(L, -1));
-    if (*backlog < 0) luaL_argerror(L, n, lua_pushfstring(L, "bad \"backlog\" option value: %d", *backlog));
+    if (*backlog < 0)
+      luaL_argerror(L, n, lua_pushfstring(L, "bad \"backlog\" option value: %d", *backlog));
     if (*pool_size == 0) *pool_size = default_size;
   }
   lua_pop(L, 1);
@@ -110,7 +117,8 @@ bool connect_options(lua_State* L, int n, int default_size, int* pool_size, int*
     lua_rawseti(L, 1, kKey);
     return true;
   }
-  if (type != LUA_TNIL) luaL_argerror(L, n, lua_pushfstring(L, "bad \"pool\" option type: %s", luaL_typename(L, -1)));
+  if (type != LUA_TNIL)
+    luaL_argerror(L, n, lua_pushfstring(L, "bad \"pool\" option type: %s", luaL_typename(L, -1)));
   lua_pop(L, 1);
   return false;
 }
@@ -132,7 +140,9 @@ CoSocket* fresh_socket(lua_State* L, LuaCtx* ctx) {
 int connect(lua_State* L) {
   int n = lua_gettop(L);
   if (n < 2 || n > 4)
-    return luaL_error(L, "ngx.socket connect: expecting 2, 3, or 4 arguments (including the object), but seen %d", n);
+    return luaL_error(
+        L, "ngx.socket connect: expecting 2, 3, or 4 arguments (including the object), but seen %d",
+        n);
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
   size_t len;
@@ -141,7 +151,8 @@ int connect(lua_State* L) {
 
   int pool_size = 0, backlog = -1;
   bool named_pool = false;
-  if (lua_type(L, n) == LUA_TTABLE) named_pool = connect_options(L, n--, conf.socket_pool_size, &pool_size, &backlog);
+  if (lua_type(L, n) == LUA_TTABLE)
+    named_pool = connect_options(L, n--, conf.socket_pool_size, &pool_size, &backlog);
 
   int port = 0;
   if (n >= 3 && lua_isnumber(L, 3)) {
@@ -170,7 +181,8 @@ int connect(lua_State* L) {
   CoSocket* s = socket_of(L, 1);
   if (s) {
     if (s->request() && s->request() != ctx->r) return luaL_error(L, "bad request");
-    if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
+    if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting))
+      return fail(L, why);
   }
   s = fresh_socket(L, ctx);
 
@@ -195,7 +207,8 @@ int connect(lua_State* L) {
   if (!pool && pool_size > 0) pool = pools.make({key, key_len}, pool_size, backlog);
   lua_pop(L, 3);
 
-  if (s->connect({host, len}, port, pool, local ? &local->addr : nullptr, local ? local->len : 0, transparent) == kAgain)
+  if (s->connect({host, len}, port, pool, local ? &local->addr : nullptr, local ? local->len : 0,
+                 transparent) == kAgain)
     return engine::wait(L, s->connect_wait());
   return s->push_connected(L);
 }
@@ -220,7 +233,8 @@ int bind(lua_State* L) {
     }
   }
   const char* text = luaL_checkstring(L, 2);
-  auto* local = static_cast<Local*>(std::memset(lua_newuserdata(L, sizeof(Local)), 0, sizeof(Local)));
+  auto* local =
+      static_cast<Local*>(std::memset(lua_newuserdata(L, sizeof(Local)), 0, sizeof(Local)));
   auto* sin = reinterpret_cast<sockaddr_in*>(&local->addr);
   auto* sin6 = reinterpret_cast<sockaddr_in6*>(&local->addr);
   if (inet_pton(AF_INET, text, &sin->sin_addr) == 1) {
@@ -241,7 +255,8 @@ int bind(lua_State* L) {
 
 // --- receiving ---
 
-int receive_with(lua_State* L, CoSocket* s, Receiver::Mode mode, size_t size, engine::UntilPattern* until) {
+int receive_with(lua_State* L, CoSocket* s, Receiver::Mode mode, size_t size,
+                 engine::UntilPattern* until) {
   if (s->receive(mode, size, until) == kAgain) return engine::wait(L, s->read_wait());
   return s->push_received(L);
 }
@@ -263,7 +278,8 @@ CoSocket* readable_socket(lua_State* L, LuaCtx* ctx, CoSocket* s, bool log, int*
 
 int receive(lua_State* L) {
   int n = lua_gettop(L);
-  if (n != 1 && n != 2) return luaL_error(L, "expecting 1 or 2 arguments (including the object), but got %d", n);
+  if (n != 1 && n != 2)
+    return luaL_error(L, "expecting 1 or 2 arguments (including the object), but got %d", n);
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
   CoSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
@@ -282,8 +298,10 @@ int receive(lua_State* L) {
   if (!lua_isstring(L, 2)) return luaL_argerror(L, 2, "bad argument");
   size_t len;
   const char* pat = lua_tolstring(L, 2, &len);
-  if (len == 2 && pat[0] == '*' && pat[1] == 'l') return receive_with(L, s, Receiver::Mode::kLine, 0, nullptr);
-  if (len == 2 && pat[0] == '*' && pat[1] == 'a') return receive_with(L, s, Receiver::Mode::kAll, 0, nullptr);
+  if (len == 2 && pat[0] == '*' && pat[1] == 'l')
+    return receive_with(L, s, Receiver::Mode::kLine, 0, nullptr);
+  if (len == 2 && pat[0] == '*' && pat[1] == 'a')
+    return receive_with(L, s, Receiver::Mode::kAll, 0, nullptr);
   if (len == 2 && pat[0] == '*') return luaL_argerror(L, 2, "bad pattern argument");
   return luaL_argerror(L, 2, lua_pushfstring(L, "bad pattern argument: %s", pat));
 }
@@ -295,8 +313,10 @@ int receiveany(lua_State* L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   CoSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
   if (!s) return n;
-  if (!lua_isnumber(L, 2) || lua_tointeger(L, 2) <= 0) return luaL_argerror(L, 2, "bad max argument");
-  return receive_with(L, s, Receiver::Mode::kAny, static_cast<size_t>(lua_tointeger(L, 2)), nullptr);
+  if (!lua_isnumber(L, 2) || lua_tointeger(L, 2) <= 0)
+    return luaL_argerror(L, 2, "bad max argument");
+  return receive_with(L, s, Receiver::Mode::kAny, static_cast<size_t>(lua_tointeger(L, 2)),
+                      nullptr);
 }
 
 // The iterator's upvalues: the socket object, the pattern's text, the compiled pattern.
@@ -324,7 +344,8 @@ int until_next(lua_State* L) {
 
 int receiveuntil(lua_State* L) {
   const int n = lua_gettop(L);
-  if (n != 2 && n != 3) return luaL_error(L, "expecting 2 or 3 arguments (including the object), but got %d", n);
+  if (n != 2 && n != 3)
+    return luaL_error(L, "expecting 2 or 3 arguments (including the object), but got %d", n);
   bool inclusive = false;
   if (n == 3) {
     luaL_checktype(L, 3, LUA_TTABLE);
@@ -340,7 +361,8 @@ int receiveuntil(lua_State* L) {
   size_t len;
   const char* pattern = luaL_checklstring(L, 2, &len);
   if (len == 0) return fail(L, "pattern is empty");
-  new (lua_newuserdata(L, sizeof(engine::UntilPattern))) engine::UntilPattern({pattern, len}, inclusive);
+  new (lua_newuserdata(L, sizeof(engine::UntilPattern)))
+      engine::UntilPattern({pattern, len}, inclusive);
   lua_pushlightuserdata(L, const_cast<char*>(kUntilMeta));
   lua_rawget(L, LUA_REGISTRYINDEX);
   lua_setmetatable(L, -2);
@@ -351,7 +373,8 @@ int receiveuntil(lua_State* L) {
 // --- sending ---
 
 int send(lua_State* L) {
-  if (lua_gettop(L) != 2) return luaL_error(L, "expecting 2 arguments (including the object), but got %d", lua_gettop(L));
+  if (lua_gettop(L) != 2)
+    return luaL_error(L, "expecting 2 arguments (including the object), but got %d", lua_gettop(L));
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
   CoSocket* s = socket_of(L, 1);
@@ -379,11 +402,13 @@ int send(lua_State* L) {
 // --- the rest ---
 
 int close(lua_State* L) {
-  if (lua_gettop(L) != 1) return luaL_error(L, "expecting 1 argument (including the object) but seen %d", lua_gettop(L));
+  if (lua_gettop(L) != 1)
+    return luaL_error(L, "expecting 1 argument (including the object) but seen %d", lua_gettop(L));
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
   CoSocket* s = socket_of(L, 1);
-  if (!s || !s->stream() || (s->read_closed() && s->write_closed() && !s->busy_connecting())) return fail(L, "closed");
+  if (!s || !s->stream() || (s->read_closed() && s->write_closed() && !s->busy_connecting()))
+    return fail(L, "closed");
   if (s->request() != ctx->r) return luaL_error(L, "bad request");
   if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
   s->close();
@@ -396,7 +421,8 @@ int bad_timeout(lua_State* L, int index, lua_Integer* ms) {
   return (*ms >> 31) != 0;
 }
 
-void store_timeouts(lua_State* L, lua_Integer connect_ms, lua_Integer send_ms, lua_Integer read_ms) {
+void store_timeouts(lua_State* L, lua_Integer connect_ms, lua_Integer send_ms,
+                    lua_Integer read_ms) {
   lua_pushinteger(L, connect_ms);
   lua_rawseti(L, 1, kConnectTimeout);
   lua_pushinteger(L, send_ms);
@@ -413,8 +439,9 @@ void store_timeouts(lua_State* L, lua_Integer connect_ms, lua_Integer send_ms, l
 
 int settimeout(lua_State* L) {
   if (lua_gettop(L) != 2)
-    return luaL_error(L, "ngx.socket settimeout: expecting 2 arguments (including the object) but seen %d",
-                      lua_gettop(L));
+    return luaL_error(
+        L, "ngx.socket settimeout: expecting 2 arguments (including the object) but seen %d",
+        lua_gettop(L));
   lua_Integer ms;
   if (bad_timeout(L, 2, &ms)) return luaL_error(L, "bad timeout value");
   store_timeouts(L, ms, ms, ms);
@@ -423,8 +450,9 @@ int settimeout(lua_State* L) {
 
 int settimeouts(lua_State* L) {
   if (lua_gettop(L) != 4)
-    return luaL_error(L, "ngx.socket settimeouts: expecting 4 arguments (including the object) but seen %d",
-                      lua_gettop(L));
+    return luaL_error(
+        L, "ngx.socket settimeouts: expecting 4 arguments (including the object) but seen %d",
+        lua_gettop(L));
   lua_Integer c, w, r;
   if (bad_timeout(L, 2, &c) || bad_timeout(L, 3, &w) || bad_timeout(L, 4, &r))
     return luaL_error(L, "bad timeout value");
@@ -433,7 +461,8 @@ int settimeouts(lua_State* L) {
 }
 
 int getreusedtimes(lua_State* L) {
-  if (lua_gettop(L) != 1) return luaL_error(L, "expecting 1 argument (including the object), but got %d", lua_gettop(L));
+  if (lua_gettop(L) != 1)
+    return luaL_error(L, "expecting 1 argument (including the object), but got %d", lua_gettop(L));
   luaL_checktype(L, 1, LUA_TTABLE);
   CoSocket* s = socket_of(L, 1);
   if (!s || !s->connected() || (s->read_closed() && s->write_closed())) return fail(L, "closed");
@@ -443,16 +472,20 @@ int getreusedtimes(lua_State* L) {
 
 int setkeepalive(lua_State* L) {
   const int n = lua_gettop(L);
-  if (n < 1 || n > 3) return luaL_error(L, "expecting 1 to 3 arguments (including the object), but got %d", n);
+  if (n < 1 || n > 3)
+    return luaL_error(L, "expecting 1 to 3 arguments (including the object), but got %d", n);
   luaL_checktype(L, 1, LUA_TTABLE);
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   const engine::LuaLocConf& conf = engine::loc(ctx->r)->lua;
   // Arguments first: an error must not leave a half-kept connection.
-  const int64_t keep_ms = n >= 2 && !lua_isnil(L, 2) ? luaL_checkinteger(L, 2) : conf.socket_keepalive_timeout;
-  const int pool_size = n >= 3 && !lua_isnil(L, 3) ? static_cast<int>(luaL_checkinteger(L, 3)) : conf.socket_pool_size;
+  const int64_t keep_ms =
+      n >= 2 && !lua_isnil(L, 2) ? luaL_checkinteger(L, 2) : conf.socket_keepalive_timeout;
+  const int pool_size = n >= 3 && !lua_isnil(L, 3) ? static_cast<int>(luaL_checkinteger(L, 3))
+                                                   : conf.socket_pool_size;
 
   CoSocket* s = socket_of(L, 1);
-  if (!s || (!s->busy_connecting() && (s->read_closed() || s->write_closed() || (!s->unread() && s->at_eof()))))
+  if (!s || (!s->busy_connecting() &&
+             (s->read_closed() || s->write_closed() || (!s->unread() && s->at_eof()))))
     return fail(L, "closed");
   if (s->request() != ctx->r) return luaL_error(L, "bad request");
   if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
@@ -465,7 +498,9 @@ int setkeepalive(lua_State* L) {
   engine::SocketPools& pools = engine::socket_pools(ctx->gen);
   engine::SocketPool* pool = pools.find({key, len});
   if (!pool) {
-    if (pool_size <= 0) return luaL_argerror(L, n, lua_pushfstring(L, "bad \"pool_size\" option value: %d", pool_size));
+    if (pool_size <= 0)
+      return luaL_argerror(L, n,
+                           lua_pushfstring(L, "bad \"pool_size\" option value: %d", pool_size));
     pool = pools.make({key, len}, pool_size, -1);
   }
   if (const char* why = s->keepalive(pool, keep_ms)) return fail(L, why);

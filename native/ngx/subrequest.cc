@@ -41,8 +41,10 @@ KeyValue* read_pairs(Request* r, lua_State* L) {
   KeyValue** end = &first;
   lua_pushnil(L);
   while (lua_next(L, -2)) {
-    if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "attempt to use a non-string key in the \"vars\" option table");
-    if (!lua_isstring(L, -1)) luaL_error(L, "attempt to use bad variable value type %s", luaL_typename(L, -1));
+    if (lua_type(L, -2) != LUA_TSTRING)
+      luaL_error(L, "attempt to use a non-string key in the \"vars\" option table");
+    if (!lua_isstring(L, -1))
+      luaL_error(L, "attempt to use bad variable value type %s", luaL_typename(L, -1));
     auto* pair = r->pool->make<KeyValue>();
     pair->key = copy(r, L, -2);
     pair->value = copy(r, L, -1);
@@ -143,13 +145,15 @@ void read_query(Request* r, lua_State* L, int index, Query* q) {
   if (!lua_istable(L, query))
     luaL_error(L, "the query argument %d is not a table, but a %s", index, luaL_typename(L, query));
   size_t nargs = lua_objlen(L, query);
-  if (nargs != 1 && nargs != 2) luaL_error(L, "query argument %d expecting one or two arguments", index);
+  if (nargs != 1 && nargs != 2)
+    luaL_error(L, "query argument %d expecting one or two arguments", index);
   lua_rawgeti(L, query, 1);
   Str more;
   if (nargs == 2) {
     lua_rawgeti(L, query, 2);
     if (!lua_istable(L, -1))
-      luaL_error(L, "expecting table as the 2nd argument for subrequest %d, but got %s", index, luaL_typename(L, -1));
+      luaL_error(L, "expecting table as the 2nd argument for subrequest %d, but got %s", index,
+                 luaL_typename(L, -1));
     more = read_options(r, L, lua_gettop(L), q);
   }
   luaL_checklstring(L, query + 1, nullptr);
@@ -217,7 +221,8 @@ int set_headers(Request* sr, const Query& q, BodyOf whose) {
   if (whose == BodyOf::kOwn) {
     char text[24];
     int n = snprintf(text, sizeof text, "%lld", static_cast<long long>(chain_size(sr->body->bufs)));
-    if (set_request_header(sr, "Content-Length", Str(text, static_cast<size_t>(n)), false) != kOk) return kError;
+    if (set_request_header(sr, "Content-Length", Str(text, static_cast<size_t>(n)), false) != kOk)
+      return kError;
   }
   for (const http::Header& h : r->headers_in.list) {
     if (!h.hash || (whose != BodyOf::kParent && h.lower == "content-length")) continue;
@@ -245,8 +250,10 @@ int set_variables(Request* sr, const Query& q) {
       MOONPHASE_LOG(sr, kLogErr, 0, "%s", error);
       return 500;
     }
-    MOONPHASE_LOG(sr, kLogErr, 0,
-                  "variable \"%.*s\" cannot be assigned a value (maybe you forgot to define it first?) ", STR(v->key));
+    MOONPHASE_LOG(
+        sr, kLogErr, 0,
+        "variable \"%.*s\" cannot be assigned a value (maybe you forgot to define it first?) ",
+        STR(v->key));
     return kError;
   }
   return kOk;
@@ -322,7 +329,8 @@ int capture_multi(lua_State* L) {
   LuaCtx* ctx = engine::check(L, engine::kCapSubrequest);
   if (!ctx->current) return luaL_error(L, "no co ctx found");
   if (!lua_isyieldable(L)) return engine::yield_error(L);
-  MOONPHASE_LOG(r, kLogDebug, 0, "lua location capture, uri:\"%.*s\" c:%d", STR(r->uri), r->main->count);
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua location capture, uri:\"%.*s\" c:%d", STR(r->uri),
+                r->main->count);
 
   auto* queries = static_cast<Query*>(r->pool->alloc(sizeof(Query) * static_cast<size_t>(count)));
   for (int i = 0; i < count; ++i) {
@@ -358,7 +366,8 @@ int capture(lua_State* L) {
 
 void open_subrequest(lua_State* L) {
   lua_createtable(L, 0, 2);
-  constexpr luaL_Reg functions[] = {{"capture", capture}, {"capture_multi", capture_multi}, {nullptr, nullptr}};
+  constexpr luaL_Reg functions[] = {
+      {"capture", capture}, {"capture_multi", capture_multi}, {nullptr, nullptr}};
   set_functions(L, functions);
   lua_setfield(L, -2, "location");
 }

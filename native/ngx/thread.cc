@@ -66,8 +66,10 @@ int wait(lua_State* L) {
   for (int i = 1; i <= nargs; ++i) {
     Co* co = child_at(L, ctx, i);
     if (!co) continue;
-    if (!co->is_uthread) return luaL_error(L, "attempt to wait on a coroutine that is not a user thread");
-    if (co->parent != self) return luaL_error(L, "only the parent coroutine can wait on the thread");
+    if (!co->is_uthread)
+      return luaL_error(L, "attempt to wait on a coroutine that is not a user thread");
+    if (co->parent != self)
+      return luaL_error(L, "only the parent coroutine can wait on the thread");
     if (co->status == Co::kZombie) {
       int n = co->nresults;
       lua_xmove(co->L, L, n);
@@ -105,7 +107,8 @@ int kill(lua_State* L) {
 
 void open_thread(lua_State* L) {
   lua_createtable(L, 0, 3);
-  constexpr luaL_Reg functions[] = {{"spawn", spawn}, {"wait", wait}, {"kill", kill}, {nullptr, nullptr}};
+  constexpr luaL_Reg functions[] = {
+      {"spawn", spawn}, {"wait", wait}, {"kill", kill}, {nullptr, nullptr}};
   set_functions(L, functions);
   lua_setfield(L, -2, "thread");
 }

@@ -49,9 +49,11 @@ int pending_count(lua_State* L) {
 
 void open_timer(lua_State* L) {
   lua_createtable(L, 0, 4);
-  constexpr luaL_Reg functions[] = {
-      {"at", at}, {"every", every}, {"running_count", running_count}, {"pending_count", pending_count},
-      {nullptr, nullptr}};
+  constexpr luaL_Reg functions[] = {{"at", at},
+                                    {"every", every},
+                                    {"running_count", running_count},
+                                    {"pending_count", pending_count},
+                                    {nullptr, nullptr}};
   set_functions(L, functions);
   lua_setfield(L, -2, "timer");
 }

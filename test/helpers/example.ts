@@ -18,11 +18,14 @@ export function startExample(name: string, options: ExampleOptions = {}): Promis
   const files: Record<string, string> = { ...options.extraFiles };
   const lua = path.join(dir, 'lua');
   if (fs.existsSync(lua))
-    for (const file of fs.readdirSync(lua)) files[`lua/${file}`] = fs.readFileSync(path.join(lua, file), 'latin1');
+    for (const file of fs.readdirSync(lua))
+      files[`lua/${file}`] = fs.readFileSync(path.join(lua, file), 'latin1');
   const path_ = `$prefix/lua/?.lua;${options.luaPath ? `${options.luaPath};` : ''}`;
   return Server.start({
     ...options,
-    http: http.replace(/listen \d+;/, 'listen 127.0.0.1:$port;').replace('$prefix/lua/?.lua;', path_),
+    http: http
+      .replace(/listen \d+;/, 'listen 127.0.0.1:$port;')
+      .replace('$prefix/lua/?.lua;', path_),
     main,
     files,
   });

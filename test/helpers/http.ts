@@ -35,9 +35,13 @@ export function exchange(port: number, bytes: string, ms = 5000): Promise<string
 }
 
 /** Parses one answer off the front; `rest` is what follows it. */
-export function parseAnswer(text: string, head = false): { answer: Answer; rest: string } | undefined {
+export function parseAnswer(
+  text: string,
+  head = false,
+): { answer: Answer; rest: string } | undefined {
   const end = text.indexOf('\r\n\r\n');
-  if (!text.startsWith('HTTP/')) return text ? { answer: makeAnswer('', [], text, text), rest: '' } : undefined;
+  if (!text.startsWith('HTTP/'))
+    return text ? { answer: makeAnswer('', [], text, text), rest: '' } : undefined;
   if (end < 0) return undefined;
   const lines = text.slice(0, end).split('\r\n');
   const statusLine = lines.shift() as string;
@@ -72,7 +76,12 @@ export function parseAnswer(text: string, head = false): { answer: Answer; rest:
   return { answer: makeAnswer(statusLine, headers, body, raw), rest };
 }
 
-function makeAnswer(statusLine: string, headers: readonly (readonly [string, string])[], body: string, raw: string): Answer {
+function makeAnswer(
+  statusLine: string,
+  headers: readonly (readonly [string, string])[],
+  body: string,
+  raw: string,
+): Answer {
   return {
     status: Number(statusLine.split(' ')[1] ?? 0),
     statusLine,
@@ -104,7 +113,11 @@ export interface RequestOptions {
 }
 
 /** One request on a connection of its own. */
-export async function request(port: number, target: string, options: RequestOptions = {}): Promise<Answer> {
+export async function request(
+  port: number,
+  target: string,
+  options: RequestOptions = {},
+): Promise<Answer> {
   const method = options.method ?? 'GET';
   const headers = { Host: 'localhost', Connection: 'close', ...options.headers };
   const length = options.body === undefined ? '' : `Content-Length: ${options.body.length}\r\n`;
@@ -117,6 +130,7 @@ export async function request(port: number, target: string, options: RequestOpti
     options.ms,
   );
   const parsed = parseAnswer(text, method === 'HEAD');
-  if (!parsed) throw new Error(`no answer to ${method} ${target}: ${JSON.stringify(text.slice(0, 200))}`);
+  if (!parsed)
+    throw new Error(`no answer to ${method} ${target}: ${JSON.stringify(text.slice(0, 200))}`);
   return parsed.answer;
 }

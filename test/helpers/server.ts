@@ -82,7 +82,8 @@ ${options.http}
   }
 
   private spawn(options: ServerOptions): void {
-    const binary = this.kind === 'nginx' ? '/usr/sbin/nginx' : path.join(root, 'bin/moonphase-nginx');
+    const binary =
+      this.kind === 'nginx' ? '/usr/sbin/nginx' : path.join(root, 'bin/moonphase-nginx');
     const env = { ...process.env, ...options.env };
     delete env['NODE_OPTIONS']; // tap's loaders are not for the server
     const args = ['-p', `${this.prefix}/`, '-c', 'conf/nginx.conf', '-e', 'logs/error.log'];
@@ -104,7 +105,8 @@ ${options.http}
     void this.exited.then(() => (over = true));
     for (let i = 0; i < 400; ++i) {
       if (over) throw new Error(`the server did not start:\n${this.output}${this.errorLog()}`);
-      if (fs.existsSync(path.join(this.prefix, 'logs/nginx.pid')) && (await connects(this.port))) return;
+      if (fs.existsSync(path.join(this.prefix, 'logs/nginx.pid')) && (await connects(this.port)))
+        return;
       await sleep(25);
     }
     throw new Error(`the server does not listen:\n${this.output}${this.errorLog()}`);
@@ -120,7 +122,8 @@ ${options.http}
 
   /** Waits until error.log holds `text` (lines come out a moment after the answer). */
   async logged(text: string | RegExp, ms = 2000): Promise<boolean> {
-    const found = () => (typeof text === 'string' ? this.errorLog().includes(text) : text.test(this.errorLog()));
+    const found = () =>
+      typeof text === 'string' ? this.errorLog().includes(text) : text.test(this.errorLog());
     for (const end = Date.now() + ms; Date.now() < end; await sleep(15)) if (found()) return true;
     return found();
   }
@@ -178,5 +181,7 @@ function nginxModules(): string {
 }
 
 function nginxPaths(): string {
-  return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path $prefix/tmp/${name};\n`).join('');
+  return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path $prefix/tmp/${name};\n`)
+    .join('');
 }

@@ -25,7 +25,18 @@ export class Service {
 export async function startRedis(): Promise<Service> {
   const [port] = (await freePorts(1)) as [number];
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mp-redis-'));
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir];
+  const args = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--dir',
+    dir,
+  ];
   const child = spawn('redis-server', args, { stdio: 'ignore' });
   const failed = new Promise<never>((_, fail) => child.once('error', fail));
   await Promise.race([failed, listening(port)]);

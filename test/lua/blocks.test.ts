@@ -7,6 +7,8 @@ import t from 'tap';
 import { runBlocks } from '../helpers/blocks.js';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const files = fs.readdirSync(here).filter((file) => file.endsWith('.blocks') && file.startsWith(process.env['BLOCKS'] ?? ''));
+const files = fs
+  .readdirSync(here)
+  .filter((file) => file.endsWith('.blocks') && file.startsWith(process.env['BLOCKS'] ?? ''));
 t.ok(files.length > 0, 'there are block files');
 for (const file of files) void t.test(file, (t) => runBlocks(t, path.join(here, file)));

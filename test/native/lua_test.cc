@@ -71,12 +71,16 @@ void test_chunks() {
   expect(pop(L) == "1", "it gets its arguments");
 
   std::string error = run(L, "local x\n\n\nx.y = 1", "=content_by_lua(nginx.conf:3)");
-  expect(error.find("content_by_lua(nginx.conf:3):4: attempt to index local 'x'") == 0, "line numbers and names", error);
-  expect(error.find("content_by_lua(nginx.conf:3):4: in main chunk") != std::string::npos, "in main chunk", error);
+  expect(error.find("content_by_lua(nginx.conf:3):4: attempt to index local 'x'") == 0,
+         "line numbers and names", error);
+  expect(error.find("content_by_lua(nginx.conf:3):4: in main chunk") != std::string::npos,
+         "in main chunk", error);
   error = run(L, "x = = 1", "=bad");
   expect(error.find("bad:1: unexpected symbol near '='") == 0, "syntax error", error);
   expect(run(L, "g = 5 return getfenv(1) == _G and g") == "5", "environment");
-  expect(run(L, "local t = {} for i = 1, 100 do t[i] = i end return #t .. 'LL' .. tostring(1LL) .. 2.5") == "100LL1LL2.5",
+  expect(run(L,
+             "local t = {} for i = 1, 100 do t[i] = i end return #t .. 'LL' .. tostring(1LL) .. "
+             "2.5") == "100LL1LL2.5",
          "constants");
   expect(lua_gettop(L) == 0, "stack");
   vm->release();
@@ -94,14 +98,21 @@ void test_files() {
   lua_call(L, 0, 2);
   expect(pop(L) == "@" + path, "chunk name of a file");
   lua_pop(L, 1);
-  expect(lua::load_file(L, (base + "/none.lua").c_str()) == LUA_ERRFILE && errno == ENOENT, "errno of a missing file");
+  expect(lua::load_file(L, (base + "/none.lua").c_str()) == LUA_ERRFILE && errno == ENOENT,
+         "errno of a missing file");
   std::string error = pop(L);
-  expect(error == "cannot open " + base + "/none.lua: No such file or directory", "missing file", error);
+  expect(error == "cannot open " + base + "/none.lua: No such file or directory", "missing file",
+         error);
 
   // bytecode, as luajit -b writes it: with and without debug information
-  expect(run(L, "local f = io.open('" + base + "/b.ljbc', 'wb') f:write(string.dump(loadstring('return 1 + 1'), true)) f:close() "
-                "f = io.open('" + base + "/c.ljbc', 'wb') f:write(string.dump(loadstring('error(\"x\")', '=orig'))) f:close()")
-             == "nil", "dump");
+  expect(
+      run(L, "local f = io.open('" + base +
+                 "/b.ljbc', 'wb') f:write(string.dump(loadstring('return 1 + 1'), true)) f:close() "
+                 "f = io.open('" +
+                 base +
+                 "/c.ljbc', 'wb') f:write(string.dump(loadstring('error(\"x\")', '=orig'))) "
+                 "f:close()") == "nil",
+      "dump");
   expect(lua::load_file(L, (base + "/b.ljbc").c_str()) == 0 && !is_vararg(L), "stripped bytecode");
   lua_call(L, 0, 1);
   expect(pop(L) == "2", "stripped bytecode runs");
@@ -116,7 +127,8 @@ void test_calls() {
   lua::Vm* vm = make_vm();
   lua_State* L = vm->L();
   lua_pushinteger(L, 1);
-  int status = lua::protect(L, [](lua_State* L) { return luaL_error(L, "no %d", 5); }, nullptr);
+  int status = lua::protect(
+      L, [](lua_State* L) { return luaL_error(L, "no %d", 5); }, nullptr);
   expect(status == LUA_ERRRUN && pop(L) == "no 5", "protect");
   expect(lua_gettop(L) == 1, "protect keeps the stack");
   lua_settop(L, 0);
@@ -128,9 +140,10 @@ void test_calls() {
   lua_State* chain[] = {co};
   lua::push_traceback(L, chain, 1);
   std::string text = pop(L);
-  expect(text == "stack traceback:\ncoroutine 0:\n\tco: in function 'f'\n\tco:2: in main chunk" ||
-             text == "stack traceback:\ncoroutine 0:\n\tco:1: in function 'f'\n\tco:2: in main chunk",
-         "traceback", text);
+  expect(
+      text == "stack traceback:\ncoroutine 0:\n\tco: in function 'f'\n\tco:2: in main chunk" ||
+          text == "stack traceback:\ncoroutine 0:\n\tco:1: in function 'f'\n\tco:2: in main chunk",
+      "traceback", text);
   lua_settop(L, 0);
 
   // A finished coroutine takes the next function, any number of times.
@@ -138,7 +151,8 @@ void test_calls() {
   const void* bottom = nullptr;
   for (int i = 0; i < 100000; ++i) {
     lua::load_source(co, "local a, b = coroutine.yield(1) return a, b, 3", "=again");
-    if (lua::resume(co, 0) != LUA_YIELD || lua_gettop(co) != 1) return expect(false, "reused coroutine yields");
+    if (lua::resume(co, 0) != LUA_YIELD || lua_gettop(co) != 1)
+      return expect(false, "reused coroutine yields");
     lua_settop(co, 0);
     lua_pushinteger(co, 1);
     lua_pushinteger(co, i);
@@ -154,7 +168,9 @@ void test_calls() {
 }
 
 void test_paths() {
-  expect(lua::version_in_base("if not ngx.config.ngx_lua_version\n or ngx.config.ngx_lua_version ~= 10028\nthen") == 10028,
+  expect(lua::version_in_base(
+             "if not ngx.config.ngx_lua_version\n or ngx.config.ngx_lua_version ~= 10028\nthen") ==
+             10028,
          "version ~=");
   expect(lua::version_in_base("or ngx.config.ngx_lua_version < 10030 then") == 10030, "version <");
   expect(lua::version_in_base("or ngx.config.ngx_lua_version") == 0, "no version");
@@ -178,17 +194,23 @@ void test_paths() {
   std::string error;
   lua::Vm* vm = lua::Vm::create(options, &error);
   std::string path = run(vm->L(), "return package.path");
-  expect(path.find("/p//a/?.lua;/p//b/?.lua;" + base + "/old/?.lua;" + base + "/bundled/?.lua;") == 0, "package.path", path);
+  expect(
+      path.find("/p//a/?.lua;/p//b/?.lua;" + base + "/old/?.lua;" + base + "/bundled/?.lua;") == 0,
+      "package.path", path);
   expect(path.find(";;") == std::string::npos, "no empty entry", path);
   expect(vm->lua_version == 10028, "an old lua-resty-core is passed over");
-  expect(run(vm->L(), "return require 'ngx.x'") == base + "/bundled", "ngx.* of the bundled lualib");
+  expect(run(vm->L(), "return require 'ngx.x'") == base + "/bundled",
+         "ngx.* of the bundled lualib");
   vm->release();
 
   options.package_path = base + "/new/?.lua";
   vm = lua::Vm::create(options, &error);
   expect(vm->lua_version == 10030, "a newer one of the user is taken");
   expect(run(vm->L(), "return require 'ngx.x'") == base + "/new", "with its ngx.*");
-  expect(run(vm->L(), "return (select(2, pcall(require, 'nope')))").find("module 'nope' not found") == 0, "not found");
+  expect(
+      run(vm->L(), "return (select(2, pcall(require, 'nope')))").find("module 'nope' not found") ==
+          0,
+      "not found");
   vm->release();
 
   options.user_lualib = base + "/new";

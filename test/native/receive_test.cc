@@ -47,11 +47,14 @@ std::string run(Receiver::Mode mode, size_t size, UntilPattern* until, Str input
 
 int main() {
   for (size_t step : {1, 2, 3, 7, 100}) {
-    expect(run(Receiver::Mode::kLine, 0, nullptr, "a\r\nbc\n\nd\re\r\nrest", step) == "a|bc||de|rest", "lines", "");
+    expect(
+        run(Receiver::Mode::kLine, 0, nullptr, "a\r\nbc\n\nd\re\r\nrest", step) == "a|bc||de|rest",
+        "lines", "");
     expect(run(Receiver::Mode::kSize, 3, nullptr, "abcdefgh", step) == "abc|def|gh", "sizes", "");
     {
       UntilPattern p("--abc", false);
-      const std::string got = run(Receiver::Mode::kUntil, 0, &p, "hello--ab--abcworld---abc--a", step);
+      const std::string got =
+          run(Receiver::Mode::kUntil, 0, &p, "hello--ab--abcworld---abc--a", step);
       expect(got == "hello--ab|world-|", "until", got);
     }
     {

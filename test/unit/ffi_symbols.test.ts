@@ -11,7 +11,7 @@ const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.ur
 const later: Record<string, RegExp> = {
   'ngx.balancer': /^ngx_http_lua_ffi_balancer_/,
   'ngx.ssl, ngx.ocsp, ngx.ssl.session, ngx.ssl.clienthello, ngx.proxyssl':
-    /^ngx_http_lua_ffi_(proxy_)?ssl_|_ssl_pointer$|_ssl_ctx$|^ngx_http_lua_ffi_(cert|priv_key|parse|set_cert|set_priv|free)_|^ngx_http_lua_ffi_(set_cert|free_cert)$|^ngx_http_lua_ffi_req_shared_ssl_ciphers$/,
+    /^ngx_http_lua_ffi_(proxy_)?ssl_|_ssl_pointer$|_ssl_ctx$|^ngx_http_lua_ffi_(cert|priv_key|parse_pem|parse_der|set_cert|set_priv|free)_|^ngx_http_lua_ffi_(set_cert|free_cert)$|^ngx_http_lua_ffi_req_shared_ssl_ciphers$/,
   'TLS cosockets': /^ngx_http_lua_ffi_socket_tcp_((get_)?sslhandshake|settrustedstore)/,
   'ngx.pipe': /^ngx_http_lua_ffi_pipe_/,
   // Declared only where LuaJIT cannot pass nine arguments.
@@ -19,11 +19,7 @@ const later: Record<string, RegExp> = {
 };
 
 function lualibs(): string[] {
-  const prefix = execFileSync('node', ['scripts/deps.mjs', '--print', 'prefix'], {
-    cwd: root,
-    encoding: 'utf8',
-  }).trim();
-  return [path.join(prefix, 'lua'), path.join(root, 'lua')].filter((dir) => fs.existsSync(dir));
+  return ['lualib', 'lua'].map((dir) => path.join(root, dir)).filter((dir) => fs.existsSync(dir));
 }
 
 function luaFiles(dir: string): string[] {

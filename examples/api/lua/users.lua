@@ -15,7 +15,7 @@ end
 
 function _M.show(id)
     local red = redis:new()
-    red:set_timeouts(1000, 1000, 1000)
+    red:set_timeout(1000)
 
     local ok, err = red:connect(host, port)
     if not ok then

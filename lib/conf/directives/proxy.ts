@@ -62,6 +62,7 @@ const pass: Setter = (cf, [url = ''], row) => {
   const scheme = /^https?:\/\//i.exec(url)?.[0];
   if (scheme === undefined) throw cf.error('invalid URL prefix');
   const ssl = scheme.length === 8;
+  if (ssl) cf.part('https');
   const target = checkPass(cf, url.slice(scheme.length), ssl ? 443 : 80);
   const takesUri = scope.kind === 'prefix' || scope.kind === 'exact';
   if (target.uri !== '' && !takesUri) {
@@ -143,6 +144,12 @@ const cookieFlags: Setter = (cf, [name = '', ...flags], row) => {
 
 const setHeader: Setter = (cf, [name = '', value = ''], row) => {
   cf.list(row).push({ name, value: cf.complex(value) });
+};
+
+const versions = oneOf('1.0', '1.1', '2');
+const httpVersion: Setter = (cf, args, row) => {
+  cf.part(args[0] ?? '');
+  return versions(cf, args, row);
 };
 
 const bind: Setter = (cf, [address = '', transparent], row) => {
@@ -272,7 +279,7 @@ export const proxyModule: Module = {
     loc('proxy_pass_header', HSL, '1', strings(), { init: [] }),
     loc('proxy_hide_header', HSL, '1', strings(), { init: [] }),
     loc('proxy_ignore_headers', HSL, '1+', mask(...IGNORED_HEADERS), { init: [] }),
-    loc('proxy_http_version', HSL, '1', oneOf('1.0', '1.1', '2'), { init: '1.1' }),
+    loc('proxy_http_version', HSL, '1', httpVersion, { init: '1.1' }),
     loc('proxy_ssl_session_reuse', HSL, 'flag', flag(), { init: true }),
     loc('proxy_ssl_protocols', HSL, '1+', mask(...PROTOCOLS), { init: DEFAULT_PROTOCOLS }),
     loc('proxy_ssl_ciphers', HSL, '1', str(), { init: 'DEFAULT' }),

@@ -78,6 +78,7 @@ const server: Setter = (cf, [url = '', ...parameters], row) => {
       values[key] = parseSeconds(value);
       if (values[key] === undefined) throw invalid();
     } else if (!given && (key === 'backup' || key === 'down' || key === 'resolve')) {
+      cf.part(key);
       values[key] = true;
     } else if (key === 'drain' || (given && (key === 'route' || key === 'service'))) {
       throw cf.unsupported(`the "${key}" parameter of the "server" directive`);

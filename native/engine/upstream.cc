@@ -1,0 +1,559 @@
+// The road to the server and back to the head of its answer; what failed, and who is asked next.
+#include "engine/upstream.h"
+
+#include <netinet/tcp.h>
+
+#include <cerrno>
+
+#include "base/clock.h"
+#include "engine/lifecycle.h"
+#include "engine/runtime.h"
+#include "engine/socket_pool.h"
+#include "http/body.h"
+#include "http/output.h"
+
+namespace moonphase::engine {
+
+namespace {
+
+// nginx's levels for a connect() that fails at once.
+int connect_level(int err) {
+  switch (err) {
+    case ECONNREFUSED:
+    case EAGAIN:
+    case ECONNRESET:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+      return kLogErr;
+    default:
+      return kLogCrit;
+  }
+}
+
+int status_of(uint32_t failure) {
+  switch (failure) {
+    case kFailTimeout:
+    case kFail504:
+      return 504;
+    case kFail500:
+      return 500;
+    case kFail503:
+      return 503;
+    case kFail403:
+      return 403;
+    case kFail404:
+      return 404;
+    case kFail429:
+      return 429;
+    default:
+      return 502;
+  }
+}
+
+}  // namespace
+
+// Events of the connection and of the client's.
+struct UpstreamEvents {
+  static Upstream* enter(void* p) {
+    auto* u = static_cast<Upstream*>(p);
+    u->r->conn->current = u->r;
+    return u;
+  }
+  static void readable(void* p) { enter(p)->on_readable(); }
+  static void writable(void* p) { enter(p)->on_writable(); }
+  static void timeout(void* p) { enter(p)->on_timeout(); }
+  static void cleanup(void* p) { static_cast<Upstream*>(p)->tear_down(); }
+  static void client_event(Request* r) { Upstream::of(r)->check_client(); }
+  static void client_body(Request* r) {
+    Upstream* u = Upstream::of(r);
+    if (r->conn->read_timedout) {
+      r->conn->timedout = true;
+      u->finalize(408);
+      return;
+    }
+    u->send();
+  }
+  static void body_read(Request* r) { Upstream::of(r)->begin(); }
+};
+
+Upstream* Upstream::create(Request* r, const UpstreamConf* conf, const UpstreamProtocol* protocol,
+                           void* data) {
+  static_assert(std::is_trivially_destructible_v<Upstream>);
+  auto* u = new (r->pool->alloc(sizeof(Upstream))) Upstream;
+  u->r = r;
+  u->conf = conf;
+  u->protocol = protocol;
+  u->data = data;
+  u->buffering = conf->buffering;
+  u->timer_.fn = UpstreamEvents::timeout;
+  u->timer_.data = u;
+  if (!r->ctx[kModUpstream]) r->ctx[kModUpstream] = r->pool->make<UpstreamRecord>();
+  UpstreamRecord::of(r)->last_upstream = u;
+  return u;
+}
+
+int Upstream::run(Request* r) {
+  int rc = http::read_body(r, UpstreamEvents::body_read);
+  return rc >= 300 ? rc : int{kDone};
+}
+
+void Upstream::begin() {
+  r->conn->set_read_timeout(0);
+  if (!conf->ignore_client_abort && !r->post_action) {
+    r->read_event_handler = r->write_event_handler = UpstreamEvents::client_event;
+    r->conn->want_read(true);
+  }
+  if (protocol->create_request(*this) != kOk) {
+    finalize_request(r, 500);
+    return;
+  }
+  UpstreamRecord* tries = UpstreamRecord::of(r);
+  if (tries->last) tries->last = tries->last->next = state = r->pool->make<UpstreamState>();
+  cleanup_ = on_request_end(r, UpstreamEvents::cleanup, this);
+  begin_ms_ = now().monotonic_ms;
+  find_peers();
+}
+
+void Upstream::find_peers() {
+  if (!group) group = find_group(plan(r), host, port, false);
+  if (!group) {
+    net::ResolveResult at_once;
+    net::ResolvedAddress one{};
+    if (literal_address(host, port, &one.addr, &one.len)) {
+      at_once.addresses.push_back(one);
+      resolved(at_once);
+      return;
+    }
+    const LocConf* lc = loc(r);
+    if (!lc->resolver) {
+      MOONPHASE_LOG(r, kLogErr, 0, "no resolver defined to resolve %.*s", STR(host));
+      finalize(502);
+      return;
+    }
+    net::ResolverConf rc;
+    rc.servers = lc->resolver->servers;
+    rc.valid = lc->resolver->valid;
+    rc.ipv4 = lc->resolver->ipv4;
+    rc.ipv6 = lc->resolver->ipv6;
+    stage_ = kResolving;
+    resolution_ = socket_pools(generation(r))
+                      .resolver.resolve(
+                          rc, host, lc->resolver_timeout,
+                          [](void* p, const net::ResolveResult& result) {
+                            Upstream* u = UpstreamEvents::enter(p);
+                            u->resolution_ = nullptr;
+                            u->resolved(result);
+                          },
+                          this, &at_once);
+    if (!resolution_) resolved(at_once);
+    return;
+  }
+  walk_.begin(r, group, conf->next_tries);
+  connect();
+}
+
+void Upstream::resolved(const net::ResolveResult& result) {
+  if (result.code) {
+    MOONPHASE_LOG(r, kLogErr, 0, "%.*s could not be resolved (%d: %s)", STR(host), result.code,
+                  net::resolve_strerror(result.code));
+    finalize(502);
+    return;
+  }
+  group = make_group(r, host, port, result.addresses);
+  walk_.begin(r, group, conf->next_tries);
+  connect();
+}
+
+// --- connecting ---
+
+void Upstream::set_timer(int64_t ms) {
+  net::current_loop()->set_timer(&timer_, static_cast<uint64_t>(ms));
+}
+
+void Upstream::close_stream() {
+  net::current_loop()->clear_timer(&timer_);
+  if (!stream_) return;
+  stream_->close();
+  stream_ = nullptr;
+}
+
+void Upstream::connect() {
+  http::Connection* c = r->conn;
+  c->action = "connecting to upstream";
+  int64_t ms = now().monotonic_ms;
+  if (state && state->response_time == -1) state->response_time = ms - start_ms_;
+  state = r->pool->make<UpstreamState>();
+  UpstreamRecord* tries = UpstreamRecord::of(r);
+  (tries->last ? tries->last->next : tries->first) = state;
+  tries->last = state;
+  start_ms_ = ms;
+  sent_ = 0;
+
+  if (walk_.next() != kOk) {
+    peer_name = r->pool->copy(group->name);
+    state->peer = peer_name;
+    MOONPHASE_LOG(r, kLogErr, 0, "no live upstreams");
+    next(kFailNobody);
+    return;
+  }
+  UpstreamPeer* peer = walk_.current;
+  state->peer = peer_name = r->pool->copy(peer->name);
+  peer_is_unix = peer->addr.ss_family == AF_UNIX;
+  static constexpr net::Stream::Events kEvents = {UpstreamEvents::readable,
+                                                  UpstreamEvents::writable};
+  stream_ =
+      net::Stream::connect(net::current_loop(), reinterpret_cast<const sockaddr*>(&peer->addr),
+                           peer->len, nullptr, 0, kEvents, this);
+  if (!stream_) {
+    int err = errno;
+    MOONPHASE_LOG(r, connect_level(err), err, "connect() to %.*s failed", STR(peer_name));
+    next(kFailError);
+    return;
+  }
+  protocol->restart(*this);
+  head = UpstreamHead();
+  head_buf.pos = head_buf.last = head_buf.start;
+  request_sent_ = body_sent_ = false;
+  out_ = nullptr;
+  out_end_ = &out_;
+  append_out(request, true);
+  stage_ = kConnecting;
+  stream_->want_write(true);
+  set_timer(conf->connect_timeout);
+}
+
+void Upstream::connected() {
+  if (int err = stream_->connect_error()) {
+    r->conn->action = "connecting to upstream";
+    MOONPHASE_LOG(r, kLogErr, err, "connect() failed");
+    next(kFailError);
+    return;
+  }
+  state->connect_time = now().monotonic_ms - start_ms_;
+  if (!peer_is_unix) {
+    int on = 1;
+    setsockopt(stream_->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  stage_ = kSending;
+  stream_->want_read(true);
+  send();
+}
+
+// --- sending ---
+
+void Upstream::append_out(const Chain* in, bool copy) {
+  for (; in; in = in->next) {
+    Buf* b = in->buf;
+    if (copy) *(b = make_buf(*r->pool)) = *in->buf;
+    *out_end_ = make_chain(*r->pool, b);
+    out_end_ = &(*out_end_)->next;
+  }
+}
+
+// Sends what lies in `out_`.
+int Upstream::write_out() {
+  while (out_) {
+    Buf* first = out_->buf;
+    if (first->size() == 0) {
+      out_ = out_->next;
+      continue;
+    }
+    ssize_t n;
+    off_t want = 0;
+    if (first->in_memory()) {
+      iovec iov[32];
+      int count = 0;
+      for (Chain* c = out_; c && count < 32; c = c->next) {
+        if (c->buf->size() == 0) continue;
+        if (!c->buf->in_memory()) break;
+        iov[count++] = {c->buf->pos, static_cast<size_t>(c->buf->size())};
+        want += c->buf->size();
+      }
+      n = stream_->send(iov, count);
+    } else {
+      want = first->size();
+      n = stream_->sendfile(first->file->fd, first->file_pos, static_cast<size_t>(want));
+      if (n == 0) {
+        MOONPHASE_LOG(r, kLogAlert, 0, "file \"%.*s\" was truncated while it was sent",
+                      STR(first->file->name));
+        return kError;
+      }
+    }
+    if (n == net::kIoAgain) return kAgain;
+    if (n < 0) {
+      MOONPHASE_LOG(r, kLogErr, stream_->error(), "send() failed");
+      return kError;
+    }
+    sent_ += n;
+    for (off_t left = n; left > 0;) {
+      Buf* b = out_->buf;
+      off_t take = std::min(left, b->size());
+      if (b->in_memory())
+        b->pos += take;
+      else
+        b->file_pos += take;
+      left -= take;
+      if (b->size() == 0) out_ = out_->next;
+    }
+    if (n < want) return kAgain;
+  }
+  out_end_ = &out_;
+  return kOk;
+}
+
+// More of a body that is passed on while it comes. kOk: there is some or nothing is left; kAgain; a
+// status.
+int Upstream::take_client_body() {
+  if (!r->reading_body) return kOk;
+  int rc = http::read_unbuffered_body(r);
+  if (rc >= 300) return rc;
+  if (r->body->bufs) return kOk;
+  return r->reading_body ? kAgain : kOk;
+}
+
+int Upstream::send_request() {
+  if (!r->request_body_no_buffering && !frame_body) return write_out();
+  if (!request_sent_) r->read_event_handler = UpstreamEvents::client_body;
+  for (;;) {
+    if (Chain* in = r->body ? r->body->bufs : nullptr) {
+      r->body->bufs = nullptr;
+      for (; in; in = in->next) {
+        Buf* b = in->buf;
+        if (frame_body) {
+          Chain whole{frame_body(*this, b, false)};
+          if (whole.buf) append_out(&whole, false);
+        }
+        Chain own{b};
+        append_out(&own, false);
+        if (frame_body) {
+          Chain end{frame_body(*this, b, true)};
+          if (end.buf) append_out(&end, false);
+        }
+      }
+    }
+    if (int rc = write_out(); rc != kOk) return rc;
+    if (!r->reading_body) {
+      if (!r->body || !r->body->bufs) break;
+      continue;
+    }
+    request_sent_ = true;
+    if (int rc = take_client_body(); rc != kOk) return rc;
+  }
+  if (!conf->ignore_client_abort && !r->post_action) {
+    r->read_event_handler = UpstreamEvents::client_event;
+    r->conn->want_read(true);
+  }
+  return kOk;
+}
+
+void Upstream::send() {
+  if (stage_ != kSending) return;
+  r->conn->action = "sending request to upstream";
+  int rc = send_request();
+  request_sent_ = true;
+  if (rc == kError) {
+    next(kFailError);
+    return;
+  }
+  if (rc >= 300) {
+    finalize(rc);
+    return;
+  }
+  if (rc == kAgain) {
+    // Either the socket is full, or the client has not sent more.
+    stream_->want_write(out_ != nullptr);
+    if (out_)
+      set_timer(conf->send_timeout);
+    else
+      net::current_loop()->clear_timer(&timer_);
+    return;
+  }
+  body_sent_ = true;
+  stage_ = kWaiting;
+  stream_->want_write(false);
+  set_timer(conf->read_timeout);
+}
+
+// --- the head of the answer ---
+
+void Upstream::read_head() {
+  r->conn->action = "reading response header from upstream";
+  if (!head_buf.start) {
+    head_buf.start = head_buf.pos = head_buf.last = r->pool->bytes(conf->buffer_size);
+    head_buf.end = head_buf.start + conf->buffer_size;
+    head_buf.temporary = true;
+  }
+  int rc;
+  for (;;) {
+    ssize_t n = stream_->recv(head_buf.last, static_cast<size_t>(head_buf.end - head_buf.last));
+    if (n == net::kIoAgain) return;
+    if (n == 0) MOONPHASE_LOG(r, kLogErr, 0, "upstream prematurely closed connection");
+    if (n < 0) MOONPHASE_LOG(r, kLogErr, stream_->error(), "recv() failed");
+    if (n <= 0) {
+      next(kFailError);
+      return;
+    }
+    state->bytes_received += n;
+    head_buf.last += n;
+    rc = protocol->process_header(*this);
+    if (rc != kAgain) break;
+    if (head_buf.last == head_buf.end) {
+      MOONPHASE_LOG(r, kLogErr, 0, "upstream sent too big header");
+      next(kFailInvalidHeader);
+      return;
+    }
+  }
+  if (rc == kInvalidHeader) {
+    next(kFailInvalidHeader);
+    return;
+  }
+  if (rc == kError) {
+    finalize(500);
+    return;
+  }
+  state->header_time = now().monotonic_ms - start_ms_;
+  if (head.status >= 300 && (test_next() || intercept())) return;
+  if (copy_head()) send_response();
+}
+
+// --- events ---
+
+void Upstream::on_readable() {
+  if (stage_ == kPassing)
+    pass_body();
+  else if (stage_ == kSending || stage_ == kWaiting)
+    read_head();
+}
+
+void Upstream::on_writable() {
+  if (stage_ == kConnecting)
+    connected();
+  else if (stage_ == kSending)
+    send();
+  else if (stream_)
+    stream_->want_write(false);
+}
+
+void Upstream::on_timeout() {
+  if (stage_ != kPassing) {
+    next(kFailTimeout);
+    return;
+  }
+  r->conn->action = "reading upstream";
+  MOONPHASE_LOG(r, kLogErr, ETIMEDOUT, "upstream timed out");
+  finalize(504);
+}
+
+// The client may have gone while nobody reads from it.
+void Upstream::check_client() {
+  http::Connection* c = r->conn;
+  if (stage_ == kOver) return;
+  int err = 0;
+  if (!c->error) {
+    if (!c->stream) return;
+    char byte;
+    ssize_t n = c->stream->peek(&byte, 1);
+    if (n == net::kIoAgain) return;
+    c->want_read(false);
+    if (n > 0) return;  // the next request
+    if (n < 0) err = c->stream->error();
+    c->eof = true;
+    c->error = true;
+    MOONPHASE_LOG(r, kLogInfo, err, "%s",
+                  stream_
+                      ? "client prematurely closed connection, so upstream connection is closed too"
+                      : "client prematurely closed connection");
+  }
+  finalize(499);
+}
+
+// --- the ends ---
+
+void Upstream::next(uint32_t failure) {
+  MOONPHASE_LOG(r, kLogDebug, 0, "http next upstream, %x", failure);
+  if (walk_.current) {
+    state->bytes_sent = sent_;
+    walk_.release(failure != kFail403 && failure != kFail404);
+  }
+  if (failure == kFailTimeout) MOONPHASE_LOG(r, kLogErr, ETIMEDOUT, "upstream timed out");
+  int status = status_of(failure);
+  if (r->conn->error) {
+    finalize(499);
+    return;
+  }
+  state->status = status;
+
+  if (request_sent_ && (r->method & (http::kPost | http::kLock | http::kPatch)))
+    failure |= kFailNonIdempotent;
+  bool late = conf->next_timeout && now().monotonic_ms - begin_ms_ >= conf->next_timeout;
+  if (walk_.tries == 0 || (conf->next_upstream & failure) != failure ||
+      (request_sent_ && r->request_body_no_buffering) || late) {
+    finalize(status);
+    return;
+  }
+  close_stream();
+  connect();
+}
+
+void Upstream::tear_down() {
+  if (cleanup_) cleanup_->fn = nullptr;
+  cleanup_ = nullptr;
+  stage_ = kOver;
+  if (resolution_) {
+    socket_pools(generation(r)).resolver.cancel(resolution_);
+    resolution_ = nullptr;
+  }
+  if (state && state->response_time == -1) {
+    state->response_time = now().monotonic_ms - start_ms_;
+    if (read_length_) state->response_length = read_length_;
+    state->bytes_sent = sent_;
+  }
+  walk_.release(false);
+  close_stream();
+}
+
+void Upstream::finalize(int rc) {
+  MOONPHASE_LOG(r, kLogDebug, 0, "finalize http upstream request: %d", rc);
+  if (stage_ == kOver) return;
+  tear_down();
+  r->read_event_handler = http::block_reading;
+  if (rc == kDeclined) return;
+  r->conn->action = "sending to client";
+  if (!header_sent || rc == 408 || rc == 499) {
+    finalize_request(r, rc);
+    return;
+  }
+  bool flush = rc >= 300;
+  if (flush) rc = kError;
+  if (r->header_only || r->conn->error) {
+    finalize_request(r, rc);
+    return;
+  }
+  if (rc == kOk) {
+    rc = http::send_special(r, http::kSendLast);
+  } else if (flush) {
+    r->keepalive = false;
+    rc = http::send_special(r, http::kSendFlush);
+  }
+  finalize_request(r, rc);
+}
+
+char* append_upstream(const Request* r, char* p, char* end) {
+  const Upstream* u = Upstream::of(r);
+  if (!u || u->peer_name.empty()) return p;
+  auto put = [&](Str s) {
+    size_t n = std::min(s.size(), static_cast<size_t>(end - p));
+    p = put_bytes(p, s.substr(0, n));
+  };
+  put(", upstream: \"");
+  put(u->schema);
+  put(u->peer_name);
+  if (u->peer_is_unix) put(":");
+  put(u->uri);
+  put("\"");
+  return p;
+}
+
+}  // namespace moonphase::engine

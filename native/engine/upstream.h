@@ -1,0 +1,231 @@
+// Passing a request on to another server: connects, sends it, reads the head of the answer, passes
+// the body through the output filters with backpressure, goes to the next server where rules allow.
+// What is said on the wire is a protocol's (modules/proxy.cc). One per request, in its arena, until
+// the request's memory goes; its connection ends earlier.
+#pragma once
+
+#include "engine/upstream_peer.h"
+#include "http/request.h"
+#include "net/stream.h"
+
+namespace moonphase::engine {
+
+using http::Header;
+using http::Request;
+
+// Why a try has failed, as `proxy_next_upstream` names it.
+enum UpstreamFailure : uint32_t {
+  kFailError = 0x2,
+  kFailTimeout = 0x4,
+  kFailInvalidHeader = 0x8,
+  kFail500 = 0x10,
+  kFail502 = 0x20,
+  kFail503 = 0x40,
+  kFail504 = 0x80,
+  kFail403 = 0x100,
+  kFail404 = 0x200,
+  kFail429 = 0x400,
+  kFailNonIdempotent = 0x800,
+  kFailNobody = 0x1000,  // no live servers: never in a mask
+};
+
+// `proxy_ignore_headers`
+enum IgnoredHeader : uint32_t {
+  kIgnoreRedirect = 1,
+  kIgnoreExpires = 2,
+  kIgnoreLimitRate = 4,
+  kIgnoreBuffering = 8,
+  kIgnoreCharset = 16,
+  kIgnoreOther = 32,  // of caching: Expires, Cache-Control, Set-Cookie, Vary
+};
+
+struct UpstreamConf {
+  int64_t connect_timeout = 60000, send_timeout = 60000, read_timeout = 60000;
+  size_t buffer_size = 4096;
+  int buffers_number = 8;
+  size_t buffers_size = 4096;
+  bool buffering = true, request_buffering = true, ignore_client_abort = false,
+       intercept_errors = false;
+  uint32_t next_upstream = kFailError | kFailTimeout;
+  int next_tries = 0;
+  int64_t next_timeout = 0;
+  uint32_t ignore_headers = 0;
+  StrMap<bool> hidden;  // lower case
+};
+
+// One try, for $upstream_*. `peer` is null where a new upstream has begun after an internal
+// redirect.
+struct UpstreamState {
+  Str peer;
+  int status = 0;
+  int64_t connect_time = -1, header_time = -1, response_time = -1;  // ms
+  int64_t response_length = 0, bytes_received = 0, bytes_sent = 0;
+  UpstreamState* next = nullptr;
+};
+// r->ctx[kModUpstream], which internal redirects keep: the request's last upstream, and the tries
+// of all of them.
+class Upstream;
+struct UpstreamRecord {
+  Upstream* last_upstream = nullptr;
+  UpstreamState *first = nullptr, *last = nullptr;
+  static UpstreamRecord* of(const Request* r) {
+    return static_cast<UpstreamRecord*>(r->ctx[kModUpstream]);
+  }
+};
+
+// The head of the answer.
+struct UpstreamHead {
+  http::HeaderList list, trailers;
+  int status = 0;
+  Str status_line;  // "200 OK"
+  Header *status_header = nullptr, *content_type = nullptr, *content_length = nullptr,
+         *date = nullptr, *last_modified = nullptr, *etag = nullptr, *server = nullptr,
+         *location = nullptr, *refresh = nullptr, *expires = nullptr, *x_accel_redirect = nullptr,
+         *x_accel_expires = nullptr, *x_accel_limit_rate = nullptr, *transfer_encoding = nullptr,
+         *www_authenticate = nullptr;
+  int64_t content_length_n = -1;
+  int64_t last_modified_time = -1;
+  bool connection_close = false, chunked = false;
+};
+
+constexpr int kInvalidHeader =
+    40;  // a protocol's answer: this server speaks nonsense, try the next one
+
+struct UpstreamProtocol {
+  // Fills `u.request` with the head and, when it is at hand, the body. kOk or kError.
+  int (*create_request)(Upstream& u);
+  // Another server is asked: forgets what was parsed.
+  void (*restart)(Upstream& u);
+  // Parses [u.head_buf.pos, last), moves pos. kOk: the head is complete; kAgain, kError,
+  // kInvalidHeader.
+  int (*process_header)(Upstream& u);
+  // The head is complete: says by u.length how much body comes.
+  int (*begin_body)(Upstream& u);
+  // Body bytes: gives what is content to u.pass(), counts u.length down. kOk or kError.
+  int (*body)(Upstream& u, char* from, char* to);
+  // A redirect that the answer asks for, seen from outside: true and the value is replaced.
+  bool (*rewrite_location)(Upstream& u, Header* h, size_t prefix);
+};
+
+class Upstream {
+ public:
+  // The request's from now on. `data` is the protocol's.
+  static Upstream* create(Request* r, const UpstreamConf* conf, const UpstreamProtocol* protocol,
+                          void* data);
+  static Upstream* of(const Request* r) {
+    UpstreamRecord* record = UpstreamRecord::of(r);
+    return record ? record->last_upstream : nullptr;
+  }
+  // What a content handler returns: reads the client's body, then begins.
+  static int run(Request* r);
+
+  Request* r = nullptr;
+  const UpstreamConf* conf = nullptr;
+  const UpstreamProtocol* protocol = nullptr;
+  void* data = nullptr;
+
+  // Set before run(): whom to ask. Without a group, `host` is resolved.
+  UpstreamGroup* group = nullptr;
+  Str schema;  // "http://", for log lines
+  Str host;
+  int port = 0;
+  Str uri;  // for log lines
+  bool buffering = true;
+
+  Chain* request = nullptr;  // pristine: each try sends copies of its buffers
+  Buf* (*frame_body)(Upstream& u, Buf* b,
+                     bool last) = nullptr;  // streamed bodies in chunks; null: as they are
+  Buf head_buf;
+  UpstreamHead head;
+  UpstreamState* state = nullptr;
+  Str peer_name;
+  bool peer_is_unix = false;
+  bool header_sent = false;
+  // Body bytes that must still come at least; -1: until the connection ends.
+  int64_t length = -1;
+  // Body bytes that go to the client, in a buffer of ours.
+  void pass(char* from, char* to);
+
+  // Ends it: kOk, kError or a status; the request is finalized. kDeclined: only the upstream ends.
+  void finalize(int rc);
+
+ private:
+  friend struct UpstreamEvents;
+  // A buffer that the server's bytes are read into.
+  struct Raw {
+    char *start = nullptr, *end = nullptr, *fed = nullptr, *last = nullptr;
+    int views = 0;
+    Raw* next = nullptr;
+  };
+  // A piece of a Raw on its way to the client.
+  struct View {
+    Buf buf;
+    Chain link;
+    Raw* raw = nullptr;
+    View* next = nullptr;
+  };
+  enum Stage : uint8_t { kIdle, kResolving, kConnecting, kSending, kWaiting, kPassing, kOver };
+
+  // upstream.cc
+  void begin();
+  void find_peers();
+  void resolved(const net::ResolveResult& result);
+  void connect();
+  void connected();
+  void send();
+  int send_request();
+  int write_out();
+  void append_out(const Chain* in, bool copy);
+  int take_client_body();
+  void read_head();
+  void next(uint32_t failure);
+  void tear_down();
+  void set_timer(int64_t ms);
+  void close_stream();
+  void on_readable();
+  void on_writable();
+  void on_timeout();
+  void check_client();
+  // upstream_head.cc
+  bool test_next();
+  bool intercept();
+  bool copy_head();
+  // upstream_body.cc
+  void send_response();
+  void pass_body();
+  bool give();
+  bool over();
+  bool take();
+  int feed(Raw* raw);
+  Raw* free_raw();
+  void recycle();
+  void on_client_writable();
+
+  net::Stream* stream_ = nullptr;
+  net::Timer timer_{};
+  net::Resolution* resolution_ = nullptr;
+  Arena::Cleanup* cleanup_ = nullptr;
+  PeerWalk walk_;
+  Stage stage_ = kIdle;
+  int64_t start_ms_ = 0, begin_ms_ = 0;
+  int64_t sent_ = 0;
+  Chain *out_ = nullptr, **out_end_ = &out_;
+  bool request_sent_ = false, body_sent_ = false;
+  // body
+  Raw *filling_ = nullptr, *free_raws_ = nullptr;
+  int raws_ = 0;
+  View *ready_ = nullptr, **ready_end_ = &ready_, *busy_ = nullptr, **busy_end_ = &busy_,
+       *free_views_ = nullptr;
+  bool eof_ = false, error_ = false, client_blocked_ = false, passing_ = false, drained_ = false;
+  int64_t read_length_ = 0;
+};
+
+// upstream_head.cc: one header line of the answer has been parsed and is in u.head.list. kOk or
+// kInvalidHeader (logged).
+int upstream_header_line(Upstream& u, Header* h);
+void register_upstream();  // its variables
+
+// `, upstream: "http://127.0.0.1:80/uri"`, for http's hook.
+char* append_upstream(const Request* r, char* p, char* end);
+
+}  // namespace moonphase::engine

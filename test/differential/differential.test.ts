@@ -1,0 +1,123 @@
+// The same configuration and the same bytes for Debian's nginx (with its Lua module) and for Moonphase: the same status,
+// headers, body and log line. What may differ is in accepted.json and docs/differences.md, each with its reason.
+import fs from 'node:fs';
+import path from 'node:path';
+import t, { type Test } from 'tap';
+import { startExample } from '../helpers/example.js';
+import { type Answer, exchange, parseAnswers } from '../helpers/http.js';
+import { type Kind, root, Server, sleep } from '../helpers/server.js';
+import { type Case, common, files } from './requests.js';
+
+interface Accepted {
+  readonly id: string;
+  readonly what: string;
+  readonly why: string;
+  /** Names of requests whose whole answer may differ. */
+  readonly requests?: readonly string[];
+}
+
+const here = path.join(root, 'test/differential');
+const accepted = JSON.parse(
+  fs.readFileSync(path.join(here, 'accepted.json'), 'utf8'),
+) as Accepted[];
+const skipped = new Set(accepted.flatMap((entry) => entry.requests ?? []));
+const noNginx =
+  !fs.existsSync('/usr/lib/nginx/modules/ngx_http_lua_module.so') &&
+  'nginx with its Lua module is not installed';
+
+interface Seen {
+  readonly status: number;
+  readonly headers: readonly string[];
+  readonly body: string;
+}
+
+function seen(answer: Answer, port: number): Seen {
+  const plain = (text: string): string =>
+    text.replaceAll(String(port), 'PORT').replace(/nginx\/\d+\.\d+\.\d+/g, 'nginx/VERSION');
+  const headers = answer.headers.map(([name, value]) =>
+    name === 'Date' && /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/.test(value)
+      ? 'Date: …'
+      : `${name}: ${plain(value)}`,
+  );
+  return { status: answer.status, headers, body: plain(answer.body) };
+}
+
+async function ask(server: Server, { bytes, methods }: Case): Promise<Seen[]> {
+  const answers = parseAnswers(await exchange(server.port, bytes, 1500), methods);
+  return answers.map((answer) => seen(answer, server.port));
+}
+
+async function compare(
+  t: Test,
+  start: (kind: Kind) => Promise<Server>,
+  cases: readonly Case[],
+): Promise<[Server, Server]> {
+  const nginx = await start('nginx');
+  t.teardown(() => nginx.stop());
+  const moonphase = await start('moonphase');
+  t.teardown(() => moonphase.stop());
+  for (const each of cases) {
+    const [theirs, ours] = await Promise.all([ask(nginx, each), ask(moonphase, each)]);
+    if (skipped.has(each.name)) t.notSame(ours, theirs, `${each.name} still differs`);
+    else t.same(ours, theirs, each.name);
+  }
+  t.notMatch(moonphase.errorLog(), /\[(alert|emerg)\]/);
+  return [nginx, moonphase];
+}
+
+t.ok(accepted.length <= 20, 'few differences are accepted');
+for (const { id, why } of accepted) {
+  const text = fs.readFileSync(path.join(root, 'docs/differences.md'), 'utf8');
+  t.ok(why.length > 10 && text.includes(`\`${id}\``), `docs/differences.md explains ${id}`);
+}
+
+t.test('hello', { skip: noNginx }, async (t) => {
+  await compare(t, (kind) => startExample('hello', { kind }), common('/hello'));
+});
+
+t.test('access-log: the JSON line too', { skip: noNginx }, async (t) => {
+  const cases = common('/some/path').filter(
+    ({ methods, name }) => methods.length === 1 && !skipped.has(name),
+  );
+  const [nginx, moonphase] = await compare(
+    t,
+    (kind) => startExample('access-log', { kind, errorLogLevel: 'info' }),
+    cases,
+  );
+  await sleep(200);
+  const lines = (server: Server): unknown[] =>
+    [
+      ...server.errorLog().matchAll(/REQUEST_LOG: (\{.*?\})(?: while logging request)?, client: /g),
+    ].map((m) => {
+      const line = JSON.parse(m[1] as string) as Record<string, unknown>;
+      for (const name of ['time', 'request_time']) line[name] = typeof line[name];
+      line['request_id'] = /^[0-9a-f]{32}$/.test(String(line['request_id']));
+      return JSON.stringify(Object.entries(line).sort());
+    });
+  const [theirs, ours] = [lines(nginx), lines(moonphase)];
+  t.ok(ours.length >= 60, `${ours.length} lines`);
+  t.same(ours, theirs, 'log lines');
+});
+
+t.test('generic: static files, rewriting, Lua', { skip: noNginx }, async (t) => {
+  const text = fs
+    .readFileSync(path.join(here, 'generic.conf'), 'utf8')
+    .replace('8086', '127.0.0.1:$port');
+  const modified = new Date('2026-01-02T03:04:05Z');
+  const start = async (kind: Kind): Promise<Server> => {
+    const server = await Server.start({
+      kind,
+      http: text,
+      files: {
+        'html/files/a.txt': '0123456789 abcdef\n',
+        'html/files/plain': 'plain\n',
+        'html/files/index.html': '<p>index</p>\n',
+        'html/files/sub/b.txt': 'b\n',
+      },
+    });
+    for (const name of ['a.txt', 'plain', 'index.html', 'sub/b.txt'])
+      fs.utimesSync(path.join(server.prefix, 'html/files', name), modified, modified);
+    return server;
+  };
+  await compare(t, start, [...common('/return-text'), ...files(modified.toUTCString())]);
+});
