@@ -8,15 +8,10 @@
  */
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
-<<<<<<< HEAD
-  upstream balancer_by_lua_block balancer_by_lua_file
-  proxy_pass memc_pass auth_request gzip sub_filter charset autoindex stub_status empty_gif
-=======
-  upstream_list balancer_by_lua_block balancer_by_lua_file ip_hash least_conn hash random zone
+  balancer_by_lua_block balancer_by_lua_file ip_hash least_conn hash random zone
   proxy_bind proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_force_ranges proxy_limit_rate
   proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
   memc_pass gzip sub_filter charset autoindex stub_status empty_gif
->>>>>>> main
   proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
   proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
 

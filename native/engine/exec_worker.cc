@@ -64,15 +64,11 @@ int lua_run_init(lua::Vm* vm, Generation* g, std::string* error) {
 }
 
 int lua_init(Generation* g, std::string* error) {
-<<<<<<< HEAD
   if (!g->vm) return kOk;
   g->initializing = true;
   int rc = lua_run_init(g->vm, g, error);
   g->initializing = false;
   return rc;
-=======
-  return g->vm ? lua_run_init(g->vm, g, error) : int{kOk};
->>>>>>> main
 }
 
 int lua_init_worker(Generation* g) {
