@@ -8,7 +8,7 @@
  */
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
-  upstream_list balancer_by_lua_block balancer_by_lua_file ip_hash least_conn hash random zone
+  balancer_by_lua_block balancer_by_lua_file ip_hash least_conn hash random zone
   proxy_bind proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_force_ranges proxy_limit_rate
   proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
   memc_pass gzip sub_filter charset autoindex stub_status empty_gif
@@ -19,8 +19,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   ssl_client_hello_by_lua_block ssl_client_hello_by_lua_file ssl_certificate_by_lua_block ssl_certificate_by_lua_file
   ssl_session_store_by_lua_block ssl_session_store_by_lua_file
   ssl_session_fetch_by_lua_block ssl_session_fetch_by_lua_file
-
-  set_hashed_upstream
   `
     .trim()
     .split(/\s+/),

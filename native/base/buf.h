@@ -12,6 +12,14 @@ struct File {
   int fd = -1;
   Str name;
   off_t offset = 0;
+  Arena::Cleanup* cleanup = nullptr;  // closes it, and deletes it if that was asked for
+  // Now, instead of with the arena.
+  void drop() {
+    if (!cleanup || !cleanup->fn) return;
+    cleanup->fn(cleanup->data);
+    cleanup->fn = nullptr;
+    fd = -1;
+  }
 };
 
 struct Buf {

@@ -260,6 +260,12 @@ void read_http(PlanParts& parts, const PlanValue& v) {
   v.get("servers").each([&](const PlanValue& one) { read_server(parts, one, *plan.servers[i++]); });
   read_listens(parts, v.get("listens"));
   read_upstreams(parts, v.get("upstreams"));
+  v.get("upstream_lists").each([&](const PlanValue& list) {
+    auto& names =
+        plan.upstream_lists.emplace_back(list.get("name").bytes(), std::vector<std::string>())
+            .second;
+    list.get("upstreams").each([&](const PlanValue& one) { names.push_back(one.bytes()); });
+  });
   plan.main_conf = parts.conf(v.get("mainConf"));
 }
 

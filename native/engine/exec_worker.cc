@@ -64,7 +64,11 @@ int lua_run_init(lua::Vm* vm, Generation* g, std::string* error) {
 }
 
 int lua_init(Generation* g, std::string* error) {
-  return g->vm ? lua_run_init(g->vm, g, error) : int{kOk};
+  if (!g->vm) return kOk;
+  g->initializing = true;
+  int rc = lua_run_init(g->vm, g, error);
+  g->initializing = false;
+  return rc;
 }
 
 int lua_init_worker(Generation* g) {

@@ -21,6 +21,7 @@ struct Generation {
   Runtime* runtime = nullptr;
   int refs = 1;
   bool exiting = false;          // ngx.worker.exiting()
+  bool initializing = false;     // init_by_lua runs
   void* timers = nullptr;        // engine/timers.cc
   void* socket_pools = nullptr;  // keepalive pools of cosockets
   void* scheduler = nullptr;     // engine/coroutines.cc: pooled coroutines

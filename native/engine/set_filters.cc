@@ -281,6 +281,25 @@ bool set_rotate(Request* r, const Str* v, Str* out) {
   return finish_number(r, current, out);
 }
 
+// nginx's ngx_hash_key_lc.
+uint32_t lower_hash(Str s) {
+  uint64_t h = 0;
+  for (unsigned char c : s) h = h * 31 + (c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+  return static_cast<uint32_t>(h);
+}
+
+bool hashed_upstream(Request* r, const Str* v, Str* out) {
+  for (const auto& [name, upstreams] : plan(r).upstream_lists) {
+    if (name != v[0]) continue;
+    size_t n = upstreams.size();
+    *out = n == 0 ? Str() : Str(upstreams[lower_hash(v[1]) % n]);
+    return true;
+  }
+  MOONPHASE_LOG(r, kLogErr, 0, "set_hashed_upstream: upstream list \"%.*s\" not defined yet",
+                STR(v[0]));
+  return false;
+}
+
 bool set_if_empty(Request*, const Str* v, Str* out) {
   *out = v[0].empty() ? v[1] : v[0];
   return true;
@@ -312,6 +331,7 @@ constexpr SetFilter kFilters[] = {
     {"set_secure_random_lcalpha", 1, false, true, secure_random_lcalpha},
     {"set_rotate", 3, true, false, set_rotate},
     {"set_if_empty", 2, true, false, set_if_empty},
+    {"set_hashed_upstream", 2, false, false, hashed_upstream},
 };
 
 }  // namespace

@@ -75,7 +75,7 @@ File* temp_file(Request* r, Str dir, bool persistent, bool clean) {
       auto* f = r->pool->make<File>();
       f->fd = fd;
       f->name = name;
-      r->pool->on_destroy(close_file, r->pool->make<Made>(f, persistent && clean));
+      f->cleanup = r->pool->on_destroy(close_file, r->pool->make<Made>(f, persistent && clean));
       return f;
     }
     if (errno == EEXIST) {

@@ -67,7 +67,10 @@ int load_resty_core(lua_State* L) {
   lua_getglobal(L, "require");
   lua_pushliteral(L, "resty.core");
   lua_call(L, 1, 0);
-  if (Vm::of(L)->lua_version < kPhasesKnown) run_embedded(L, "moonphase/phases.lua");
+  if (Vm::of(L)->lua_version < kPhasesKnown) {
+    run_embedded(L, "moonphase/phases.lua");
+    run_embedded(L, "moonphase/resp.lua");
+  }
   // The last one: resty.core makes globals of its own.
   run_embedded(L, "moonphase/write_guard.lua");
   return 0;

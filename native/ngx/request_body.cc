@@ -135,15 +135,21 @@ void set_length(lua_State* L, Request* r, int64_t n) {
   }
 }
 
+// Forgets what the body was; its file goes at once.
+void clear_body(http::Body* body) {
+  if (body->temp_file) body->temp_file->drop();
+  body->temp_file = nullptr;
+  body->bufs = nullptr;
+  body->buf = nullptr;
+}
+
 int set_body_data(lua_State* L) {
   int n = lua_gettop(L);
   if (n != 1) return luaL_error(L, "expecting 1 arguments but seen %d", n);
   Str data = check_str(L, 1);
   Request* r = client_request(L, "request object not found");
   http::Body* body = readable_body(L, r);
-  body->temp_file = nullptr;
-  body->bufs = nullptr;
-  body->buf = nullptr;
+  clear_body(body);
   if (!data.empty()) {
     Buf* b = buf_of(*r->pool, r->pool->copy(data));
     b->memory = false;
@@ -167,7 +173,7 @@ int init_body(lua_State* L) {
     if (size < 0) return luaL_error(L, "bad size argument: %d", static_cast<int>(size));
   }
   if (size == 0) r->request_body_in_file_only = true;
-  body->temp_file = nullptr;
+  clear_body(body);
   r->request_body_in_clean_file = true;
   r->headers_in.content_length_n = 0;
 
@@ -287,19 +293,19 @@ int set_body_file(lua_State* L) {
     close(fd);
     return luaL_error(L, "open() \"%s\" failed", path);
   }
-  a.on_destroy(close_file, a.make<OpenFile>(fd, clean ? path : nullptr));
-
+  clear_body(body);
   auto* file = a.make<File>();
   file->fd = fd;
   file->name = {path, name.size()};
   file->offset = info.st_size;
+  file->cleanup = a.on_destroy(close_file, a.make<OpenFile>(fd, clean ? path : nullptr));
   body->temp_file = file;
-  body->buf = nullptr;
-  body->bufs = nullptr;
   if (info.st_size > 0) {
     Buf* b = file_buf(r, file, info.st_size);
     b->last_in_chain = true;
     body->bufs = make_chain(a, b);
+  } else {
+    file->drop();
   }
   set_length(L, r, info.st_size);
   return 0;

@@ -136,7 +136,8 @@ int set_request_header(Request* r, Str name, Str value, bool override) {
   bool is_host = lower_equal(name, "host");
   if (is_host) forget_host(r);
   if (value.empty()) {
-    if (override) http::headers_in_set(r, name, nullptr, true);
+    Str nothing("");
+    http::headers_in_set(r, name, override ? nullptr : &nothing, override);
     return kOk;
   }
   value = percent_encode(a, copy_z(a, value), Percent::kHeaderValue);

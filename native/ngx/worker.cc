@@ -76,12 +76,16 @@ MOONPHASE_FFI int ngx_http_lua_ffi_worker_pids(int* pids, size_t* pids_len) {
 
 MOONPHASE_FFI int ngx_http_lua_ffi_master_pid(void) {
   const engine::RuntimeOptions* o = options();
-  return o && o->master_pid ? o->master_pid : getpid();
+  return o && o->process_type == engine::ProcessType::kWorker ? o->master_pid : getpid();
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_get_process_type(void) {
   const engine::RuntimeOptions* o = options();
-  return static_cast<int>(o ? o->process_type : engine::ProcessType::kSingle);
+  if (!o) return static_cast<int>(engine::ProcessType::kSingle);
+  // OpenResty's init_by_lua runs in the master; ours in each worker.
+  bool as_master =
+      engine::running()->initializing && o->process_type == engine::ProcessType::kWorker;
+  return static_cast<int>(as_master ? engine::ProcessType::kMaster : o->process_type);
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_enable_privileged_agent(char** err, unsigned int) {
