@@ -44,7 +44,8 @@ int access_handler(Request* r) {
   }
 
   for (const AccessRule& rule : conf->access_rules) {
-    if (rule.family != AccessRule::kAll && (rule.family != family || !matches(rule, address, n))) continue;
+    if (rule.family != AccessRule::kAll && (rule.family != family || !matches(rule, address, n)))
+      continue;
     if (rule.allow) return kOk;
     if (!conf->satisfy_any) MOONPHASE_LOG(r, kLogErr, 0, "access forbidden by rule");
     return 403;

@@ -98,13 +98,27 @@ char* escape_json(char* p, Str s) {
     }
     *p++ = '\\';
     switch (c) {
-      case '\n': *p++ = 'n'; break;
-      case '\r': *p++ = 'r'; break;
-      case '\t': *p++ = 't'; break;
-      case '\b': *p++ = 'b'; break;
-      case '\f': *p++ = 'f'; break;
-      case '"': *p++ = '"'; break;
-      case '\\': *p++ = '\\'; break;
+      case '\n':
+        *p++ = 'n';
+        break;
+      case '\r':
+        *p++ = 'r';
+        break;
+      case '\t':
+        *p++ = 't';
+        break;
+      case '\b':
+        *p++ = 'b';
+        break;
+      case '\f':
+        *p++ = 'f';
+        break;
+      case '"':
+        *p++ = '"';
+        break;
+      case '\\':
+        *p++ = '\\';
+        break;
       default:
         *p++ = 'u';
         *p++ = '0';
@@ -154,7 +168,8 @@ Str make_line(Request* r, const LogFormat& format, Str end) {
   return {start, size};
 }
 
-// The path has variables: the directory of the site must exist, so that a client cannot choose where files appear.
+// The path has variables: the directory of the site must exist, so that a client cannot choose
+// where files appear.
 void write_to_variable_path(Request* r, const AccessLog& log, Str line) {
   Str path = eval(r, log.path);
   if (!path.starts_with('/')) path = r->pool->join({plan(r).prefix, path});

@@ -17,7 +17,8 @@ class LogFile {
   LogFile(const LogFile&) = delete;
   bool open();  // false: errno
   void reopen();
-  // Appends a line; with `buffer` bytes of room it may wait until there is no more, or for `flush` ms.
+  // Appends a line; with `buffer` bytes of room it may wait until there is no more, or for `flush`
+  // ms.
   void write(Request* r, Str line, int64_t buffer, int64_t flush);
   void flush();
   const std::string path;

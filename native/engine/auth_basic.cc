@@ -22,13 +22,15 @@ int ask_for_user(Request* r, Str realm) {
   return 401;
 }
 
-// The stored password of `user` in the text of a password file: name, colon, password, and more behind a colon.
+// The stored password of `user` in the text of a password file: name, colon, password, and more
+// behind a colon.
 bool find_user(Str text, Str user, Str* stored) {
   while (!text.empty()) {
     size_t end = text.find('\n');
     Str line = text.substr(0, end);
     text.remove_prefix(end == Str::npos ? text.size() : end + 1);
-    if (line.starts_with('#') || !line.starts_with(user) || line.size() <= user.size() || line[user.size()] != ':')
+    if (line.starts_with('#') || !line.starts_with(user) || line.size() <= user.size() ||
+        line[user.size()] != ':')
       continue;
     line.remove_prefix(user.size() + 1);
     *stored = line.substr(0, line.find_first_of(":\r"));

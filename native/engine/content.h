@@ -13,8 +13,8 @@ int try_files_handler(Request* r);
 int index_handler(Request* r);
 int static_handler(Request* r);
 
-// ngx_crypt: `stored` is an entry of a password file ({PLAIN}, {SHA}, {SSHA}, $apr1$ or what crypt(3) knows).
-// kOk: it matches; kDeclined: not; kError: cannot be computed.
+// ngx_crypt: `stored` is an entry of a password file ({PLAIN}, {SHA}, {SSHA}, $apr1$ or what
+// crypt(3) knows). kOk: it matches; kDeclined: not; kError: cannot be computed.
 int check_password(Request* r, Str password, Str stored);
 
 // Plain base64, with or without its padding. Empty: it is none.

@@ -154,7 +154,8 @@ void finish_subrequest(Request* r) {
   Request* parent = r->parent;
   if (r == c->active || r->background) {
     if (r->logged) {
-      MOONPHASE_LOG(r, kLogAlert, 0, "subrequest: \"%.*s?%.*s\" logged again", STR(r->uri), STR(r->args));
+      MOONPHASE_LOG(r, kLogAlert, 0, "subrequest: \"%.*s?%.*s\" logged again", STR(r->uri),
+                    STR(r->args));
     } else {
       if (r->loc->log_subrequest) log_request(r);
       r->logged = true;
@@ -166,7 +167,8 @@ void finish_subrequest(Request* r) {
     }
     r->main->count--;
     r->write_event_handler = empty_handler;
-    if (parent->postponed && parent->postponed->request == r) parent->postponed = parent->postponed->next;
+    if (parent->postponed && parent->postponed->request == r)
+      parent->postponed = parent->postponed->next;
     c->active = parent;
   } else {
     r->write_event_handler = request_finalizer;
@@ -185,8 +187,8 @@ void clear_timers(Connection* c) {
 
 void finalize_request(Request* r, int rc) {
   Connection* c = r->conn;
-  MOONPHASE_LOG(r, kLogDebug, 0, "http finalize request: %d, \"%.*s?%.*s\" a:%d, c:%d", rc, STR(r->uri),
-                STR(r->args), r == c->active, r->main->count);
+  MOONPHASE_LOG(r, kLogDebug, 0, "http finalize request: %d, \"%.*s?%.*s\" a:%d, c:%d", rc,
+                STR(r->uri), STR(r->args), r == c->active, r->main->count);
   if (rc == kDone) {
     finalize_connection(r);
     return;
@@ -198,7 +200,8 @@ void finalize_request(Request* r, int rc) {
     run_phases(r);
     return;
   }
-  if (!r->is_main() && r->post_subrequest) rc = r->post_subrequest->handler(r, r->post_subrequest->data, rc);
+  if (!r->is_main() && r->post_subrequest)
+    rc = r->post_subrequest->handler(r, r->post_subrequest->data, rc);
 
   if (rc == kError || rc == 408 || rc == 499 || c->error) {
     terminate_request(r, rc);
@@ -227,7 +230,8 @@ void finalize_request(Request* r, int rc) {
     return;
   }
   if (r != c->active) {
-    MOONPHASE_LOG(r, kLogAlert, 0, "http finalize non-active request: \"%.*s?%.*s\"", STR(r->uri), STR(r->args));
+    MOONPHASE_LOG(r, kLogAlert, 0, "http finalize non-active request: \"%.*s?%.*s\"", STR(r->uri),
+                  STR(r->args));
     return;
   }
   r->done = true;

@@ -58,8 +58,9 @@ bool same_address(const sockaddr_storage& a, const sockaddr_storage& b) {
   if (a.ss_family == AF_INET)
     return reinterpret_cast<const sockaddr_in&>(a).sin_addr.s_addr ==
            reinterpret_cast<const sockaddr_in&>(b).sin_addr.s_addr;
-  return a.ss_family == AF_INET6 && std::memcmp(&reinterpret_cast<const sockaddr_in6&>(a).sin6_addr,
-                                                &reinterpret_cast<const sockaddr_in6&>(b).sin6_addr, 16) == 0;
+  return a.ss_family == AF_INET6 &&
+         std::memcmp(&reinterpret_cast<const sockaddr_in6&>(a).sin6_addr,
+                     &reinterpret_cast<const sockaddr_in6&>(b).sin6_addr, 16) == 0;
 }
 
 const http::ListenConf* conf_of(const Listening& l, int fd) {
@@ -77,7 +78,8 @@ void accepted(void* data, int fd, const sockaddr* peer, socklen_t len) {
   http::accept_connection(l->server, conf_of(*l, fd), fd, peer, len);
 }
 
-std::unique_ptr<Listening> open(http::HttpServer* server, const http::ListenConf& conf, int fd, std::string* error) {
+std::unique_ptr<Listening> open(http::HttpServer* server, const http::ListenConf& conf, int fd,
+                                std::string* error) {
   sockaddr_storage address;
   socklen_t len = make_address(conf, &address);
   int err = EINVAL;
@@ -85,10 +87,11 @@ std::unique_ptr<Listening> open(http::HttpServer* server, const http::ListenConf
   entry->server = server;
   entry->name = conf.name;
   if (len)
-    entry->listener = net::Listener::open(server->loop, reinterpret_cast<sockaddr*>(&address), len, options_of(conf),
-                                          fd, accepted, entry.get(), &err);
+    entry->listener = net::Listener::open(server->loop, reinterpret_cast<sockaddr*>(&address), len,
+                                          options_of(conf), fd, accepted, entry.get(), &err);
   if (entry->listener) return entry;
-  *error = "bind() to " + conf.name + " failed (" + std::to_string(err) + ": " + std::strerror(err) + ")";
+  *error = "bind() to " + conf.name + " failed (" + std::to_string(err) + ": " +
+           std::strerror(err) + ")";
   return nullptr;
 }
 
@@ -122,7 +125,8 @@ bool listen_on(http::HttpServer* server, const Plan& plan, const std::vector<int
     sockaddr_storage address;
     if (conf->bind || !make_address(*conf, &address)) continue;
     for (auto& entry : next)
-      if (entry->conf->wildcard && entry->conf->family == conf->family && entry->conf->port == conf->port)
+      if (entry->conf->wildcard && entry->conf->family == conf->family &&
+          entry->conf->port == conf->port)
         entry->narrower.emplace_back(address, conf.get());
   }
   *all = std::move(next);

@@ -25,8 +25,9 @@ struct Listening {
   std::vector<std::pair<sockaddr_storage, const http::ListenConf*>> narrower;
 };
 
-// Makes *all what `plan` wants: sockets that are there already go on (by descriptor, or by name where `fds` has none),
-// others are opened or taken over, the rest is closed. On failure *all has lost what it could reuse.
+// Makes *all what `plan` wants: sockets that are there already go on (by descriptor, or by name
+// where `fds` has none), others are opened or taken over, the rest is closed. On failure *all has
+// lost what it could reuse.
 bool listen_on(http::HttpServer* server, const Plan& plan, const std::vector<int>& fds,
                std::vector<std::unique_ptr<Listening>>* all, std::string* error);
 

@@ -13,11 +13,13 @@ void seal_locations(LocationTree& tree) {
   using Node = LocationTree::Node;
   std::vector<const LocationTree::Static*> sorted;
   for (const auto& s : tree.prefixes) sorted.push_back(&s);
-  std::stable_sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->name < b->name; });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](auto* a, auto* b) { return a->name < b->name; });
 
   tree.nodes.clear();
   for (const auto* s : sorted) {
-    if (tree.nodes.empty() || tree.nodes.back().name != s->name) tree.nodes.push_back(Node{s->name});
+    if (tree.nodes.empty() || tree.nodes.back().name != s->name)
+      tree.nodes.push_back(Node{s->name});
     Node& node = tree.nodes.back();
     (s->exact ? node.exact : node.inclusive) = s->conf;
     if (s->conf->auto_redirect) node.auto_redirect = tree.has_auto_redirect = true;
@@ -62,7 +64,8 @@ LocConf* find_static(const LocationTree& tree, Str uri, int* rc) {
     auto with_slash = std::partition_point(above, tree.nodes.end(), [&](const Node& node) {
       return less_than_slashed(node.name, uri);
     });
-    if (with_slash != tree.nodes.end() && with_slash->auto_redirect && is_slashed(with_slash->name, uri)) {
+    if (with_slash != tree.nodes.end() && with_slash->auto_redirect &&
+        is_slashed(with_slash->name, uri)) {
       *rc = kDone;
       return with_slash->exact ? with_slash->exact : with_slash->inclusive;
     }

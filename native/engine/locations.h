@@ -11,8 +11,9 @@ using http::Request;
 // Fills the tree's search table.
 void seal_locations(LocationTree& tree);
 
-// ngx_http_core_find_location, from r->loc downwards; sets r->loc. kOk: exact or regex match; kAgain: a prefix;
-// kDone: redirect to the name with a slash (auto_redirect); kDeclined: none; kError.
+// ngx_http_core_find_location, from r->loc downwards; sets r->loc. kOk: exact or regex match;
+// kAgain: a prefix; kDone: redirect to the name with a slash (auto_redirect); kDeclined: none;
+// kError.
 int find_location(Request* r);
 // What the new r->loc means for the request: limit_except, log, keep-alive, content handler…
 void update_location(Request* r);

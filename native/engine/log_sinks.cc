@@ -68,7 +68,8 @@ std::unique_ptr<LogSink> open_sink(Str kind, Str path, std::string* error) {
   auto sink = std::make_unique<FileSink>(path);
   if (!sink->open()) {
     int err = errno;
-    *error = "open() \"" + std::string(path) + "\" failed (" + std::to_string(err) + ": " + std::strerror(err) + ")";
+    *error = "open() \"" + std::string(path) + "\" failed (" + std::to_string(err) + ": " +
+             std::strerror(err) + ")";
     return nullptr;
   }
   return sink;

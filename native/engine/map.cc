@@ -75,7 +75,8 @@ int map_value(Request* r, const MapPlan& map, VarValue* v) {
 int split_value(Request* r, const SplitPlan& split, VarValue* v) {
   uint32_t hash = murmur_hash2(eval(r, split.source));
   for (const auto& [upto, value] : split.parts) {
-    if (upto >= 10000 || hash < static_cast<uint32_t>(static_cast<uint64_t>(upto) * 0xffffffff / 10000))
+    if (upto >= 10000 ||
+        hash < static_cast<uint32_t>(static_cast<uint64_t>(upto) * 0xffffffff / 10000))
       return found(v, value);
   }
   return found(v, "");
@@ -92,7 +93,8 @@ int geo_value(Request* r, const GeoPlan& geo, VarValue* v) {
     std::fill_n(address + 10, 6, uint8_t{0xff});  // what is no address is 255.255.255.255
     index = geo.trie.find(address);
   }
-  return found(v, index < 0 ? Str(geo.fallback) : Str(geo.ranges[static_cast<size_t>(index)].second));
+  return found(v,
+               index < 0 ? Str(geo.fallback) : Str(geo.ranges[static_cast<size_t>(index)].second));
 }
 
 void seal_map(MapPlan& map) {

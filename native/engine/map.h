@@ -13,7 +13,8 @@ int split_value(Request* r, const SplitPlan& split, VarValue* v);
 void seal_map(MapPlan& map);
 bool seal_geo(GeoPlan& geo, std::string* error);
 
-// "10.0.0.0/8", "::1", "2001:db8::/32" → 16 bytes (IPv4 as ::ffff:a.b.c.d) and the prefix length of 128.
+// "10.0.0.0/8", "::1", "2001:db8::/32" → 16 bytes (IPv4 as ::ffff:a.b.c.d) and the prefix length of
+// 128.
 bool parse_cidr(Str text, uint8_t* address, int* bits, bool* is_ipv4);
 
 }  // namespace moonphase::engine

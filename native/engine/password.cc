@@ -59,9 +59,12 @@ std::string apr1(Str key, Str stored) {
 
   std::string out = std::string(kMark) + std::string(salt) + "$";
   auto put = [&](int a, int b, int c, int n) {
-    auto at = [&](int i) { return i < 0 ? 0u : static_cast<unsigned char>(final[static_cast<size_t>(i)]); };
+    auto at = [&](int i) {
+      return i < 0 ? 0u : static_cast<unsigned char>(final[static_cast<size_t>(i)]);
+    };
     uint32_t v = at(a) << 16 | at(b) << 8 | at(c);
-    for (; n--; v >>= 6) out += "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[v & 0x3f];
+    for (; n--; v >>= 6)
+      out += "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[v & 0x3f];
   };
   put(0, 6, 12, 4);
   put(1, 7, 13, 4);
@@ -100,7 +103,8 @@ int answer(bool same) { return same ? kOk : kDeclined; }
 int check_password(Request* r, Str password, Str stored) {
   if (stored.starts_with("{PLAIN}")) return answer(stored.substr(7) == password);
   if (stored.starts_with("$apr1$")) return answer(apr1(password, stored) == stored);
-  if (stored.starts_with("{SHA}")) return answer(sha1().add(password).finish() == decode_base64(*r->pool, stored.substr(5)));
+  if (stored.starts_with("{SHA}"))
+    return answer(sha1().add(password).finish() == decode_base64(*r->pool, stored.substr(5)));
   if (stored.starts_with("{SSHA}")) {
     Str hash = decode_base64(*r->pool, stored.substr(6));
     if (hash.size() < net::kSha1Size) return kDeclined;

@@ -22,7 +22,8 @@ Str root_of(Request* r) {
 bool map_uri_to_path(Request* r, Path* path, Str suffix) {
   const LocConf* conf = loc(r);
   if (conf->alias && !r->valid_location) {
-    MOONPHASE_LOG(r, kLogAlert, 0, "\"alias\" cannot be used in location \"%s\" where URI was rewritten",
+    MOONPHASE_LOG(r, kLogAlert, 0,
+                  "\"alias\" cannot be used in location \"%s\" where URI was rewritten",
                   conf->name.c_str());
     return false;
   }

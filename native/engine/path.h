@@ -16,11 +16,12 @@ struct Path {
   Str name;         // NUL-terminated
   size_t root = 0;  // bytes of `name` that are the root
 };
-// ngx_http_map_uri_to_path. `suffix` is appended. False (logged): "alias" where the URI was rewritten.
+// ngx_http_map_uri_to_path. `suffix` is appended. False (logged): "alias" where the URI was
+// rewritten.
 bool map_uri_to_path(Request* r, Path* path, Str suffix = {});
 
 struct FileInfo {
-  int err = 0;  // errno of what failed
+  int err = 0;                   // errno of what failed
   const char* failed = nullptr;  // "open()", "stat()"
   int fd = -1;                   // open_file: closed with the request's arena
   off_t size = 0;

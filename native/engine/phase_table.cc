@@ -11,11 +11,11 @@ namespace {
 constexpr uint32_t kOfRequest = kCapRequest | kCapSetHeaders | kCapVariables | kCapRequestHeaders |
                                 kCapRequestBodyData | kCapOnAbort | kCapTimer;
 // May wait.
-constexpr uint32_t kWaits = kCapYield | kCapThread | kCapCosocket | kCapSleep | kCapPipe | kCapSemaphoreWait |
-                            kCapWorkerThread;
+constexpr uint32_t kWaits = kCapYield | kCapThread | kCapCosocket | kCapSleep | kCapPipe |
+                            kCapSemaphoreWait | kCapWorkerThread;
 // Where the answer is made.
-constexpr uint32_t kAnswers = kOfRequest | kWaits | kCapSendHeaders | kCapReadBody | kCapExit | kCapControl |
-                              kCapRawSocket;
+constexpr uint32_t kAnswers =
+    kOfRequest | kWaits | kCapSendHeaders | kCapReadBody | kCapExit | kCapControl | kCapRawSocket;
 
 constexpr PhaseRow row(const char* name, const char* directive, uint32_t bit, uint32_t strict,
                        uint32_t more = 0) {
@@ -30,20 +30,26 @@ constexpr PhaseRow kRows[] = {
     row("access", "access_by_lua*", kPhaseAccess, kAnswers | kCapSubrequest),
     row("content", "content_by_lua*", kPhaseContent, kAnswers | kCapSubrequest),
     row("log", "log_by_lua*", kPhaseLog, kOfRequest, kWaits),
-    row("header_filter", "header_filter_by_lua*", kPhaseHeaderFilter, kOfRequest | kCapExit, kWaits),
+    row("header_filter", "header_filter_by_lua*", kPhaseHeaderFilter, kOfRequest | kCapExit,
+        kWaits),
     row("body_filter", "body_filter_by_lua*", kPhaseBodyFilter, kOfRequest | kCapRespBody, kWaits),
     row("timer", "ngx.timer", kPhaseTimer, kWaits | kCapExit | kCapTimer),
     row("init_worker", "init_worker_by_lua*", kPhaseInitWorker, kCapTimer, kWaits),
     row("balancer", "balancer_by_lua*", kPhaseBalancer, kOfRequest | kCapExit, kWaits),
     row("ssl_cert", "ssl_certificate_by_lua*", kPhaseSslCert, kWaits | kCapExit | kCapTimer),
-    row("ssl_session_store", "ssl_session_store_by_lua*", kPhaseSslSessionStore, kCapExit | kCapTimer),
-    row("ssl_session_fetch", "ssl_session_fetch_by_lua*", kPhaseSslSessionFetch, kWaits | kCapExit | kCapTimer),
+    row("ssl_session_store", "ssl_session_store_by_lua*", kPhaseSslSessionStore,
+        kCapExit | kCapTimer),
+    row("ssl_session_fetch", "ssl_session_fetch_by_lua*", kPhaseSslSessionFetch,
+        kWaits | kCapExit | kCapTimer),
     row("exit_worker", "exit_worker_by_lua*", kPhaseExitWorker, 0),
-    row("ssl_client_hello", "ssl_client_hello_by_lua*", kPhaseSslClientHello, kWaits | kCapExit | kCapTimer),
+    row("ssl_client_hello", "ssl_client_hello_by_lua*", kPhaseSslClientHello,
+        kWaits | kCapExit | kCapTimer),
     row("server_rewrite", "server_rewrite_by_lua*", kPhaseServerRewrite, kAnswers | kCapSetUri),
-    row("proxy_ssl_verify", "proxy_ssl_verify_by_lua*", kPhaseProxySslVerify, kWaits | kCapExit | kCapTimer),
+    row("proxy_ssl_verify", "proxy_ssl_verify_by_lua*", kPhaseProxySslVerify,
+        kWaits | kCapExit | kCapTimer),
     row("precontent", "precontent_by_lua*", kPhasePrecontent, kAnswers),
-    row("proxy_ssl_cert", "proxy_ssl_certificate_by_lua*", kPhaseProxySslCert, kWaits | kCapExit | kCapTimer),
+    row("proxy_ssl_cert", "proxy_ssl_certificate_by_lua*", kPhaseProxySslCert,
+        kWaits | kCapExit | kCapTimer),
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The walk of a request through nginx's phases: one checker per kind of phase (ngx_http_core_*_phase).
+// The walk of a request through nginx's phases: one checker per kind of phase
+// (ngx_http_core_*_phase).
 #include "engine/phases.h"
 
 #include "engine/lifecycle.h"
@@ -40,7 +41,8 @@ int rewrite_checker(Request* r, const PhaseStep& step) {
 
 bool body_too_large(Request* r) {
   int64_t limit = r->loc->client_max_body_size;
-  if (r->headers_in.content_length_n == -1 || r->discard_body || limit == 0 || r->headers_in.content_length_n <= limit)
+  if (r->headers_in.content_length_n == -1 || r->discard_body || limit == 0 ||
+      r->headers_in.content_length_n <= limit)
     return false;
   MOONPHASE_LOG(r, kLogErr, 0, "client intended to send too large body: %lld bytes",
                 static_cast<long long>(r->headers_in.content_length_n));
@@ -65,8 +67,8 @@ int find_config_checker(Request* r, const PhaseStep&) {
   }
   MOONPHASE_LOG(r, kLogDebug, 0, "using configuration \"%s%s\"",
                 conf->kind == LocConf::kIf || conf->kind == LocConf::kServer ? "*"
-                : conf->kind == LocConf::kExact                             ? "="
-                                                                            : "",
+                : conf->kind == LocConf::kExact                              ? "="
+                                                                             : "",
                 conf->name.c_str());
   update_location(r);
   if (body_too_large(r)) return kStop;
@@ -86,7 +88,8 @@ int post_rewrite_checker(Request* r, const PhaseStep& step) {
     return kGoOn;
   }
   if (--r->uri_changes == 0) {
-    MOONPHASE_LOG(r, kLogErr, 0, "rewrite or internal redirection cycle while processing \"%.*s\"", STR(r->uri));
+    MOONPHASE_LOG(r, kLogErr, 0, "rewrite or internal redirection cycle while processing \"%.*s\"",
+                  STR(r->uri));
     finalize_request(r, 500);
     return kStop;
   }
@@ -180,7 +183,8 @@ void add_checkers(Plan& plan, const std::vector<StepRow>& rows) {
     size_t from = steps.size();
     for (const StepRow& row : rows)
       if (row.phase == p) steps.push_back({checker, row.handler, 0});
-    for (size_t i = from; i < steps.size(); ++i) steps[i].next = static_cast<int>(steps.size()) + behind;
+    for (size_t i = from; i < steps.size(); ++i)
+      steps[i].next = static_cast<int>(steps.size()) + behind;
     return static_cast<int>(from);
   };
   phase(Phase::kPostRead, generic_checker, 0);

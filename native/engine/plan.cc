@@ -26,12 +26,20 @@ int Plan::variable(Str lower_name) const {
 namespace {
 
 uint32_t method_bit(Str name) {
-  static constexpr std::pair<Str, uint32_t> kMethods[] = {
-      {"GET", http::kGet | http::kHead}, {"HEAD", http::kHead},         {"POST", http::kPost},
-      {"PUT", http::kPut},               {"DELETE", http::kDelete},     {"MKCOL", http::kMkcol},
-      {"COPY", http::kCopy},             {"MOVE", http::kMove},         {"OPTIONS", http::kOptions},
-      {"PROPFIND", http::kPropfind},     {"PROPPATCH", http::kProppatch}, {"LOCK", http::kLock},
-      {"UNLOCK", http::kUnlock},         {"PATCH", http::kPatch}};
+  static constexpr std::pair<Str, uint32_t> kMethods[] = {{"GET", http::kGet | http::kHead},
+                                                          {"HEAD", http::kHead},
+                                                          {"POST", http::kPost},
+                                                          {"PUT", http::kPut},
+                                                          {"DELETE", http::kDelete},
+                                                          {"MKCOL", http::kMkcol},
+                                                          {"COPY", http::kCopy},
+                                                          {"MOVE", http::kMove},
+                                                          {"OPTIONS", http::kOptions},
+                                                          {"PROPFIND", http::kPropfind},
+                                                          {"PROPPATCH", http::kProppatch},
+                                                          {"LOCK", http::kLock},
+                                                          {"UNLOCK", http::kUnlock},
+                                                          {"PATCH", http::kPatch}};
   for (const auto& [method, bit] : kMethods)
     if (std::equal(name.begin(), name.end(), method.begin(), method.end(),
                    [](char a, char b) { return (a >= 'a' && a <= 'z' ? a - 32 : a) == b; }))
@@ -101,7 +109,8 @@ class Sealer {
 
   void walk(RewriteProgram& program) {
     for (RewriteOp& op : program) {
-      if (op.kind == RewriteOp::kSet || op.kind == RewriteOp::kSetByLua || op.kind == RewriteOp::kSetFilter)
+      if (op.kind == RewriteOp::kSet || op.kind == RewriteOp::kSetByLua ||
+          op.kind == RewriteOp::kSetFilter)
         assigned(op.var);
       regex(op.regex.get());
       regex(op.cond.regex.get());
@@ -129,11 +138,13 @@ class Sealer {
 
     if (conf.limit_except) {
       conf.limit_except_mask = 0xffffffff;
-      for (const std::string& method : conf.limit_except_methods) conf.limit_except_mask &= ~method_bit(method);
+      for (const std::string& method : conf.limit_except_methods)
+        conf.limit_except_mask &= ~method_bit(method);
     }
     for (const auto& [allow, text] : conf.access) {
       AccessRule rule;
-      if (!make_rule(allow, text, &rule)) return fail("invalid parameter \"" + text + "\"", conf.where);
+      if (!make_rule(allow, text, &rule))
+        return fail("invalid parameter \"" + text + "\"", conf.where);
       conf.access_rules.push_back(rule);
     }
     if (conf.content == ContentKind::kNone && conf.lua.content)
@@ -163,7 +174,8 @@ class Sealer {
         case VariableSlot::kBuiltin:
           slot.def = find_variable(slot.name);
           if (!slot.def) return fail("unknown \"" + slot.name + "\" variable", {});
-          if (slot.def->flags & kVarPrefix) slot.rest = Str(slot.name).substr(std::strlen(slot.def->name));
+          if (slot.def->flags & kVarPrefix)
+            slot.rest = Str(slot.name).substr(std::strlen(slot.def->name));
           break;
         case VariableSlot::kMap:
           for (auto& [re, value] : slot.map->regex) {
@@ -189,7 +201,8 @@ class Sealer {
 }  // namespace
 
 bool Plan::seal(std::string* error) {
-  for (size_t i = 0; i < variables.size(); ++i) variable_index_[variables[i].name] = static_cast<int>(i);
+  for (size_t i = 0; i < variables.size(); ++i)
+    variable_index_[variables[i].name] = static_cast<int>(i);
   if (!Sealer(*this, error).run()) return false;
   build_steps(*this);
   return true;
@@ -206,7 +219,8 @@ bool Plan::open_logs(std::string* error) {
         file = access_files.back().get();
         if (!file->open()) {
           int err = errno;
-          *error = "open() \"" + log.path.text + "\" failed (" + std::to_string(err) + ": " + strerror(err) + ")";
+          *error = "open() \"" + log.path.text + "\" failed (" + std::to_string(err) + ": " +
+                   strerror(err) + ")";
           return false;
         }
       }

@@ -1,5 +1,5 @@
-// The Plan in native form: what lib/conf/plan.ts describes, read once by bind/plan_reader.cc, immutable afterwards (but for
-// the caches that are marked so).
+// The Plan in native form: what lib/conf/plan.ts describes, read once by bind/plan_reader.cc,
+// immutable afterwards (but for the caches that are marked so).
 #pragma once
 
 #include <memory>
@@ -35,13 +35,14 @@ struct Where {
 // A `*_by_lua*` or `*_by_js` handler. All pointers to Handler are stable for the Plan's life.
 struct Handler {
   enum Kind : uint8_t { kInline, kFile, kJs } kind = kInline;
-  std::string source;   // kInline
-  Complex file;         // kFile
-  int js = -1;          // kJs
-  std::string chunk;    // "=content_by_lua(nginx.conf:12)"
+  std::string source;         // kInline
+  Complex file;               // kFile
+  int js = -1;                // kJs
+  std::string chunk;          // "=content_by_lua(nginx.conf:12)"
   std::vector<Complex> args;  // set_by_lua
   Where where;
-  // Cache, by the VM that has the code loaded (a Plan has one VM): the registry reference of the loaded function.
+  // Cache, by the VM that has the code loaded (a Plan has one VM): the registry reference of the
+  // loaded function.
   mutable int ref = -1;
 };
 // Shared: a handler that inner levels inherit is one object, so that its code is loaded once.
@@ -69,8 +70,8 @@ struct RewriteOp {
   RegexPtr regex;               // kRewrite
   bool add_args = false, absolute = false;
   enum Flag : uint8_t { kNone, kLast, kBreakFlag, kRedirect, kPermanent } flag = kNone;
-  int status = 0;        // kReturn
-  bool has_text = false; // kReturn
+  int status = 0;         // kReturn
+  bool has_text = false;  // kReturn
 };
 using RewriteProgram = std::vector<RewriteOp>;
 
@@ -83,7 +84,8 @@ struct MapPlan {
   std::vector<std::pair<RegexPtr, Complex>> regex;
   Complex fallback;
 };
-// Longest prefix of addresses: a binary trie over 128 bits (IPv4 as ::ffff:a.b.c.d), made by seal().
+// Longest prefix of addresses: a binary trie over 128 bits (IPv4 as ::ffff:a.b.c.d), made by
+// seal().
 struct AddressTrie {
   struct Node {
     int child[2] = {-1, -1};
@@ -110,8 +112,8 @@ struct VariableSlot {
   enum Kind : uint8_t { kBuiltin, kSet, kCapture, kMap, kGeo, kSplit, kJs } kind = kBuiltin;
   const VariableDef* def = nullptr;  // kBuiltin: resolved by seal()
   Str rest;                          // prefix variables: what follows the prefix
-  bool assigned = false;  // by `set` and the like: ngx.var may write it
-  int js = -1;            // kJs
+  bool assigned = false;             // by `set` and the like: ngx.var may write it
+  int js = -1;                       // kJs
   std::unique_ptr<MapPlan> map;
   std::unique_ptr<GeoPlan> geo;
   std::unique_ptr<SplitPlan> split;
@@ -166,8 +168,9 @@ struct TryFiles {
 
 struct LuaLocConf {
   HandlerPtr server_rewrite, rewrite, access, precontent, content, header_filter, body_filter, log;
-  bool code_cache = true, need_request_body = false, http10_buffering = true, use_default_type = true,
-       check_client_abort = false, transform_underscores = true, socket_log_errors = true;
+  bool code_cache = true, need_request_body = false, http10_buffering = true,
+       use_default_type = true, check_client_abort = false, transform_underscores = true,
+       socket_log_errors = true;
   int64_t socket_connect_timeout = 60000, socket_send_timeout = 60000, socket_read_timeout = 60000,
           socket_keepalive_timeout = 60000;
   size_t socket_send_lowat = 0, socket_buffer_size = 4096;
@@ -195,16 +198,19 @@ struct AccessRule {
 
 enum class ContentKind : uint8_t { kNone, kLua, kJs, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
 
-// Everything that a request's place in the configuration says. Handlers inherited from outer levels are shared.
+// Everything that a request's place in the configuration says. Handlers inherited from outer levels
+// are shared.
 struct LocConf : http::CoreConf {
   Where where;
   LocationTree locations;
   std::vector<std::string> limit_except_methods;
   LocConf* limit_except = nullptr;
-  uint32_t limit_except_mask = 0;  // methods that get `limit_except`'s configuration; made by seal()
-  // Bytes of the URI that `alias` replaces: the length of the location's name; -1 for regex locations. 0: no alias.
+  uint32_t limit_except_mask =
+      0;  // methods that get `limit_except`'s configuration; made by seal()
+  // Bytes of the URI that `alias` replaces: the length of the location's name; -1 for regex
+  // locations. 0: no alias.
   int alias_length = 0;
-  Str escaped_name;     // for the redirect of `auto_redirect`; made by seal()
+  Str escaped_name;           // for the redirect of `auto_redirect`; made by seal()
   LocConf* parent = nullptr;  // `if` and limit_except blocks: whose they are; may be null
   RewriteProgram rewrite_ops;
   bool rewrite_log = false, uninitialized_variable_warn = true, msie_padding = true;
@@ -214,12 +220,13 @@ struct LocConf : http::CoreConf {
   int64_t resolver_timeout = 30000;
   std::vector<std::pair<bool, std::string>> access;  // allow?, CIDR
   std::vector<AccessRule> access_rules;              // made of `access` by seal()
-  bool has_auth_basic = false;  // both of these are set
+  bool has_auth_basic = false;                       // both of these are set
   Complex auth_basic, auth_basic_user_file;
   ContentKind content = ContentKind::kNone;
   LuaLocConf lua;
   SetMiscConf set_misc;
-  // Modules that a Plan's confs have only when used (echo, headers-more, proxy …): engine/modules.h numbers them.
+  // Modules that a Plan's confs have only when used (echo, headers-more, proxy …): engine/modules.h
+  // numbers them.
   static constexpr int kModules = 16;
   std::shared_ptr<void> module[kModules];
 };
@@ -246,7 +253,8 @@ struct LuaMainConf {
   int thread_cache_max_entries = 1024, worker_thread_vm_pool_size = 10;
   int64_t capture_error_log = 0;
   int malloc_trim = 1000;
-  bool load_resty_core = true, rewrite_no_postpone = false, access_no_postpone = false, precontent_no_postpone = false;
+  bool load_resty_core = true, rewrite_no_postpone = false, access_no_postpone = false,
+       precontent_no_postpone = false;
   bool extended_capabilities = false;
   int64_t blocking_threshold = 0;
 };
@@ -273,7 +281,8 @@ struct EnvVar {
   bool has_value = false;
 };
 
-// One step of the walk through the phases (engine/phases.cc), made by seal() from what the Plan uses.
+// One step of the walk through the phases (engine/phases.cc), made by seal() from what the Plan
+// uses.
 struct PhaseStep {
   // kOk: the walk stops here for now; kAgain: it goes on at r->phase_handler.
   int (*checker)(http::Request* r, const PhaseStep& step) = nullptr;
@@ -311,8 +320,8 @@ struct Plan {
   std::vector<PhaseStep> steps;
   int server_rewrite_step = 0, location_rewrite_step = 0;
   int max_captures = 0;  // ints that the captures of any regex of the Plan need
-  // After reading: sorts location trees, resolves builtin variables, compiles regexes, loads what can be checked. An error
-  // gives false and a message in nginx's words with its place.
+  // After reading: sorts location trees, resolves builtin variables, compiles regexes, loads what
+  // can be checked. An error gives false and a message in nginx's words with its place.
   bool seal(std::string* error);
   // Opens the access logs that have no variables in their paths. `error` as nginx logs it.
   bool open_logs(std::string* error);
@@ -324,6 +333,15 @@ struct Plan {
 };
 
 // Which extra per-location and per-request slots exist (LocConf::module, http::Request::ctx).
-enum Module : int { kModEcho = 0, kModHeadersMore, kModProxy, kModGzip, kModAuthRequest, kModStatic, kModUpstream, kModMemc };
+enum Module : int {
+  kModEcho = 0,
+  kModHeadersMore,
+  kModProxy,
+  kModGzip,
+  kModAuthRequest,
+  kModStatic,
+  kModUpstream,
+  kModMemc
+};
 
 }  // namespace moonphase::engine

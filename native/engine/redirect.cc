@@ -30,7 +30,8 @@ int fail(Request* r) {
 
 int internal_redirect(Request* r, Str uri, Str args) {
   if (--r->uri_changes == 0) {
-    MOONPHASE_LOG(r, kLogErr, 0, "rewrite or internal redirection cycle while internally redirecting to \"%.*s\"",
+    MOONPHASE_LOG(r, kLogErr, 0,
+                  "rewrite or internal redirection cycle while internally redirecting to \"%.*s\"",
                   STR(uri));
     r->main->count++;
     return fail(r);
@@ -53,7 +54,8 @@ int internal_redirect(Request* r, Str uri, Str args) {
 int named_location(Request* r, Str name) {
   r->main->count++;
   if (--r->uri_changes == 0) {
-    MOONPHASE_LOG(r, kLogErr, 0, "rewrite or internal redirection cycle while redirect to named location \"%.*s\"",
+    MOONPHASE_LOG(r, kLogErr, 0,
+                  "rewrite or internal redirection cycle while redirect to named location \"%.*s\"",
                   STR(name));
     return fail(r);
   }
@@ -66,7 +68,8 @@ int named_location(Request* r, Str name) {
     MOONPHASE_LOG(r, kLogErr, 0, "could not find named location \"%.*s\"", STR(name));
     return fail(r);
   }
-  MOONPHASE_LOG(r, kLogDebug, 0, "using location: %.*s \"%.*s?%.*s\"", STR(name), STR(r->uri), STR(r->args));
+  MOONPHASE_LOG(r, kLogDebug, 0, "using location: %.*s \"%.*s?%.*s\"", STR(name), STR(r->uri),
+                STR(r->args));
   r->internal = true;
   r->content_handler = nullptr;
   r->uri_changed = false;

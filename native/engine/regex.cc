@@ -38,7 +38,8 @@ std::unique_ptr<Regex> Regex::compile(Str pattern, bool caseless, std::string* e
     char text[128];
     pcre2_get_error_message(code, reinterpret_cast<PCRE2_UCHAR*>(text), sizeof text);
     if (error) {
-      *error = "pcre2_compile() failed: " + std::string(text) + " in \"" + std::string(pattern) + "\"";
+      *error =
+          "pcre2_compile() failed: " + std::string(text) + " in \"" + std::string(pattern) + "\"";
       if (offset < pattern.size()) *error += " at \"" + std::string(pattern.substr(offset)) + "\"";
     }
     return nullptr;
@@ -58,7 +59,8 @@ std::unique_ptr<Regex> Regex::compile(Str pattern, bool caseless, std::string* e
     pcre2_pattern_info(re, PCRE2_INFO_NAMEENTRYSIZE, &entry);
     pcre2_pattern_info(re, PCRE2_INFO_NAMETABLE, &table);
     for (uint32_t i = 0; i < names; ++i, table += entry)
-      regex->named.push_back({reinterpret_cast<const char*>(table + 2), (table[0] << 8) + table[1]});
+      regex->named.push_back(
+          {reinterpret_cast<const char*>(table + 2), (table[0] << 8) + table[1]});
   }
   return regex;
 }
@@ -67,11 +69,13 @@ Regex::~Regex() { pcre2_code_free(code_); }
 
 int Regex::match(Str subject, int* captures, int size) const {
   pcre2_match_data* data = t_match_data.get(groups_ + 1);
-  int rc = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), 0, 0, data, nullptr);
+  int rc = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), 0, 0,
+                       data, nullptr);
   if (rc < 0) return rc;
   const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(data);
   int n = std::min(rc * 2, size);
-  for (int i = 0; i < n; ++i) captures[i] = offsets[i] == PCRE2_UNSET ? -1 : static_cast<int>(offsets[i]);
+  for (int i = 0; i < n; ++i)
+    captures[i] = offsets[i] == PCRE2_UNSET ? -1 : static_cast<int>(offsets[i]);
   return rc;
 }
 

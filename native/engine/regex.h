@@ -1,4 +1,5 @@
-// Regular expressions of the configuration and of ngx.re (PCRE2 with JIT): compile, match, named groups.
+// Regular expressions of the configuration and of ngx.re (PCRE2 with JIT): compile, match, named
+// groups.
 #pragma once
 
 #include <memory>
@@ -18,8 +19,9 @@ class Regex {
   ~Regex();
   Regex(const Regex&) = delete;
   Regex& operator=(const Regex&) = delete;
-  // The highest group that took part + 1, and `captures` (pairs of offsets, -1 for unset groups) filled up to `size`
-  // ints; kNoMatch; another negative number: an error of PCRE2. `captures` may be null when size is 0.
+  // The highest group that took part + 1, and `captures` (pairs of offsets, -1 for unset groups)
+  // filled up to `size` ints; kNoMatch; another negative number: an error of PCRE2. `captures` may
+  // be null when size is 0.
   int match(Str subject, int* captures, int size) const;
   static constexpr int kNoMatch = -1;
   int group_count() const { return groups_; }  // without group 0

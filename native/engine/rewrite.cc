@@ -17,8 +17,8 @@ namespace {
 // What one run of a program carries along (ngx_http_script_engine_t).
 struct Run {
   Request* r;
-  bool log;            // rewrite_log
-  bool quote = true;   // captures are escaped where the URI was; until a `rewrite` has matched
+  bool log;           // rewrite_log
+  bool quote = true;  // captures are escaped where the URI was; until a `rewrite` has matched
   int status = kDeclined;
 };
 
@@ -86,7 +86,8 @@ bool test_file(Run& run, const Condition& cond) {
   Str path(r->pool->c_str(value_in(run, cond.value)));
   FileInfo info;
   if (!stat_file(path, &info)) {
-    if (!is_missing(info.err)) MOONPHASE_LOG(r, kLogCrit, info.err, "%s \"%s\" failed", info.failed, path.data());
+    if (!is_missing(info.err))
+      MOONPHASE_LOG(r, kLogCrit, info.err, "%s \"%s\" failed", info.failed, path.data());
     return false;
   }
   switch (cond.kind) {
@@ -129,7 +130,8 @@ int test(Run& run, const Condition& cond) {
 // A replacement under construction: its pieces are known, then copied at once.
 struct Replacement {
   Str text;
-  size_t args = Str::npos;  // where the last unescaped "?" of the configuration stands (which is not in `text`)
+  size_t args = Str::npos;  // where the last unescaped "?" of the configuration stands (which is
+                            // not in `text`)
   bool has_question = false;
 };
 
@@ -221,7 +223,8 @@ bool rewrite(Run& run, const RewriteOp& op) {
   if (rc == kError) return fail(run, 500);
   if (rc == kDeclined) return !kEnd;
 
-  bool redirect = op.absolute || op.flag == RewriteOp::kRedirect || op.flag == RewriteOp::kPermanent;
+  bool redirect =
+      op.absolute || op.flag == RewriteOp::kRedirect || op.flag == RewriteOp::kPermanent;
   if (redirect) run.status = op.flag == RewriteOp::kPermanent ? 301 : 302;
   r->internal = true;
   r->valid_unparsed_uri = false;

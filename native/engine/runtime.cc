@@ -144,7 +144,8 @@ void Runtime::quit(void (*done)(void*), void* data) {
 }
 
 void Runtime::continue_quit() {
-  bool timers = current && current->vm && (lua_pending_timers(current) || lua_running_timers(current));
+  bool timers =
+      current && current->vm && (lua_pending_timers(current) || lua_running_timers(current));
   bool late = impl_->quit_deadline && now().monotonic_ms >= impl_->quit_deadline;
   if ((http.connections > 0 || timers) && !late) {
     loop->set_timer(&impl_->quit_timer, kQuitPoll);

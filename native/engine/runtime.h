@@ -1,5 +1,5 @@
-// A running gateway in one env: its loop, the current generation (Plan + VM), listeners, timers. A reload swaps the
-// generation; requests keep theirs.
+// A running gateway in one env: its loop, the current generation (Plan + VM), listeners, timers. A
+// reload swaps the generation; requests keep theirs.
 #pragma once
 
 #include <memory>
@@ -13,36 +13,48 @@ namespace moonphase::engine {
 
 class Runtime;
 
-// A Plan and its VM. Retained by the runtime while current and by every request and timer that began with it.
+// A Plan and its VM. Retained by the runtime while current and by every request and timer that
+// began with it.
 struct Generation {
   std::unique_ptr<Plan> plan;
   lua::Vm* vm = nullptr;  // null while there is no Lua
   Runtime* runtime = nullptr;
   int refs = 1;
-  bool exiting = false;  // ngx.worker.exiting()
-  void* timers = nullptr;       // engine/timers.cc
-  void* socket_pools = nullptr; // keepalive pools of cosockets
-  void* scheduler = nullptr;    // engine/coroutines.cc: pooled coroutines
+  bool exiting = false;          // ngx.worker.exiting()
+  void* timers = nullptr;        // engine/timers.cc
+  void* socket_pools = nullptr;  // keepalive pools of cosockets
+  void* scheduler = nullptr;     // engine/coroutines.cc: pooled coroutines
 };
 void retain(Generation* g);
 void release(Generation* g);  // with the last reference VM and Plan go, after the turn
-inline Generation* generation(const http::Request* r) { return static_cast<Generation*>(r->generation); }
+inline Generation* generation(const http::Request* r) {
+  return static_cast<Generation*>(r->generation);
+}
 inline Plan& plan(const http::Request* r) { return *generation(r)->plan; }
 inline const LocConf* loc(const http::Request* r) { return static_cast<const LocConf*>(r->loc); }
 
-enum class ProcessType : int { kSingle = 0, kMaster = 1, kSignaller = 2, kWorker = 3, kHelper = 4, kPrivileged = 99 };
+enum class ProcessType : int {
+  kSingle = 0,
+  kMaster = 1,
+  kSignaller = 2,
+  kWorker = 3,
+  kHelper = 4,
+  kPrivileged = 99
+};
 
 struct RuntimeOptions {
   std::string lualib, user_lualib;  // directories
   ProcessType process_type = ProcessType::kSingle;
   int worker_id = 0, worker_count = 1;
   int master_pid = 0;
-  bool embedded = false;       // no Server header
+  bool embedded = false;  // no Server header
   bool respawned = false;
-  bool test = false;           // load() stops after init_by_lua (nginx -t)
+  bool test = false;  // load() stops after init_by_lua (nginx -t)
   std::string server_version = "nginx/1.31.2";
-  std::unordered_map<std::string, int> zone_fds;  // descriptors of shared dictionaries that the primary made
-  // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges. False: load fails.
+  std::unordered_map<std::string, int>
+      zone_fds;  // descriptors of shared dictionaries that the primary made
+  // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges.
+  // False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;
   void* before_init_worker_data = nullptr;
 };
@@ -51,14 +63,17 @@ class Runtime {
  public:
   Runtime(net::Loop* loop, RuntimeOptions options);
   ~Runtime();
-  // Makes the VM, runs init_by_lua and init_worker_by_lua. `done(ok, message)` later when a phase yields (extended).
+  // Makes the VM, runs init_by_lua and init_worker_by_lua. `done(ok, message)` later when a phase
+  // yields (extended).
   using Started = void (*)(void* data, bool ok, Str message);
   void load(std::unique_ptr<Plan> plan, Started done, void* data);
-  // Listens on every address of the plan; `fds[i]` ≥ 0 is a listening descriptor for listens[i], owned from now on.
-  // After a reload: listeners whose descriptor occurs again go on with the new plan, the others are closed.
+  // Listens on every address of the plan; `fds[i]` ≥ 0 is a listening descriptor for listens[i],
+  // owned from now on. After a reload: listeners whose descriptor occurs again go on with the new
+  // plan, the others are closed.
   bool listen(const std::vector<int>& fds, std::string* error);
   void stop_listening();
-  // Graceful: idle connections close, requests finish, timers fire premature, exit_worker runs; `done` then.
+  // Graceful: idle connections close, requests finish, timers fire premature, exit_worker runs;
+  // `done` then.
   void quit(void (*done)(void*), void* data);
   // At once.
   void terminate();
@@ -70,7 +85,8 @@ class Runtime {
   RuntimeOptions options;
   http::HttpServer http;
   Generation* current = nullptr;
-  // JavaScript handlers: calls function `index` for the request (bind sets it). kOk, kAgain (a promise) …
+  // JavaScript handlers: calls function `index` for the request (bind sets it). kOk, kAgain (a
+  // promise) …
   int (*call_js)(http::Request* r, int index, uint32_t phase) = nullptr;
   void* bind_data = nullptr;
 

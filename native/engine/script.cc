@@ -23,7 +23,8 @@ Str part_text(Request* r, const Complex::Part& part, bool quote) {
       return value_of(get_flushed(r, part.index));
     case Complex::Part::kCapture: {
       Str s = capture(r, part.index);
-      if (quote && (r->quoted_uri || r->plus_in_uri)) return http::escape(*r->pool, s, http::Escape::kArgs);
+      if (quote && (r->quoted_uri || r->plus_in_uri))
+        return http::escape(*r->pool, s, http::Escape::kArgs);
       return s;
     }
   }
@@ -76,8 +77,8 @@ int match_regex(Request* r, const Regex& regex, Str subject) {
   int rc = regex.match(subject, r->captures, size);
   if (rc == Regex::kNoMatch) return kDeclined;
   if (rc < 0) {
-    MOONPHASE_LOG(r, kLogAlert, 0, "pcre2_match() failed: %d on \"%.*s\" using \"%s\"", rc, STR(subject),
-                  regex.pattern.c_str());
+    MOONPHASE_LOG(r, kLogAlert, 0, "pcre2_match() failed: %d on \"%.*s\" using \"%s\"", rc,
+                  STR(subject), regex.pattern.c_str());
     return kError;
   }
   for (const Regex::Named& named : regex.named) {
@@ -85,7 +86,8 @@ int match_regex(Request* r, const Regex& regex, Str subject) {
     VarValue& v = r->variables[named.variable];
     int from = named.group < rc ? r->captures[2 * named.group] : -1;
     int to = from < 0 ? -1 : r->captures[2 * named.group + 1];
-    found(&v, from < 0 ? Str("") : subject.substr(static_cast<size_t>(from), static_cast<size_t>(to - from)));
+    found(&v, from < 0 ? Str("")
+                       : subject.substr(static_cast<size_t>(from), static_cast<size_t>(to - from)));
   }
   if (regex.group_count() == 0) {
     r->ncaptures = 0;

@@ -1,4 +1,5 @@
-// Answers that nginx makes itself: error_page, built-in pages, `return`, redirects (ngx_http_special_response.c).
+// Answers that nginx makes itself: error_page, built-in pages, `return`, redirects
+// (ngx_http_special_response.c).
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
@@ -92,11 +93,19 @@ int send_error_page(Request* r, const http::ErrorPage& page) {
 }  // namespace
 
 int special_response(Request* r, int status) {
-  MOONPHASE_LOG(r, kLogDebug, 0, "http special response: %d, \"%.*s?%.*s\"", status, STR(r->uri), STR(r->args));
+  MOONPHASE_LOG(r, kLogDebug, 0, "http special response: %d, \"%.*s?%.*s\"", status, STR(r->uri),
+                STR(r->args));
   r->err_status = status;
 
   switch (status) {
-    case 400: case 413: case 414: case 497: case 495: case 496: case 500: case 501:
+    case 400:
+    case 413:
+    case 414:
+    case 497:
+    case 495:
+    case 496:
+    case 500:
+    case 501:
       r->keepalive = false;
   }
   if (status == 400 || (status >= 495 && status <= 497)) r->lingering_close = false;

@@ -28,7 +28,9 @@ int rewrite_step(Request* r) {
   if (r->uri_changed) return kDeclined;
   return run_handler(r, loc(r)->lua.rewrite, kPhaseRewrite, lua_rewrite_handler);
 }
-int access_step(Request* r) { return run_handler(r, loc(r)->lua.access, kPhaseAccess, lua_access_handler); }
+int access_step(Request* r) {
+  return run_handler(r, loc(r)->lua.access, kPhaseAccess, lua_access_handler);
+}
 int precontent_step(Request* r) {
   return run_handler(r, loc(r)->lua.precontent, kPhasePrecontent, lua_precontent_handler);
 }
@@ -65,23 +67,32 @@ bool server_ops_used(const Plan& plan) {
 bool always(const Plan&) { return true; }
 
 struct Registry {
-  // nginx runs the handlers of a phase in the reverse order of its list of modules, and Lua's module comes late in it:
-  // that is why Lua's server_rewrite goes first. The other three move to the end of their phase (`first`).
+  // nginx runs the handlers of a phase in the reverse order of its list of modules, and Lua's
+  // module comes late in it: that is why Lua's server_rewrite goes first. The other three move to
+  // the end of their phase (`first`).
   std::vector<StepRow> rows = {
       {Phase::kServerRewrite, server_rewrite_step, lua_server_rewrite_used},
       {Phase::kServerRewrite, server_rewrite_ops, server_ops_used},
       {Phase::kRewrite, location_rewrite_ops,
-       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return !c.rewrite_ops.empty(); }); }},
+       [](const Plan& p) {
+         return any_location(p, [](const LocConf& c) { return !c.rewrite_ops.empty(); });
+       }},
       {Phase::kRewrite, rewrite_step, lua_used<&LuaLocConf::rewrite>,
        [](const Plan& p) { return p.lua.rewrite_no_postpone; }},
       {Phase::kAccess, access_handler,
-       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return !c.access.empty(); }); }},
+       [](const Plan& p) {
+         return any_location(p, [](const LocConf& c) { return !c.access.empty(); });
+       }},
       {Phase::kAccess, auth_basic_handler,
-       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return c.has_auth_basic; }); }},
+       [](const Plan& p) {
+         return any_location(p, [](const LocConf& c) { return c.has_auth_basic; });
+       }},
       {Phase::kAccess, access_step, lua_used<&LuaLocConf::access>,
        [](const Plan& p) { return p.lua.access_no_postpone; }},
       {Phase::kPrecontent, try_files_handler,
-       [](const Plan& p) { return any_location(p, [](const LocConf& c) { return c.try_files != nullptr; }); }},
+       [](const Plan& p) {
+         return any_location(p, [](const LocConf& c) { return c.try_files != nullptr; });
+       }},
       {Phase::kPrecontent, precontent_step, lua_used<&LuaLocConf::precontent>,
        [](const Plan& p) { return p.lua.precontent_no_postpone; }},
       {Phase::kContent, index_handler, always},
@@ -102,7 +113,9 @@ Registry& registry() {
 
 void add_step(const StepRow& row) { registry().rows.push_back(row); }
 
-http::Handler content_handler(ContentKind kind) { return registry().content[static_cast<int>(kind)]; }
+http::Handler content_handler(ContentKind kind) {
+  return registry().content[static_cast<int>(kind)];
+}
 void set_content_handler(ContentKind kind, http::Handler handler) {
   registry().content[static_cast<int>(kind)] = handler;
 }

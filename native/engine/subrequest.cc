@@ -20,13 +20,15 @@ void append_postponed(Request* r, Request* sr) {
 
 }  // namespace
 
-int subrequest(Request* r, Str uri, Str args, Request** psr, http::PostSubrequest* ps, unsigned flags) {
+int subrequest(Request* r, Str uri, Str args, Request** psr, http::PostSubrequest* ps,
+               unsigned flags) {
   if (r->subrequests == 0) {
     MOONPHASE_LOG(r, kLogErr, 0, "subrequests cycle while processing \"%.*s\"", STR(uri));
     return kError;
   }
   if (r->main->count >= 65535 - 1000) {
-    MOONPHASE_LOG(r, kLogCrit, 0, "request reference counter overflow while processing \"%.*s\"", STR(uri));
+    MOONPHASE_LOG(r, kLogCrit, 0, "request reference counter overflow while processing \"%.*s\"",
+                  STR(uri));
     return kError;
   }
   if (r->subrequest_in_memory) {

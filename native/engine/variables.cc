@@ -15,8 +15,8 @@ struct Registry {
   StrMap<const VariableDef*> exact;
   std::vector<const VariableDef*> prefixes;
   Registry() {
-    for (const VariableDef* rows : {kRequestVariables, kHeaderVariables, kConnectionVariables, kLaterVariables,
-                                    kResponseVariables})
+    for (const VariableDef* rows : {kRequestVariables, kHeaderVariables, kConnectionVariables,
+                                    kLaterVariables, kResponseVariables})
       add(rows);
   }
   void add(const VariableDef* rows) {
@@ -128,8 +128,8 @@ VarValue* get_variable(Request* r, Str lower_name) {
   int index = p.variable(lower_name);
   if (index >= 0) {
     const VariableSlot& slot = p.variables[static_cast<size_t>(index)];
-    // A prefix variable that only some value mentions: nginx does not look it up by index here, so that changes of the
-    // request's headers are seen.
+    // A prefix variable that only some value mentions: nginx does not look it up by index here, so
+    // that changes of the request's headers are seen.
     if (slot.kind != VariableSlot::kBuiltin || slot.assigned || !(slot.def->flags & kVarPrefix))
       return get_flushed(r, index);
     return evaluate_alone(r, slot.def, lower_name);
@@ -142,7 +142,8 @@ int set_variable(Request* r, Str lower_name, const Str* value, const char** erro
   const Plan& p = plan(r);
   int index = p.variable(lower_name);
   const VariableSlot* slot = index >= 0 ? &p.variables[static_cast<size_t>(index)] : nullptr;
-  const VariableDef* def = slot && slot->kind != VariableSlot::kBuiltin ? nullptr : find_variable(lower_name);
+  const VariableDef* def =
+      slot && slot->kind != VariableSlot::kBuiltin ? nullptr : find_variable(lower_name);
   if (def && (def->flags & kVarPrefix)) def = nullptr;
 
   if (def) {
@@ -169,11 +170,13 @@ int set_variable(Request* r, Str lower_name, const Str* value, const char** erro
     return kOk;
   }
   if (def) {
-    *error = a.join({"variable \"", lower_name, "\" cannot be assigned a value", Str("", 1)}).data();
+    *error =
+        a.join({"variable \"", lower_name, "\" cannot be assigned a value", Str("", 1)}).data();
     return kError;
   }
   *error = a.join({"variable \"", lower_name,
-                   "\" not found for writing; maybe it is a built-in variable that is not changeable or you forgot "
+                   "\" not found for writing; maybe it is a built-in variable that is not "
+                   "changeable or you forgot "
                    "to use \"set $",
                    lower_name, " '';\" in the config file to define it first", Str("", 1)})
                .data();

@@ -32,11 +32,15 @@ int binary_remote_addr(Request* r, VarValue* v, Str, uintptr_t) {
   const sockaddr* sa = peer(r);
   switch (sa->sa_family) {
     case AF_INET6:
-      return found(v, {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in6*>(sa)->sin6_addr), 16});
+      return found(
+          v, {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in6*>(sa)->sin6_addr),
+              16});
     case AF_UNIX:
       return found(v, r->conn->addr_text);
     default:
-      return found(v, {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in*>(sa)->sin_addr), 4});
+      return found(
+          v,
+          {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in*>(sa)->sin_addr), 4});
   }
 }
 
@@ -51,9 +55,10 @@ int server_addr(Request* r, VarValue* v, Str, uintptr_t) {
     return found(v, r->pool->join({"unix:", path}));
   }
   char buf[INET6_ADDRSTRLEN];
-  const void* address = sa->sa_family == AF_INET6
-                            ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6*>(sa)->sin6_addr)
-                            : &reinterpret_cast<const sockaddr_in*>(sa)->sin_addr;
+  const void* address =
+      sa->sa_family == AF_INET6
+          ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6*>(sa)->sin6_addr)
+          : &reinterpret_cast<const sockaddr_in*>(sa)->sin_addr;
   if (!inet_ntop(sa->sa_family, address, buf, sizeof buf)) return kError;
   return found(v, r->pool->copy(buf));
 }
@@ -62,12 +67,16 @@ int server_port(Request* r, VarValue* v, Str, uintptr_t) {
   return sa ? found_port(r, v, sa) : int{kError};
 }
 
-Str name_of(const Request* r) { return r->srv->names.empty() ? Str("") : Str(r->srv->names[0].name); }
+Str name_of(const Request* r) {
+  return r->srv->names.empty() ? Str("") : Str(r->srv->names[0].name);
+}
 int server_name(Request* r, VarValue* v, Str, uintptr_t) { return found(v, name_of(r)); }
 int host(Request* r, VarValue* v, Str, uintptr_t) {
   return found(v, r->headers_in.server.empty() ? name_of(r) : r->headers_in.server);
 }
-int scheme(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->conn->ssl ? "https" : "http"); }
+int scheme(Request* r, VarValue* v, Str, uintptr_t) {
+  return found(v, r->conn->ssl ? "https" : "http");
+}
 int https(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->conn->ssl ? "on" : ""); }
 // Not there before the connection speaks another protocol, or a later module fills it.
 int nothing(Request*, VarValue* v, Str, uintptr_t) { return not_found(v); }
@@ -82,7 +91,8 @@ int connection_requests(Request* r, VarValue* v, Str, uintptr_t) {
 int tcpinfo(Request* r, VarValue* v, Str, uintptr_t which) {
   tcp_info info{};
   socklen_t len = sizeof info;
-  if (!r->conn->stream || getsockopt(r->conn->stream->fd(), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+  if (!r->conn->stream ||
+      getsockopt(r->conn->stream->fd(), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
     return not_found(v);
   uint32_t values[] = {info.tcpi_rtt, info.tcpi_rttvar, info.tcpi_snd_cwnd, info.tcpi_rcv_space};
   return found_number(r, v, values[which]);
@@ -97,7 +107,8 @@ int connections(Request* r, VarValue* v, Str, uintptr_t which) {
 
 }  // namespace
 
-// Names that a configuration may mention; the modules that compute them replace these rows (add_variables).
+// Names that a configuration may mention; the modules that compute them replace these rows
+// (add_variables).
 const VariableDef kLaterVariables[] = {
     {"upstream_addr", nothing, nullptr, 0, kVarNoCacheable},
     {"upstream_status", nothing, nullptr, 0, kVarNoCacheable},

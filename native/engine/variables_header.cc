@@ -64,7 +64,8 @@ int sent_trailer_any(Request* r, VarValue* v, Str rest, uintptr_t) {
 
 int http_single(Request* r, VarValue* v, Str, uintptr_t which) {
   static constexpr Header* http::HeadersIn::*kSlots[] = {
-      &http::HeadersIn::host, &http::HeadersIn::user_agent, &http::HeadersIn::referer, &http::HeadersIn::content_type};
+      &http::HeadersIn::host, &http::HeadersIn::user_agent, &http::HeadersIn::referer,
+      &http::HeadersIn::content_type};
   static constexpr Str kNames[] = {"host", "user_agent", "referer", "content_type"};
   const Header* h = r->headers_in.*kSlots[which];
   if (!h) return not_found(v);
@@ -75,7 +76,8 @@ int http_single(Request* r, VarValue* v, Str, uintptr_t which) {
 int content_length(Request* r, VarValue* v, Str, uintptr_t) {
   if (r->headers_in.content_length) return found(v, r->headers_in.content_length->value);
   bool unknown_yet = r->reading_body;
-  if (!unknown_yet && r->headers_in.content_length_n >= 0) return found_number(r, v, r->headers_in.content_length_n);
+  if (!unknown_yet && r->headers_in.content_length_n >= 0)
+    return found_number(r, v, r->headers_in.content_length_n);
   not_found(v);
   v->no_cacheable = unknown_yet || r->headers_in.chunked;
   return kOk;
@@ -86,7 +88,8 @@ int sent_content_type(Request* r, VarValue* v, Str, uintptr_t) {
 }
 int sent_content_length(Request* r, VarValue* v, Str, uintptr_t) {
   if (r->headers_out.content_length) return found(v, r->headers_out.content_length->value);
-  if (r->headers_out.content_length_n >= 0) return found_number(r, v, r->headers_out.content_length_n);
+  if (r->headers_out.content_length_n >= 0)
+    return found_number(r, v, r->headers_out.content_length_n);
   return not_found(v);
 }
 int sent_location(Request* r, VarValue* v, Str, uintptr_t) {
@@ -142,7 +145,8 @@ bool cookie_in(Str line, Str name, Str* value) {
 
 int proxy_add_x_forwarded_for(Request* r, VarValue* v, Str, uintptr_t) {
   list_value(r, v, r->headers_in.list, "x_forwarded_for", ", ");
-  return found(v, v->not_found ? r->conn->addr_text : r->pool->join({v->data, ", ", r->conn->addr_text}));
+  return found(
+      v, v->not_found ? r->conn->addr_text : r->pool->join({v->data, ", ", r->conn->addr_text}));
 }
 
 int cookie(Request* r, VarValue* v, Str rest, uintptr_t) {

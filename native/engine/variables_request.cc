@@ -17,13 +17,19 @@ namespace {
 
 int get_text(VarValue* v, Str s) { return s.data() ? found(v, s) : not_found(v); }
 
-int server_protocol(Request* r, VarValue* v, Str, uintptr_t) { return get_text(v, r->http_protocol); }
+int server_protocol(Request* r, VarValue* v, Str, uintptr_t) {
+  return get_text(v, r->http_protocol);
+}
 int request_uri(Request* r, VarValue* v, Str, uintptr_t) { return get_text(v, r->unparsed_uri); }
 int uri(Request* r, VarValue* v, Str, uintptr_t) { return get_text(v, r->uri); }
 int request_line(Request* r, VarValue* v, Str, uintptr_t) { return get_text(v, r->request_line); }
 int args(Request* r, VarValue* v, Str, uintptr_t) { return get_text(v, r->args); }
-int is_args(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->args.empty() ? "" : "?"); }
-int request_method(Request* r, VarValue* v, Str, uintptr_t) { return get_text(v, r->main->method_name); }
+int is_args(Request* r, VarValue* v, Str, uintptr_t) {
+  return found(v, r->args.empty() ? "" : "?");
+}
+int request_method(Request* r, VarValue* v, Str, uintptr_t) {
+  return get_text(v, r->main->method_name);
+}
 
 int set_args(Request* r, VarValue* v, uintptr_t) {
   r->args = v->not_found ? Str() : v->data.data() ? v->data : Str("");
@@ -88,7 +94,9 @@ int request_body_file(Request* r, VarValue* v, Str, uintptr_t) {
   return found(v, r->body->temp_file->name);
 }
 
-int request_length(Request* r, VarValue* v, Str, uintptr_t) { return found_number(r, v, r->request_length); }
+int request_length(Request* r, VarValue* v, Str, uintptr_t) {
+  return found_number(r, v, r->request_length);
+}
 
 // 16 random bytes in hexadecimal; the kernel is asked for many at once.
 int request_id(Request* r, VarValue* v, Str, uintptr_t) {
@@ -125,7 +133,9 @@ Str named_port(const Request* r) {
   return n > 0 && n < 65536 ? port : "";
 }
 int request_port(Request* r, VarValue* v, Str, uintptr_t) { return found(v, named_port(r)); }
-int is_request_port(Request* r, VarValue* v, Str, uintptr_t) { return found(v, named_port(r).empty() ? "" : ":"); }
+int is_request_port(Request* r, VarValue* v, Str, uintptr_t) {
+  return found(v, named_port(r).empty() ? "" : ":");
+}
 
 int pipe(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->pipeline ? "p" : "."); }
 

@@ -10,20 +10,23 @@ namespace {
 // "1234.567"
 int found_seconds(Request* r, VarValue* v, int64_t ms) {
   char* p = r->pool->bytes(24);
-  int n = std::snprintf(p, 24, "%lld.%03d", static_cast<long long>(ms / 1000), static_cast<int>(ms % 1000));
+  int n = std::snprintf(p, 24, "%lld.%03d", static_cast<long long>(ms / 1000),
+                        static_cast<int>(ms % 1000));
   return found(v, {p, static_cast<size_t>(n)});
 }
 
 int status(Request* r, VarValue* v, Str, uintptr_t) {
-  int status = r->err_status           ? r->err_status
-               : r->headers_out.status ? r->headers_out.status
+  int status = r->err_status                         ? r->err_status
+               : r->headers_out.status               ? r->headers_out.status
                : r->http_version == http::kVersion09 ? 9
                                                      : 0;
   char* p = r->pool->bytes(12);
   return found(v, {p, static_cast<size_t>(std::snprintf(p, 12, "%03d", status))});
 }
 
-int bytes_sent(Request* r, VarValue* v, Str, uintptr_t) { return found_number(r, v, r->conn->sent); }
+int bytes_sent(Request* r, VarValue* v, Str, uintptr_t) {
+  return found_number(r, v, r->conn->sent);
+}
 int body_bytes_sent(Request* r, VarValue* v, Str, uintptr_t) {
   return found_number(r, v, std::max<int64_t>(r->conn->sent - r->header_size, 0));
 }
@@ -39,8 +42,12 @@ int connection_time(Request* r, VarValue* v, Str, uintptr_t) {
   return found_seconds(r, v, std::max<int64_t>(now().monotonic_ms - r->conn->start_ms, 0));
 }
 int msec(Request* r, VarValue* v, Str, uintptr_t) { return found_seconds(r, v, now().wall_ms); }
-int time_iso8601(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->pool->copy(iso8601_date())); }
-int time_local(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->pool->copy(access_log_date())); }
+int time_iso8601(Request* r, VarValue* v, Str, uintptr_t) {
+  return found(v, r->pool->copy(iso8601_date()));
+}
+int time_local(Request* r, VarValue* v, Str, uintptr_t) {
+  return found(v, r->pool->copy(access_log_date()));
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// Files that a filter behind wants to see in memory are read, piece by piece (ngx_http_copy_filter).
+// Files that a filter behind wants to see in memory are read, piece by piece
+// (ngx_http_copy_filter).
 #include <errno.h>
 #include <unistd.h>
 
@@ -18,7 +19,8 @@ struct CopyCtx {
 };
 
 bool wanted(const Request* r, const Buf* b) {
-  return b->in_file && !b->in_memory() && (r->filter_need_in_memory || r->main_filter_need_in_memory);
+  return b->in_file && !b->in_memory() &&
+         (r->filter_need_in_memory || r->main_filter_need_in_memory);
 }
 
 // A buffer that the filters behind have used up, or a new one; null: all are on their way.
@@ -51,9 +53,10 @@ bool read_piece(Request* r, Buf* from, Buf* to) {
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
       Connection* c = r->conn;
-      log_write(c->log, c, kLogCrit, got < 0 ? errno : 0,
-                got < 0 ? "pread() \"%.*s\" failed" : "pread() \"%.*s\" returned less than the file has",
-                STR(from->file->name));
+      log_write(
+          c->log, c, kLogCrit, got < 0 ? errno : 0,
+          got < 0 ? "pread() \"%.*s\" failed" : "pread() \"%.*s\" returned less than the file has",
+          STR(from->file->name));
       return false;
     }
     to->last += got;

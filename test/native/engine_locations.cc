@@ -9,7 +9,8 @@ namespace engine_test {
 
 namespace {
 
-// Exact; else the same name; else the name with a slash where that redirects; else the longest prefix.
+// Exact; else the same name; else the name with a slash where that redirects; else the longest
+// prefix.
 LocConf* plain_search(const LocationTree& tree, Str uri, int* rc) {
   const LocationTree::Static* same = nullptr;
   const LocationTree::Static* longest = nullptr;
@@ -21,7 +22,8 @@ LocConf* plain_search(const LocationTree& tree, Str uri, int* rc) {
       return s.conf;
     }
     if (!s.exact && s.name == uri) same = &s;
-    if (!s.exact && uri.starts_with(s.name) && (!longest || s.name.size() > longest->name.size())) longest = &s;
+    if (!s.exact && uri.starts_with(s.name) && (!longest || s.name.size() > longest->name.size()))
+      longest = &s;
     if (s.name == std::string(uri) + "/") {
       redirects |= s.conf->auto_redirect;
       if (!slashed || s.exact) slashed = &s;

@@ -41,7 +41,8 @@ http::Complex complex(Plan& plan, const std::string& text) {
       continue;
     }
     std::string name;
-    while (i + 1 < text.size() && (std::isalnum(text[i + 1]) || text[i + 1] == '_')) name += text[++i];
+    while (i + 1 < text.size() && (std::isalnum(text[i + 1]) || text[i + 1] == '_'))
+      name += text[++i];
     value.parts.push_back({http::Complex::Part::kVar, variable(plan, name), {}});
   }
   if (value.parts.empty())

@@ -13,7 +13,8 @@ RewriteOp set(Fixture& f, const std::string& name, const std::string& value) {
   op.value = complex(*f.plan, value);
   return op;
 }
-RewriteOp rewrite(Fixture& f, const std::string& pattern, std::string to, RewriteOp::Flag flag = RewriteOp::kNone) {
+RewriteOp rewrite(Fixture& f, const std::string& pattern, std::string to,
+                  RewriteOp::Flag flag = RewriteOp::kNone) {
   RewriteOp op;
   op.kind = RewriteOp::kRewrite;
   op.regex = regex(pattern);
@@ -24,7 +25,8 @@ RewriteOp rewrite(Fixture& f, const std::string& pattern, std::string to, Rewrit
   op.flag = flag;
   return op;
 }
-RewriteOp condition(Fixture& f, const std::string& name, Condition::Kind kind, const std::string& what, bool negate) {
+RewriteOp condition(Fixture& f, const std::string& name, Condition::Kind kind,
+                    const std::string& what, bool negate) {
   RewriteOp op;
   op.kind = RewriteOp::kIf;
   op.cond.kind = kind;
@@ -47,7 +49,8 @@ Result run(Fixture& f, const std::string& uri) {
   r->loc = f.plan->confs.back().get();
   int rc = location_rewrite_ops(r);
   const http::Header* location = r->headers_out.location;
-  return {rc, std::string(r->uri), std::string(r->args), location ? std::string(location->value) : "", r};
+  return {rc, std::string(r->uri), std::string(r->args),
+          location ? std::string(location->value) : "", r};
 }
 
 }  // namespace
@@ -135,7 +138,9 @@ TEST(conditions) {
   add(condition(f, "arg_a", Condition::kDir, "/etc/passwd", true), "d");
   add(condition(f, "arg_a", Condition::kExists, "/nowhere/at/all", false), "x");
   f.seal();
-  auto out = [&](const char* uri) { return std::string(value_of(get_variable(run(f, uri).r, "out"))); };
+  auto out = [&](const char* uri) {
+    return std::string(value_of(get_variable(run(f, uri).r, "out")));
+  };
   CHECK_EQ(out("/?a=1"), "+v+e+m+f+d");
   CHECK_EQ(out("/?a=0"), "+n+m+f+d");
   CHECK_EQ(out("/?a=47"), "+v+n+[74]+m+f+d");

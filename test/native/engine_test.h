@@ -24,17 +24,17 @@ std::vector<Test>& tests();
 struct Register {
   Register(const char* name, void (*run)()) { tests().push_back({name, run}); }
 };
-#define TEST(name)                               \
-  static void name();                            \
+#define TEST(name)                                    \
+  static void name();                                 \
   static const Register register_##name(#name, name); \
   static void name()
 
 extern int failures;
 void check(bool ok, const char* what, const char* file, int line, const std::string& seen = {});
 #define CHECK(x) check((x), #x, __FILE__, __LINE__)
-#define CHECK_EQ(a, b)                                                                        \
-  do {                                                                                        \
-    const auto a__ = std::string(a), b__ = std::string(b);                                    \
+#define CHECK_EQ(a, b)                                                                          \
+  do {                                                                                          \
+    const auto a__ = std::string(a), b__ = std::string(b);                                      \
     check(a__ == b__, #a " == " #b, __FILE__, __LINE__, "\"" + a__ + "\" and \"" + b__ + "\""); \
   } while (0)
 

@@ -36,8 +36,10 @@ TEST(names) {
   CHECK(set_variable(r, "uri", &value, &error, *r->pool) == kError);
   CHECK_EQ(std::string(error), "variable \"uri\" not changeable");
   CHECK(set_variable(r, "nosuch", &value, &error, *r->pool) == kError);
-  CHECK(std::string(error).starts_with("variable \"nosuch\" not found for writing; maybe it is a built-in variable"));
-  CHECK(parse_size("10k") == 10240 && parse_size("1m") == 1 << 20 && parse_size("x") == -1 && parse_size("") == -1);
+  CHECK(std::string(error).starts_with(
+      "variable \"nosuch\" not found for writing; maybe it is a built-in variable"));
+  CHECK(parse_size("10k") == 10240 && parse_size("1m") == 1 << 20 && parse_size("x") == -1 &&
+        parse_size("") == -1);
 }
 
 TEST(maps) {
@@ -75,7 +77,10 @@ TEST(geo_and_split) {
   slot.geo = std::make_unique<GeoPlan>();
   slot.geo->source = complex(*f.plan, "$arg_a");
   slot.geo->fallback = "far";
-  slot.geo->ranges = {{"10.0.0.0/8", "ten"}, {"10.1.0.0/16", "ten-one"}, {"2001:db8::/32", "doc"}, {"127.0.0.1", "me"}};
+  slot.geo->ranges = {{"10.0.0.0/8", "ten"},
+                      {"10.1.0.0/16", "ten-one"},
+                      {"2001:db8::/32", "doc"},
+                      {"127.0.0.1", "me"}};
   f.plan->variables.push_back(std::move(slot));
   VariableSlot split;
   split.name = "part";
@@ -124,7 +129,8 @@ TEST(networks) {
   uint8_t a[16];
   int bits;
   bool v4;
-  CHECK(parse_cidr("192.168.1.77/24", a, &bits, &v4) && bits == 120 && v4 && a[15] == 0 && a[14] == 1);
+  CHECK(parse_cidr("192.168.1.77/24", a, &bits, &v4) && bits == 120 && v4 && a[15] == 0 &&
+        a[14] == 1);
   CHECK(parse_cidr("::1", a, &bits, &v4) && bits == 128 && !v4);
   CHECK(!parse_cidr("1.2.3.4/33", a, &bits, &v4) && !parse_cidr("1.2.3", a, &bits, &v4));
 }
@@ -132,7 +138,8 @@ TEST(networks) {
 TEST(phases_of_openresty) {
   CHECK_EQ(std::string(phase_row(kPhaseContent)->name), "content");
   CHECK(phase_row(kPhaseContent)->strict & kCapSubrequest);
-  CHECK(!(phase_row(kPhaseLog)->strict & kCapYield) && (phase_row(kPhaseLog)->extended & kCapYield));
+  CHECK(!(phase_row(kPhaseLog)->strict & kCapYield) &&
+        (phase_row(kPhaseLog)->extended & kCapYield));
   CHECK(!(phase_row(kPhaseServerRewrite)->strict & kCapSubrequest));
   CHECK_EQ(std::string(phase_row(kPhaseInit)->directive), "init_by_lua*");
   CHECK_EQ(std::string(phase_row(kPhaseProxySslCert)->name), "proxy_ssl_cert");

@@ -27,7 +27,8 @@ int test_directory(Request* r, Str file, size_t directory_length) {
   FileInfo info;
   if (!stat_file(dir, &info)) {
     if (info.err == ENOENT) return index_error(r, file, ENOENT);
-    if (info.err == EACCES) return kOk;  // the file could be asked for, so the directory may be searched
+    if (info.err == EACCES)
+      return kOk;  // the file could be asked for, so the directory may be searched
     MOONPHASE_LOG(r, kLogCrit, info.err, "%s \"%s\" failed", info.failed, dir.data());
     return 500;
   }
@@ -39,7 +40,8 @@ int test_directory(Request* r, Str file, size_t directory_length) {
 }  // namespace
 
 int index_handler(Request* r) {
-  if (!r->uri.ends_with('/') || !(r->method & (http::kGet | http::kHead | http::kPost))) return kDeclined;
+  if (!r->uri.ends_with('/') || !(r->method & (http::kGet | http::kHead | http::kPost)))
+    return kDeclined;
 
   bool tested = false;
   for (const Complex& index : r->loc->index) {

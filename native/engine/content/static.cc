@@ -29,7 +29,8 @@ int refused(Request* r, const FileInfo& info, Str name) {
 
 int redirect_to_directory(Request* r) {
   Str location = http::escape(*r->pool, r->uri, http::Escape::kUri);
-  set_location(r, r->args.empty() ? r->pool->join({location, "/"}) : r->pool->join({location, "/?", r->args}));
+  set_location(r, r->args.empty() ? r->pool->join({location, "/"})
+                                  : r->pool->join({location, "/?", r->args}));
   return 301;
 }
 

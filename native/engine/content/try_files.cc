@@ -14,7 +14,8 @@ namespace {
 // The slash must stand in the configuration: a URI that ends with one does not ask for a directory.
 bool names_directory(const Complex& file) {
   return file.literal() ? file.text.ends_with('/')
-                        : file.parts.back().kind == Complex::Part::kText && file.parts.back().text.ends_with('/');
+                        : file.parts.back().kind == Complex::Part::kText &&
+                              file.parts.back().text.ends_with('/');
 }
 
 int go_to(Request* r, Str target) {
@@ -46,16 +47,18 @@ int try_files_handler(Request* r) {
     // What is tried is a URI under the root; under an alias it may begin with the location's name.
     Str rest = name;
     size_t alias = conf->alias_length > 0 ? static_cast<size_t>(conf->alias_length) : 0;
-    if (alias && !file.literal() && name.starts_with(r->uri.substr(0, alias))) rest = name.substr(alias);
+    if (alias && !file.literal() && name.starts_with(r->uri.substr(0, alias)))
+      rest = name.substr(alias);
     if (directory) rest.remove_suffix(1);
 
     Str path = r->pool->join({root_of(r), rest, Str("", 1)});
     path.remove_suffix(1);
-    MOONPHASE_LOG(r, kLogDebug, 0, "trying to use %s: \"%.*s\" \"%s\"", directory ? "dir" : "file", STR(name),
-                  path.data());
+    MOONPHASE_LOG(r, kLogDebug, 0, "trying to use %s: \"%.*s\" \"%s\"", directory ? "dir" : "file",
+                  STR(name), path.data());
     FileInfo info;
     if (!stat_file(path, &info)) {
-      if (!is_missing(info.err)) MOONPHASE_LOG(r, kLogCrit, info.err, "%s \"%s\" failed", info.failed, path.data());
+      if (!is_missing(info.err))
+        MOONPHASE_LOG(r, kLogCrit, info.err, "%s \"%s\" failed", info.failed, path.data());
       continue;
     }
     if (info.is_dir != directory) continue;
