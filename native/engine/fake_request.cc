@@ -98,6 +98,8 @@ void finish_fake_request(Request* r) {
     if (ctx->is_timer) --Scheduler::of(c->gen).running_timers;
     cleanup(ctx);
   }
+  r->logged = true;  // such requests have no log line
+  free_request(r, 0);
   c->gen->runtime->loop->defer_free(destroy, c);
 }
 
