@@ -94,6 +94,32 @@ export interface NativeZone {
   close(): void;
 }
 
+export type SharedValue = string | number | boolean | Uint8Array;
+
+/** A dictionary in shared memory, the same that Lua sees as `ngx.shared.NAME`. Times are seconds; 0 means for ever. */
+export interface SharedDict {
+  /** Text that is no UTF-8 comes as a Buffer. */
+  get(key: string | Uint8Array): string | number | boolean | Buffer | undefined;
+  /** Throws when there is no memory for the value, even after other entries were evicted. */
+  set(key: string | Uint8Array, value: SharedValue, ttl?: number): true;
+  /** False: there is such an entry already. */
+  add(key: string | Uint8Array, value: SharedValue, ttl?: number): boolean;
+  /** False: there is no such entry. */
+  replace(key: string | Uint8Array, value: SharedValue, ttl?: number): boolean;
+  delete(key: string | Uint8Array): void;
+  /** The new value; without `init`, undefined where there is no such entry. */
+  incr(key: string | Uint8Array, by: number): number | undefined;
+  incr(key: string | Uint8Array, by: number, init: number, initTtl?: number): number;
+  ttl(key: string | Uint8Array): number | undefined;
+  expire(key: string | Uint8Array, ttl: number): boolean;
+  flushAll(): void;
+  flushExpired(max?: number): number;
+  /** At most `max` keys (default 1024); 0: all, which blocks other users meanwhile. */
+  keys(max?: number): (string | Buffer)[];
+  readonly capacity: number;
+  readonly freeSpace: number;
+}
+
 export type SignalName =
   'SIGTERM' | 'SIGINT' | 'SIGQUIT' | 'SIGHUP' | 'SIGUSR1' | 'SIGUSR2' | 'SIGWINCH';
 
@@ -101,6 +127,7 @@ export type SignalName =
 export interface Native {
   readonly Gateway: new (options: NativeGatewayOptions) => NativeGateway;
   readonly LuaVM: new (options: NativeLuaVMOptions | NativeAttachedOptions) => NativeLuaVM;
+  readonly SharedDict: new (zone: { name: string; size: number; exact: boolean }) => SharedDict;
   openSocket(listen: ListenPlan): number | CallFailure;
   closeSocket(fd: number): void;
   duplicateSocket(fd: number): number | CallFailure;

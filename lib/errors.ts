@@ -16,6 +16,8 @@ export const errorTable = {
   ERR_MOONPHASE_EXIT: 'Lua code that JavaScript called ended itself, by `ngx.exit` for instance.',
   ERR_MOONPHASE_CLOSED: 'The gateway or Lua VM has ended already.',
   ERR_MOONPHASE_START: 'The gateway could not start: the message is what its error log says.',
+  ERR_MOONPHASE_SHARED:
+    'A shared dictionary refused an operation: no memory, or another type of value.',
   ERR_MOONPHASE_LISTEN: 'An address could not be listened on.',
 } as const;
 

@@ -1,7 +1,15 @@
 export { ConfigError, LuaError, MoonphaseError, errorTable } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export { createGateway } from './gateway/gateway.js';
-export type { Gateway, GatewayOptions, StopOptions } from './gateway/gateway.js';
+export type { Gateway, GatewayInput, GatewayOptions, StopOptions } from './gateway/gateway.js';
 export { LuaVM } from './luavm.js';
 export type { EvalOptions, Lua, LuaVMOptions } from './luavm.js';
-export type { GatewayStats, LuaFunction } from './binding.js';
+export type { GatewayStats, LuaFunction, SharedDict, SharedValue } from './binding.js';
+export type {
+  DirectiveOptions,
+  GatewayPlanOptions,
+  LocationOptions,
+  LuaCode,
+  PhaseOptions,
+  ServerOptions,
+} from './conf/options.js';

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
-import type { GatewayStats } from '../binding.js';
+import { native, type GatewayStats, type SharedDict } from '../binding.js';
 import { compile, type Compiled } from '../conf/compile.js';
+import { compileOptions, type GatewayPlanOptions } from '../conf/options.js';
 import { MoonphaseError } from '../errors.js';
 import type { Lua } from '../luavm.js';
 import { Server } from './server.js';
@@ -23,16 +24,20 @@ export interface StopOptions {
   readonly timeout?: number;
 }
 
+/** What `createGateway` takes: the path of an nginx.conf, or the configuration as options. */
+export type GatewayInput = GatewayOptions | (GatewayPlanOptions & { readonly config?: undefined });
+
 /** An nginx configuration that this process serves, beside whatever else it does. */
 export class Gateway {
-  readonly #options: GatewayOptions;
+  readonly #options: GatewayInput;
   #compiled: Compiled;
   #server: Server | undefined;
   #lua: Lua | undefined;
+  #shared: Record<string, SharedDict> | undefined;
   #busy: Promise<void> = Promise.resolve();
 
   /** Use `createGateway`. */
-  constructor(options: GatewayOptions, compiled: Compiled) {
+  constructor(options: GatewayInput, compiled: Compiled) {
     this.#options = options;
     this.#compiled = compiled;
   }
@@ -43,7 +48,7 @@ export class Gateway {
       if (this.#server !== undefined) {
         throw new MoonphaseError('ERR_MOONPHASE_START', 'the gateway runs already');
       }
-      const header = this.#options.serverHeader;
+      const header = this.#options.config === undefined ? undefined : this.#options.serverHeader;
       const server = new Server({ embedded: header === undefined, serverVersion: header });
       try {
         await server.serve(this.#compiled.plan);
@@ -62,6 +67,7 @@ export class Gateway {
       await this.#running().serve(compiled.plan);
       this.#compiled = compiled;
       this.#lua = undefined;
+      this.#shared = undefined;
     });
   }
 
@@ -80,6 +86,16 @@ export class Gateway {
   /** The Lua VM of the configuration that is served now: its modules and globals, for JavaScript. */
   get lua(): Lua {
     return (this.#lua ??= this.#running().lua());
+  }
+
+  /** The shared dictionaries of the configuration, by name. They keep their contents over a reload. */
+  get shared(): Readonly<Record<string, SharedDict>> {
+    return (this.#shared ??= Object.fromEntries(
+      (this.#compiled.plan.http?.lua.shared_dicts ?? []).map((zone) => [
+        zone.name,
+        new (native().SharedDict)(zone),
+      ]),
+    ));
   }
 
   reopenLogs(): void {
@@ -108,24 +124,38 @@ export class Gateway {
   }
 }
 
-/** Reads a configuration. Rejects with a `ConfigError` that names file and line where it is wrong. */
-export async function createGateway(options: GatewayOptions): Promise<Gateway> {
-  for (const name of ['prefix', 'config', 'globals', 'errorLog', 'serverHeader'] as const) {
-    const value: unknown = options[name];
-    if (value !== undefined && typeof value !== 'string') {
-      throw new MoonphaseError('ERR_MOONPHASE_OPTION', `${name} is a string, not ${typeof value}`);
-    }
+/**
+ * Reads a configuration. Rejects with a `ConfigError` where it is wrong: it names file and line, or the option.
+ */
+export async function createGateway(options: GatewayInput): Promise<Gateway> {
+  if (typeof options !== 'object' || options === null) {
+    throw new MoonphaseError('ERR_MOONPHASE_OPTION', 'createGateway takes an object of options');
   }
-  if (options.config === undefined) {
-    throw new MoonphaseError(
-      'ERR_MOONPHASE_OPTION',
-      'config is missing: the path of an nginx.conf (locations given as options come with a later version)',
-    );
+  if (options.config !== undefined) {
+    for (const name of ['prefix', 'config', 'globals', 'errorLog', 'serverHeader'] as const) {
+      const value: unknown = options[name];
+      if (value !== undefined && typeof value !== 'string') {
+        throw new MoonphaseError(
+          'ERR_MOONPHASE_OPTION',
+          `${name} is a string, not ${typeof value}`,
+        );
+      }
+    }
   }
   return new Gateway(options, read(options));
 }
 
-function read(options: GatewayOptions): Compiled {
+function read(options: GatewayInput): Compiled {
+  if (options.config === undefined) {
+    const compiled = compileOptions(options);
+    if (compiled.functions.length > 0) {
+      throw new MoonphaseError(
+        'ERR_MOONPHASE_OPTION',
+        'handlers in JavaScript come with a later version: give Lua code, as text or { file }',
+      );
+    }
+    return compiled;
+  }
   return compile({
     prefix: resolve(options.prefix ?? '.'),
     confFile: options.config,

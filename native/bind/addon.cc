@@ -8,6 +8,7 @@
 #include "bind/napi_util.h"
 #include "bind/process.h"
 #include "bind/promise_wait.h"
+#include "bind/shared_dict.h"
 #include "bind/signals.h"
 #include "bind/sockets.h"
 #include "bind/zones.h"
@@ -57,6 +58,7 @@ NAPI_MODULE_INIT() {
   define_gateway(env, exports);
   define_luavm(env, exports);
   define_process(env, exports);
+  define_shared_dict(env, exports);
   define_signals(env, exports);
   define_sockets(env, exports);
   define_zones(env, exports);

@@ -72,6 +72,11 @@ int run_prelude(lua_State* L) {
   host->is_int64_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   host->int64_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   host->entry_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  if (host->owned()) {
+    // No requests share its globals: nobody is to be warned of new ones.
+    lua_pushnil(L);
+    lua_setmetatable(L, LUA_GLOBALSINDEX);
+  }
   return 0;
 }
 

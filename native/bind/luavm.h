@@ -42,6 +42,7 @@ class VmHost : public Resource {
 
   Env* env() const { return env_; }
   napi_env napi() const { return env_->napi(); }
+  bool owned() const { return owned_; }
   bool closed() const { return L_ == nullptr; }
   lua_State* L() const { return L_; }
   engine::Generation* generation() const { return gen_; }
