@@ -1,4 +1,5 @@
-// The class SharedDict of the binding: the dictionaries that Lua sees as ngx.shared, for JavaScript.
+// The class SharedDict of the binding: the dictionaries that Lua sees as ngx.shared, for
+// JavaScript.
 #pragma once
 
 #include <node_api.h>
