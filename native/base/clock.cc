@@ -6,7 +6,7 @@
 
 namespace moonphase {
 
-thread_local Clock t_clock;
+constinit thread_local Clock t_clock;
 
 namespace {
 

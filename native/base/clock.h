@@ -12,7 +12,7 @@ struct Clock {
 };
 
 // The thread's clock: one loop per thread.
-extern thread_local Clock t_clock;
+extern constinit thread_local Clock t_clock;
 inline const Clock& now() { return t_clock; }
 void clock_update();      // reads the system's clocks
 void clock_reset_zone();  // the time zone may have changed: forget the cached texts

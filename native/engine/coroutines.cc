@@ -4,7 +4,7 @@
 
 namespace moonphase::engine {
 
-thread_local int RunningLua::depth = 0;
+constinit thread_local int RunningLua::depth = 0;
 
 Scheduler::Scheduler(Generation* g) : gen(g) {
   max_threads = static_cast<size_t>(g->plan->lua.thread_cache_max_entries);

@@ -2,6 +2,6 @@
 
 namespace moonphase::engine {
 
-thread_local Generation* t_running = nullptr;
+constinit thread_local Generation* t_running = nullptr;
 
 }  // namespace moonphase::engine

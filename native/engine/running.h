@@ -6,7 +6,7 @@
 
 namespace moonphase::engine {
 
-extern thread_local Generation* t_running;
+extern constinit thread_local Generation* t_running;
 // Null in a VM without a server (LuaVM).
 inline Generation* running() { return t_running; }
 

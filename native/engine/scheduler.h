@@ -56,7 +56,7 @@ class RunningLua {
   ~RunningLua() { --depth; }
   RunningLua(const RunningLua&) = delete;
   RunningLua& operator=(const RunningLua&) = delete;
-  static thread_local int depth;
+  static constinit thread_local int depth;
 
  private:
   Running generation_;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 namespace moonphase::shm {
 
@@ -17,6 +18,7 @@ namespace {
 // Operations hold the lock for some hundred nanoseconds, so a little patience is cheaper than a
 // sleep.
 constexpr int kSpins = 100;
+constexpr long kLongestSleep = 20'000'000;  // ns
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -44,7 +46,18 @@ bool robust_lock(pthread_mutex_t* m) {
     for (int j = 0; j < 8; j++) relax();
     rc = pthread_mutex_trylock(m);
   }
-  if (rc == EBUSY) rc = pthread_mutex_lock(m);
+  // A wake-up is lost when the process that got it is killed before it takes the lock, and another
+  // took it meanwhile: nobody else is told, so nobody sleeps for long.
+  while (rc == EBUSY || rc == ETIMEDOUT) {
+    timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += kLongestSleep;
+    if (until.tv_nsec >= 1'000'000'000) {
+      until.tv_sec++;
+      until.tv_nsec -= 1'000'000'000;
+    }
+    rc = pthread_mutex_clocklock(m, CLOCK_MONOTONIC, &until);
+  }
   if (rc == 0) return false;
   if (rc == EOWNERDEAD) return true;
   broken("lock", rc);

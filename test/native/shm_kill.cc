@@ -2,6 +2,7 @@
 // again and again. After each kill the structure is sound, the others go on at once, and no
 // acknowledged increment is missing.
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ SHM_TEST(kill_minus_nine) {
     pids[i] = fork();
     CHECK(pids[i] >= 0);
     if (pids[i] != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     Rng rng{s * 2654435761 + 17};
     std::string counter = "counter" + std::to_string(i);
     for (;;) {
