@@ -310,7 +310,8 @@ struct Plan {
   std::vector<std::unique_ptr<ServerConf>> servers;
   std::vector<std::unique_ptr<http::ListenConf>> listens;
   std::vector<std::unique_ptr<UpstreamPlan>> upstreams;
-  std::vector<std::pair<std::string, std::vector<std::string>>> upstream_lists;  // set_hashed_upstream
+  std::vector<std::pair<std::string, std::vector<std::string>>>
+      upstream_lists;  // set_hashed_upstream
   LocConf* main_conf = nullptr;
   // Owners of what `Log` values point to.
   std::vector<std::unique_ptr<LogSink>> sinks;

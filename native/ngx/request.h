@@ -15,8 +15,8 @@ void add_request_body(lua_State* L);
 constexpr int kMaxHeaders = 100;
 
 // ngx.req.set_header and whoever else gives a request other headers (captures with a body). kOk, or
-// kError for a value that the name does not allow. An empty value with `override` removes. Name and value are
-// escaped and copied.
+// kError for a value that the name does not allow. An empty value with `override` removes. Name and
+// value are escaped and copied.
 int set_request_header(Request* r, Str name, Str value, bool override);
 
 }  // namespace moonphase::ngx
