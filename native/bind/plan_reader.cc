@@ -225,6 +225,10 @@ void read_upstreams(PlanParts& parts, const PlanValue& from) {
     PLAN_READ_OPTIONAL(*up, v, hash_key);
     PLAN_READ_OPTIONAL(*up, v, hash_consistent);
     PLAN_READ(*up, v, keepalive);
+    PLAN_READ(*up, v, keepalive_local);
+    PLAN_READ(*up, v, keepalive_requests);
+    PLAN_READ(*up, v, keepalive_time);
+    PLAN_READ(*up, v, keepalive_timeout);
     up->balancer = parts.handler(v, "balancer_by_lua");
     v.get("servers").each([&](const PlanValue& one) {
       engine::UpstreamServerPlan& server = up->servers.emplace_back();

@@ -272,7 +272,10 @@ struct UpstreamPlan {
   std::string method;
   Complex hash_key;
   bool hash_consistent = false;
-  int keepalive = 0;
+  int keepalive = 0;             // idle connections at most
+  bool keepalive_local = false;  // kept for the location that opened them only
+  int keepalive_requests = 1000;
+  int64_t keepalive_time = 3'600'000, keepalive_timeout = 60'000;  // ms
   HandlerPtr balancer;
 };
 

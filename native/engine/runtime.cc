@@ -7,6 +7,8 @@
 #include "engine/lifecycle.h"
 #include "engine/listening.h"
 #include "engine/modules/modules.h"
+#include "engine/socket_pool.h"
+#include "engine/upstream_peer.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
@@ -21,12 +23,19 @@ void release(Generation* g) {
       [](void* p) {
         auto* generation = static_cast<Generation*>(p);
         if (generation->vm) close_vm(generation);
+        destroy_socket_pools(generation);
         delete generation;
       },
       g);
 }
 
 namespace {
+
+// To other servers.
+void close_idle_connections(Generation* g) {
+  if (g->socket_pools) socket_pools(g).close_idle();
+  if (g->plan->has_http) close_idle_upstreams(*g->plan);
+}
 
 // A generation that is not, or no longer, current: its timers fire, Lua is told.
 void retire(Generation* g, bool worked) {
@@ -35,6 +44,7 @@ void retire(Generation* g, bool worked) {
     lua_abort_timers(g);
     if (worked) lua_exit_worker(g);
   }
+  close_idle_connections(g);
   release(g);
 }
 
@@ -135,6 +145,7 @@ void Runtime::quit(void (*done)(void*), void* data) {
   if (current) {
     current->exiting = true;
     if (current->vm) lua_abort_timers(current);
+    close_idle_connections(current);
     int64_t limit = current->plan->worker_shutdown_timeout;
     impl_->quit_deadline = limit > 0 ? now().monotonic_ms + limit : 0;
   }
@@ -170,6 +181,7 @@ void Runtime::terminate() {
   if (Generation* g = current) {
     current = nullptr;
     g->exiting = true;
+    close_idle_connections(g);
     release(g);
   }
 }

@@ -179,6 +179,23 @@ void Upstream::close_stream() {
   stream_ = nullptr;
 }
 
+// The request is done with its connection.
+void Upstream::release_stream() {
+  bool keep = stream_ && keepalive && body_sent_ && group && group->keepalive && walk_.current &&
+              !generation(r)->exiting;
+  if (!keep) {
+    walk_.release(false);
+    close_stream();
+    return;
+  }
+  UpstreamPeer* peer = walk_.current;
+  net::current_loop()->clear_timer(&timer_);
+  group->keepalive->put(stream_, reinterpret_cast<const sockaddr*>(&peer->addr), peer->len, conf,
+                        link_);
+  stream_ = nullptr;
+  walk_.release(false);
+}
+
 void Upstream::connect() {
   http::Connection* c = r->conn;
   c->action = "connecting to upstream";
@@ -203,9 +220,14 @@ void Upstream::connect() {
   peer_is_unix = peer->addr.ss_family == AF_UNIX;
   static constexpr net::Stream::Events kEvents = {UpstreamEvents::readable,
                                                   UpstreamEvents::writable};
-  stream_ =
-      net::Stream::connect(net::current_loop(), reinterpret_cast<const sockaddr*>(&peer->addr),
-                           peer->len, nullptr, 0, kEvents, this);
+  const auto* addr = reinterpret_cast<const sockaddr*>(&peer->addr);
+  link_ = {0, ms};
+  if (group->keepalive) stream_ = group->keepalive->take(addr, peer->len, conf, &link_);
+  cached_ = stream_ != nullptr;
+  if (cached_)
+    stream_->set_events(kEvents, this);
+  else
+    stream_ = net::Stream::connect(net::current_loop(), addr, peer->len, nullptr, 0, kEvents, this);
   if (!stream_) {
     int err = errno;
     MOONPHASE_LOG(r, connect_level(err), err, "connect() to %.*s failed", STR(peer_name));
@@ -219,6 +241,16 @@ void Upstream::connect() {
   out_ = nullptr;
   out_end_ = &out_;
   append_out(request, true);
+  ++link_.requests;
+  keepalive = false;
+  if (cached_) {
+    MOONPHASE_LOG(r, kLogDebug, 0, "get keepalive peer: using connection");
+    state->connect_time = 0;
+    stage_ = kSending;
+    stream_->want_read(true);
+    send();
+    return;
+  }
   stage_ = kConnecting;
   stream_->want_write(true);
   set_timer(conf->connect_timeout);
@@ -476,6 +508,8 @@ void Upstream::next(uint32_t failure) {
   if (walk_.current) {
     state->bytes_sent = sent_;
     walk_.release(failure != kFail403 && failure != kFail404);
+    // The server may have closed it at the moment it was taken: that is no try.
+    if (cached_ && failure == kFailError) ++walk_.tries;
   }
   if (failure == kFailTimeout) MOONPHASE_LOG(r, kLogErr, ETIMEDOUT, "upstream timed out");
   int status = status_of(failure);
@@ -510,8 +544,7 @@ void Upstream::tear_down() {
     if (read_length_) state->response_length = read_length_;
     state->bytes_sent = sent_;
   }
-  walk_.release(false);
-  close_stream();
+  release_stream();
 }
 
 void Upstream::finalize(int rc) {

@@ -141,6 +141,8 @@ class Upstream {
   Str peer_name;
   bool peer_is_unix = false;
   bool header_sent = false;
+  // The answer has ended where the server said, so the connection serves another request.
+  bool keepalive = false;
   // Body bytes that must still come at least; -1: until the connection ends.
   int64_t length = -1;
   // Body bytes that go to the client, in a buffer of ours.
@@ -182,6 +184,7 @@ class Upstream {
   void tear_down();
   void set_timer(int64_t ms);
   void close_stream();
+  void release_stream();
   void on_readable();
   void on_writable();
   void on_timeout();
@@ -202,6 +205,8 @@ class Upstream {
   void on_client_writable();
 
   net::Stream* stream_ = nullptr;
+  UpstreamLink link_;
+  bool cached_ = false;  // the connection was idle before
   net::Timer timer_{};
   net::Resolution* resolution_ = nullptr;
   Arena::Cleanup* cleanup_ = nullptr;

@@ -136,6 +136,12 @@ UpstreamGroups& groups_of(const Plan& plan) {
   return *static_cast<UpstreamGroups*>(plan.main_conf->module[kModUpstream].get());
 }
 
+void close_idle_upstreams(const Plan& plan) {
+  if (!plan.main_conf) return;
+  for (const auto& group : groups_of(plan))
+    if (group->keepalive) group->keepalive->close_all();
+}
+
 bool seal_upstreams(Plan& plan, std::string* error) {
   if (!plan.main_conf) return true;
   plan.main_conf->module[kModUpstream] = std::make_shared<UpstreamGroups>();
@@ -143,6 +149,7 @@ bool seal_upstreams(Plan& plan, std::string* error) {
     auto group = std::make_unique<UpstreamGroup>();
     group->name = up->name;
     group->plan = up.get();
+    if (up->keepalive > 0) group->keepalive = std::make_unique<UpstreamKeepalive>(up.get());
     for (const UpstreamServerPlan& server : up->servers) {
       std::string host;
       int port;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/plan.h"
+#include "engine/upstream_keepalive.h"
 #include "http/request.h"
 #include "net/resolver.h"
 
@@ -42,6 +43,7 @@ struct UpstreamGroup {
   int port = 0;  // 0: of an `upstream` block
   const UpstreamPlan* plan = nullptr;
   PeerSet primary, backup;
+  std::unique_ptr<UpstreamKeepalive> keepalive;  // null: each request has its own connection
   bool single() const { return primary.peers.size() == 1 && backup.peers.empty(); }
 };
 
@@ -77,6 +79,8 @@ bool seal_upstreams(Plan& plan, std::string* error);
 // run.
 using UpstreamGroups = std::vector<std::unique_ptr<UpstreamGroup>>;
 UpstreamGroups& groups_of(const Plan& plan);
+// The Plan ends: idle connections close now.
+void close_idle_upstreams(const Plan& plan);
 // The `upstream` of that name (any case), or null.
 UpstreamGroup* find_group(const Plan& plan, Str host, int port, bool no_port);
 // The same, made when it is not there. Null: `error` says why, with its place.

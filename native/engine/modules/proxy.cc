@@ -42,7 +42,7 @@ void add_defaults(ProxyConf& conf) {
     const char* value;  // "": the request has its own, or none
   };
   static constexpr Default kDefaults[] = {{"Host", ""},
-                                          {"Connection", "close"},
+                                          {"Connection", ""},
                                           {"Content-Length", ""},
                                           {"Transfer-Encoding", ""},
                                           {"TE", ""},

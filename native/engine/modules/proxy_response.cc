@@ -132,6 +132,10 @@ int process_header(Upstream& u) {
     return kInvalidHeader;
   }
   if (u.head.chunked) u.head.content_length_n = -1;
+  // An answer without a body ends here, also where nobody reads on (HEAD, X-Accel-Redirect).
+  if (u.head.status == 204 || u.head.status == 304 || ctx->head ||
+      (!u.head.chunked && u.head.content_length_n == 0))
+    u.keepalive = !u.head.connection_close && u.head_buf.pos == u.head_buf.last;
   return kOk;
 }
 
@@ -157,13 +161,16 @@ int body(Upstream& u, char* from, char* to) {
       u.pass(from, to);
       return kOk;
     }
+    bool more = false;
     if (to - from > u.length) {
       MOONPHASE_LOG(u.r, kLogWarn, 0,
                     "upstream sent more data than specified in \"Content-Length\" header");
       to = from + u.length;
+      more = true;
     }
     u.pass(from, to);
     u.length -= to - from;
+    if (u.length == 0) u.keepalive = !more && !u.head.connection_close;
     return kOk;
   }
   auto* decoder = static_cast<http::ChunkDecoder*>(ctx->chunks);
@@ -175,6 +182,7 @@ int body(Upstream& u, char* from, char* to) {
   if (rc == kDone) {
     if (from != to) MOONPHASE_LOG(u.r, kLogWarn, 0, "upstream sent data after final chunk");
     u.length = 0;
+    u.keepalive = from == to && !u.head.connection_close;
     return kOk;
   }
   MOONPHASE_LOG(u.r, kLogErr, 0, "upstream sent invalid chunked response");
