@@ -180,15 +180,16 @@ class Upstream {
   void append_out(const Chain* in, bool copy);
   int take_client_body();
   void read_head();
-  void next(uint32_t failure);
-  void tear_down();
   void set_timer(int64_t ms);
   void close_stream();
-  void release_stream();
   void on_readable();
   void on_writable();
   void on_timeout();
   void check_client();
+  // upstream_end.cc
+  void next(uint32_t failure);
+  void release_stream();
+  void tear_down();
   // upstream_head.cc
   bool test_next();
   bool intercept();

@@ -1,0 +1,141 @@
+// How a try ends, who is asked next, and how the whole ends.
+#include <cerrno>
+
+#include "base/clock.h"
+#include "engine/lifecycle.h"
+#include "engine/runtime.h"
+#include "engine/socket_pool.h"
+#include "engine/upstream.h"
+#include "http/body.h"
+#include "http/output.h"
+
+namespace moonphase::engine {
+
+namespace {
+
+int status_of(uint32_t failure) {
+  switch (failure) {
+    case kFailTimeout:
+    case kFail504:
+      return 504;
+    case kFail500:
+      return 500;
+    case kFail503:
+      return 503;
+    case kFail403:
+      return 403;
+    case kFail404:
+      return 404;
+    case kFail429:
+      return 429;
+    default:
+      return 502;
+  }
+}
+
+}  // namespace
+
+// The request is done with its connection.
+void Upstream::release_stream() {
+  bool keep = stream_ && keepalive && body_sent_ && group && group->keepalive && walk_.current &&
+              !generation(r)->exiting;
+  if (!keep) {
+    walk_.release(false);
+    close_stream();
+    return;
+  }
+  UpstreamPeer* peer = walk_.current;
+  net::current_loop()->clear_timer(&timer_);
+  group->keepalive->put(stream_, reinterpret_cast<const sockaddr*>(&peer->addr), peer->len, conf,
+                        link_);
+  stream_ = nullptr;
+  walk_.release(false);
+}
+
+void Upstream::next(uint32_t failure) {
+  MOONPHASE_LOG(r, kLogDebug, 0, "http next upstream, %x", failure);
+  if (walk_.current) {
+    state->bytes_sent = sent_;
+    walk_.release(failure != kFail403 && failure != kFail404);
+    // The server may have closed it at the moment it was taken: that is no try.
+    if (cached_ && failure == kFailError) ++walk_.tries;
+  }
+  if (failure == kFailTimeout) MOONPHASE_LOG(r, kLogErr, ETIMEDOUT, "upstream timed out");
+  int status = status_of(failure);
+  if (r->conn->error) {
+    finalize(499);
+    return;
+  }
+  state->status = status;
+
+  if (request_sent_ && (r->method & (http::kPost | http::kLock | http::kPatch)))
+    failure |= kFailNonIdempotent;
+  bool late = conf->next_timeout && now().monotonic_ms - begin_ms_ >= conf->next_timeout;
+  if (walk_.tries == 0 || (conf->next_upstream & failure) != failure ||
+      (request_sent_ && r->request_body_no_buffering) || late) {
+    finalize(status);
+    return;
+  }
+  close_stream();
+  connect();
+}
+
+void Upstream::tear_down() {
+  if (cleanup_) cleanup_->fn = nullptr;
+  cleanup_ = nullptr;
+  stage_ = kOver;
+  if (resolution_) {
+    socket_pools(generation(r)).resolver.cancel(resolution_);
+    resolution_ = nullptr;
+  }
+  if (state && state->response_time == -1) {
+    state->response_time = now().monotonic_ms - start_ms_;
+    if (read_length_) state->response_length = read_length_;
+    state->bytes_sent = sent_;
+  }
+  release_stream();
+}
+
+void Upstream::finalize(int rc) {
+  MOONPHASE_LOG(r, kLogDebug, 0, "finalize http upstream request: %d", rc);
+  if (stage_ == kOver) return;
+  tear_down();
+  r->read_event_handler = http::block_reading;
+  if (rc == kDeclined) return;
+  r->conn->action = "sending to client";
+  if (!header_sent || rc == 408 || rc == 499) {
+    finalize_request(r, rc);
+    return;
+  }
+  bool flush = rc >= 300;
+  if (flush) rc = kError;
+  if (r->header_only || r->conn->error) {
+    finalize_request(r, rc);
+    return;
+  }
+  if (rc == kOk) {
+    rc = http::send_special(r, http::kSendLast);
+  } else if (flush) {
+    r->keepalive = false;
+    rc = http::send_special(r, http::kSendFlush);
+  }
+  finalize_request(r, rc);
+}
+
+char* append_upstream(const Request* r, char* p, char* end) {
+  const Upstream* u = Upstream::of(r);
+  if (!u || u->peer_name.empty()) return p;
+  auto put = [&](Str s) {
+    size_t n = std::min(s.size(), static_cast<size_t>(end - p));
+    p = put_bytes(p, s.substr(0, n));
+  };
+  put(", upstream: \"");
+  put(u->schema);
+  put(u->peer_name);
+  if (u->peer_is_unix) put(":");
+  put(u->uri);
+  put("\"");
+  return p;
+}
+
+}  // namespace moonphase::engine
