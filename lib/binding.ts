@@ -132,7 +132,10 @@ export interface Native {
   closeSocket(fd: number): void;
   duplicateSocket(fd: number): number | CallFailure;
   socketName(fd: number): string | undefined;
-  catchSignals(): void;
+  /** `restart` (default true): system calls that a signal interrupts go on. */
+  catchSignals(restart?: boolean): void;
+  /** What `ngx_argv` shows to FFI: the command and its arguments. */
+  setArguments(argv: readonly string[]): void;
   watchSignals(callback: (name: SignalName, number: number, sender: number) => void): void;
   openZone(zone: { name: string; size: number; exact: boolean }): NativeZone;
   errorText(errno: number): string;

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { closeSync, readFileSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
-import { isFailure, native } from '../binding.js';
+import { isFailure, native, packageRoot } from '../binding.js';
 import { Primary } from '../cluster/primary.js';
 import { Single } from '../cluster/single.js';
 import { runWorker } from '../cluster/worker.js';
@@ -24,7 +25,12 @@ const SIGNALS = { stop: 'SIGTERM', quit: 'SIGQUIT', reopen: 'SIGUSR1', reload: '
  */
 export async function main(args: readonly string[]): Promise<void> {
   const [mode = 'run', ...rest] = args;
-  if (mode === 'worker') return runWorker(SERVER_VERSION);
+  const setArguments = (): void =>
+    native().setArguments([join(packageRoot, 'bin/moonphase-nginx'), ...rest]);
+  if (mode === 'worker') {
+    setArguments();
+    return runWorker(SERVER_VERSION);
+  }
   const options = parseNginxOptions(rest);
   if ('error' in options) return fail(`nginx: ${options.error}\n`);
   if (options.version) {
@@ -33,7 +39,10 @@ export async function main(args: readonly string[]): Promise<void> {
     if (options.configure) writeError(configureText(process.versions.openssl));
     if (!options.test) return;
   }
-  if (options.signal === undefined && !options.test) native().catchSignals();
+  if (options.signal === undefined && !options.test) {
+    native().catchSignals();
+    setArguments();
+  }
   await new Command(options, nginxPaths(options, process.cwd()), mode === 'wait', rest).run();
 }
 

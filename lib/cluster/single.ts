@@ -33,6 +33,7 @@ export class Single {
   /** Resolves to false when the plan cannot be served; that has been logged then. */
   async start(plan: Plan): Promise<boolean> {
     native().watchSignals((name, number, sender) => this.onSignal(name, number, sender));
+    native().catchSignals(plan.http?.lua.lua_sa_restart);
     prepareProcess(plan.process, 0, (text) => this.options.log.write('alert', text));
     return this.serve(plan);
   }

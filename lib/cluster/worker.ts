@@ -63,6 +63,7 @@ export function runWorker(serverVersion: string): void {
       group: user?.group,
     });
     log.use(plan);
+    addon.catchSignals(plan.http?.lua.lua_sa_restart);
     prepareProcess(plan.process, id, (text) => log.write('alert', text));
     await server.serveOn(plan, descriptors);
   };

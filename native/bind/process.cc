@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bind/napi_util.h"
+#include "ngx/api.h"
 
 extern char** environ;
 
@@ -130,6 +131,21 @@ napi_value set_affinity(napi_env env, napi_callback_info info) {
                                                      : failure(env, "sched_setaffinity()");
 }
 
+// setArguments([text]): what `ngx_argv` shows. Of the process, and for as long as it lives.
+napi_value set_arguments(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  std::vector<std::string> list;
+  uint32_t n = 0;
+  napi_get_array_length(env, args[0], &n);
+  for (uint32_t i = 0; i < n; ++i) {
+    napi_value item = nullptr;
+    napi_get_element(env, args[0], i, &item);
+    list.push_back(bytes_of(env, item));
+  }
+  ngx::set_arguments(std::move(list));
+  return js_undefined(env);
+}
+
 // setEnvironment([[name, value?]]): exactly these; without a value, what the process has by that
 // name.
 napi_value set_environment(napi_env env, napi_callback_info info) {
@@ -209,6 +225,7 @@ void define_process(napi_env env, napi_value exports) {
   add_function(env, exports, "account", account);
   add_function(env, exports, "setLimits", set_limits);
   add_function(env, exports, "setAffinity", set_affinity);
+  add_function(env, exports, "setArguments", set_arguments);
   add_function(env, exports, "setEnvironment", set_environment);
   add_function(env, exports, "dieWithParent", die_with_parent);
   add_function(env, exports, "closeOnExec", close_on_exec);

@@ -34,10 +34,13 @@ void on_signal(int number, siginfo_t* info, void*) {
   errno = saved;
 }
 
-void catch_signal(int number) {
+// nginx catches these as well; they mean nothing to it.
+constexpr int kIgnored[] = {SIGALRM, SIGIO};
+
+void catch_signal(int number, bool restart) {
   struct sigaction action {};
   action.sa_sigaction = on_signal;
-  action.sa_flags = SA_RESTART | SA_SIGINFO;
+  action.sa_flags = (restart ? SA_RESTART : 0) | SA_SIGINFO;
   sigfillset(&action.sa_mask);
   sigaction(number, &action, nullptr);
 }
@@ -85,9 +88,14 @@ class Watcher final : public Resource {
   uv_async_t async_{};
 };
 
-// catchSignals(): from now on they are remembered.
-napi_value catch_signals(napi_env env, napi_callback_info) {
-  for (const Name& n : kNames) catch_signal(n.number);
+// catchSignals(restart = true): from now on they are remembered; `restart`: system calls that they
+// interrupt go on.
+napi_value catch_signals(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  bool restart = true;
+  if (args.count > 0) napi_get_value_bool(env, args[0], &restart);
+  for (const Name& n : kNames) catch_signal(n.number, restart);
+  for (int number : kIgnored) catch_signal(number, restart);
   return js_undefined(env);
 }
 

@@ -201,12 +201,7 @@ void write_access_log(Request* r) {
 }
 
 void log_request(Request* r) {
-  if (const Handler* h = loc(r)->lua.log.get()) {
-    if (h->kind == Handler::kJs)
-      generation(r)->runtime->call_js(r, h->js, kPhaseLog);
-    else
-      lua_log_handler(r);
-  }
+  if (generation(r)->plan->lua.log_used) lua_log_handler(r);
   write_access_log(r);
 }
 

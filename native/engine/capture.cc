@@ -168,6 +168,7 @@ int lua_post_capture(Request* sr, void* data, int rc) {
 }
 
 int lua_capture_header_filter(Request* r) {
+  if (!generation(r)->plan->lua.capture_used) return http::next_header(r, http::Slot::kLuaCapture);
   MOONPHASE_LOG(r, kLogDebug, 0, "lua capture header filter, uri \"%.*s\"", STR(r->uri));
   LuaCtx* ctx = r->is_main() ? nullptr : capturing_ctx(r);
   if (!ctx) return http::next_header(r, http::Slot::kLuaCapture);
@@ -180,6 +181,8 @@ int lua_capture_header_filter(Request* r) {
 }
 
 int lua_capture_body_filter(Request* r, Chain* in) {
+  if (!generation(r)->plan->lua.capture_used)
+    return http::next_body(r, http::Slot::kLuaCapture, in);
   MOONPHASE_LOG(r, kLogDebug, 0, "lua capture body filter, uri \"%.*s\"", STR(r->uri));
   LuaCtx* ctx = ctx_of(r);
   if (!in || !ctx || !ctx->capture) return http::next_body(r, http::Slot::kLuaCapture, in);

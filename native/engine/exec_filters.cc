@@ -89,10 +89,11 @@ int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* val
 }
 
 int lua_header_filter(Request* r) {
+  if (!generation(r)->plan->lua.header_filter_used) return http::next_header(r, http::Slot::kLua);
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua header filter for user lua code, uri \"%.*s\"", STR(r->uri));
   const LuaLocConf& conf = loc(r)->lua;
   if (conf.body_filter) r->filter_need_in_memory = true;
   if (!conf.header_filter) return http::next_header(r, http::Slot::kLua);
-  MOONPHASE_LOG(r, kLogDebug, 0, "lua header filter for user lua code, uri \"%.*s\"", STR(r->uri));
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
   uint32_t outer = enter_phase(ctx, kPhaseHeaderFilter);
@@ -104,9 +105,10 @@ int lua_header_filter(Request* r) {
 }
 
 int lua_body_filter(Request* r, Chain* in) {
+  if (!generation(r)->plan->lua.body_filter_used) return http::next_body(r, http::Slot::kLua, in);
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua body filter for user lua code, uri \"%.*s\"", STR(r->uri));
   const LuaLocConf& conf = loc(r)->lua;
   if (!conf.body_filter || r->header_only) return http::next_body(r, http::Slot::kLua, in);
-  MOONPHASE_LOG(r, kLogDebug, 0, "lua body filter for user lua code, uri \"%.*s\"", STR(r->uri));
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
   if (ctx->seen_last_in_filter) {
@@ -155,10 +157,13 @@ int lua_log_handler(Request* r) {
       [[maybe_unused]] int trimmed = malloc_trim(1);
       MOONPHASE_LOG(r, kLogDebug, 0, "malloc_trim(1) returned %d", trimmed);
     }
+  } else {
+    MOONPHASE_LOG(r, kLogDebug, 0, "malloc_trim() disabled");
   }
-  const Handler* h = loc(r)->lua.log.get();
-  if (!h || h->kind == Handler::kJs) return kDeclined;
   MOONPHASE_LOG(r, kLogDebug, 0, "lua log handler, uri:\"%.*s\" c:%d", STR(r->uri), r->main->count);
+  const Handler* h = loc(r)->lua.log.get();
+  if (!h) return kDeclined;
+  if (h->kind == Handler::kJs) return g->runtime->call_js(r, h->js, kPhaseLog);
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
   enter_phase(ctx, kPhaseLog);

@@ -74,6 +74,7 @@ class Sealer {
 
   bool run() {
     for (const auto& conf : plan_.confs) link_blocks(conf.get(), conf->rewrite_ops);
+    note_lua_phases();
     for (const auto& server : plan_.servers) {
       walk(server->rewrite_ops);
       if (!compile_names(*server)) return false;
@@ -84,6 +85,20 @@ class Sealer {
   }
 
  private:
+  void note_lua_phases() {
+    LuaMainConf& lua = plan_.lua;
+    lua.log_used = lua.malloc_trim > 0 && lua.malloc_trim != LuaMainConf().malloc_trim;
+    for (const auto& server : plan_.servers)
+      if (server->server_rewrite) lua.capture_used = true;
+    for (const auto& conf : plan_.confs) {
+      const LuaLocConf& c = conf->lua;
+      if (c.rewrite || c.access || c.precontent || c.content) lua.capture_used = true;
+      if (c.header_filter || c.body_filter) lua.header_filter_used = true;
+      if (c.body_filter) lua.body_filter_used = true;
+      if (c.log) lua.log_used = true;
+    }
+  }
+
   bool fail(const std::string& message, const Where& where) {
     *error_ = message;
     if (!where.file.empty()) *error_ += " in " + where.file + ":" + std::to_string(where.line);

@@ -256,6 +256,8 @@ struct LuaMainConf {
   bool load_resty_core = true, rewrite_no_postpone = false, access_no_postpone = false,
        precontent_no_postpone = false;
   bool extended_capabilities = false;
+  // Set by seal(): whether any location uses the phase, so that others don't pay for it.
+  bool capture_used = false, header_filter_used = false, body_filter_used = false, log_used = false;
   int64_t blocking_threshold = 0;
 };
 

@@ -342,6 +342,7 @@ void resume_co(Co* co, int nargs) {
   LuaCtx* ctx = co->ctx;
   CtxGuard guard(ctx);
   ctx->current = co;
+  auto finish = ctx->finish;  // a rewrite's jump begins the context anew
   int rc = run_thread(ctx, nargs);
   if (!guard.alive()) return;
   if (rc == kDone) lua_finalize(ctx, kDone);
@@ -349,7 +350,7 @@ void resume_co(Co* co, int nargs) {
     if (!guard.alive()) return;
     rc = run_posted_threads(ctx);
   }
-  if (guard.alive() && rc != kDone) ctx->finish(ctx, rc);
+  if (guard.alive() && rc != kDone) finish(ctx, rc);
 }
 
 void lua_finalize(LuaCtx* ctx, int rc) {

@@ -5,6 +5,9 @@
 
 #include <lua.hpp>
 
+#include <string>
+#include <vector>
+
 namespace moonphase::ngx {
 
 void open_all(lua_State* L);  // creates `ngx` and `ndk`, calls all below, then loads resty.core
@@ -34,5 +37,8 @@ void open_worker(lua_State* L);
 void open_process(lua_State* L);
 void open_ndk(lua_State* L);
 void open_cjson(lua_State* L);  // package.preload cjson, cjson.safe
+
+// The command line that `ngx_argv` shows to FFI. Of the process.
+void set_arguments(std::vector<std::string> list);
 
 }  // namespace moonphase::ngx

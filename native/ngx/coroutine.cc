@@ -109,6 +109,8 @@ void open_coroutine(lua_State* L) {
   constexpr luaL_Reg functions[] = {{"__create", create}, {"__resume", resume}, {"__yield", yield},
                                     {"__wrap", wrap},     {"__status", status}, {nullptr, nullptr}};
   set_functions(L, functions);
+  lua_pushnil(L);  // OpenResty's table has none
+  lua_setfield(L, -2, "isyieldable");
   lua_pop(L, 1);
 }
 

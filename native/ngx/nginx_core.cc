@@ -1,9 +1,12 @@
 // Functions of nginx's own that Lua libraries look up through ffi.C.
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "base/encode.h"
 #include "http/uri.h"
+#include "ngx/api.h"
 #include "ngx/ffi.h"
 
 using namespace moonphase;
@@ -22,6 +25,25 @@ constexpr Unit kUnits[] = {{"y", 365 * 86400}, {"M", 30 * 86400}, {"w", 7 * 8640
                            {"h", 3600},        {"m", 60},         {"s", 1},         {"ms", 0}};
 
 }  // namespace
+
+// The command line, for those who start it again (`ffi.C.ngx_argv[0]`).
+extern "C" {
+__attribute__((visibility("default"))) char** ngx_argv = nullptr;
+}
+
+namespace moonphase::ngx {
+
+void set_arguments(std::vector<std::string> list) {
+  static std::vector<std::string> texts;
+  static std::vector<char*> pointers;
+  texts = std::move(list);
+  pointers.clear();
+  for (std::string& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  ngx_argv = pointers.data();
+}
+
+}  // namespace moonphase::ngx
 
 MOONPHASE_FFI void ngx_encode_base64(NgxStr* dst, NgxStr* src) {
   dst->len = base64_encode(chars(dst->data), str(src->data, src->len));
