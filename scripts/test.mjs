@@ -37,6 +37,7 @@ if (!files.length) {
   process.exit(1);
 }
 
+if (!wanted.length) installPackages();
 buildNativeTests();
 
 const output = path.join(root, 'build', 'test.tap');
@@ -93,11 +94,29 @@ function showPlainly(stream) {
   });
 }
 
+/** What the tests talk to. Where it cannot be installed they skip and say so, but never in CI. */
+function installPackages() {
+  if (process.env.MOONPHASE_INSTALL_PACKAGES === '0' || !have('apt-get')) return;
+  const script = path.join(root, 'scripts/install-test-packages.sh');
+  const installed = spawnSync(script, { stdio: 'inherit', env: unsanitized() });
+  if (installed.status === 0) return;
+  if (process.env.CI) process.exit(1);
+  console.error('tests that need one of these will be skipped');
+}
+
+/** What is built and installed on the way needs no sanitizer in it. */
+function unsanitized() {
+  const { LD_PRELOAD: _, ...env } = process.env;
+  return env;
+}
+
 /** The programs that test/native/native.test.mjs runs; without CMake it skips them and says so. */
 function buildNativeTests() {
+  if (process.env.MOONPHASE_SANITIZER) return; // they are sanitized elsewhere
   if (!files.includes('test/native/native.test.mjs') || !have('cmake') || !have('ninja')) return;
   const built = spawnSync(path.join(root, 'scripts/dev-build.sh'), ['native-tests'], {
     stdio: 'inherit',
+    env: unsanitized(),
   });
   if (built.status !== 0) process.exit(1);
 }
