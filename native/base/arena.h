@@ -81,7 +81,7 @@ class Arena {
     Block* next;
     size_t size;
   };
-  void* alloc_slow(size_t n);
+  __attribute__((cold)) void* alloc_slow(size_t n);
   char* pos_ = nullptr;
   char* end_ = nullptr;
   Block* blocks_ = nullptr;  // newest first; the last one is the first block

@@ -57,12 +57,13 @@ struct Log {
 // Longest line that nginx writes (NGX_MAX_ERROR_STR).
 constexpr size_t kMaxErrorStr = 4096;
 
+// Cold: what leads to a line is laid out apart from what runs for every request.
 // printf formats; `err` is an errno, 0 for none, printed as nginx does: " (111: Connection
 // refused)".
 void log_write(const Log& log, const LogContext* ctx, int level, int err, const char* fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+    __attribute__((cold, format(printf, 5, 6)));
 void log_writev(const Log& log, const LogContext* ctx, int level, int err, const char* fmt,
-                va_list ap);
+                va_list ap) __attribute__((cold));
 // A message of bytes as they are (may hold NULs); cut at kMaxErrorStr.
 void log_bytes(const Log& log, const LogContext* ctx, int level, Str message);
 

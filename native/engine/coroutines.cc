@@ -40,7 +40,7 @@ Co* Scheduler::alloc() {
 }
 
 void Scheduler::recycle(Co* co) {
-  *co = Co();
+  new (co) Co();  // in place: a temporary costs a stalled copy
   co->next = free_;
   free_ = co;
 }

@@ -52,7 +52,7 @@ namespace {
 void forget_posted(Request* main) {
   for (Request* r = main->posted_head; r; r = r->posted_next) r->posted_queued = false;
   main->posted_head = main->posted_tail = nullptr;
-  net::current_loop()->cancel(&main->posted);
+  if (main->posted.queued) net::current_loop()->cancel(&main->posted);
 }
 
 }  // namespace

@@ -13,7 +13,11 @@ namespace {
 // The native rows by name. Filled when the addon is loaded, before any thread reads it.
 struct Registry {
   StrMap<const VariableDef*> exact;
-  std::vector<const VariableDef*> prefixes;
+  struct Prefix {
+    Str name;
+    const VariableDef* def;
+  };
+  std::vector<Prefix> prefixes;
   Registry() {
     for (const VariableDef* rows : {kRequestVariables, kHeaderVariables, kConnectionVariables,
                                     kLaterVariables, kResponseVariables})
@@ -22,7 +26,7 @@ struct Registry {
   void add(const VariableDef* rows) {
     for (; rows->name; ++rows) {
       if (rows->flags & kVarPrefix)
-        prefixes.push_back(rows);
+        prefixes.push_back({rows->name, rows});
       else
         exact[rows->name] = rows;
     }
@@ -89,12 +93,10 @@ const VariableDef* find_variable(Str lower_name) {
   if (auto it = known.exact.find(lower_name); it != known.exact.end()) return it->second;
   const VariableDef* best = nullptr;
   size_t length = 0;
-  for (const VariableDef* def : known.prefixes) {
-    size_t n = std::strlen(def->name);
-    if (n > length && lower_name.starts_with(Str(def->name, n))) {
-      best = def;
-      length = n;
-    }
+  for (const auto& [name, def] : known.prefixes) {
+    if (name.size() <= length || !lower_name.starts_with(name)) continue;
+    best = def;
+    length = name.size();
   }
   return best;
 }

@@ -163,7 +163,12 @@ void Client::free_request(Request* r, int rc) {
   r->pool->run_cleanups();
   request = active = current = nullptr;
   destroyed = true;
-  server->loop->defer_free(Pool::recycle_slot, slot);
+  // Inside process_input the request's frames have returned when its loop goes on: the next
+  // pipelined request finds the same memory, still in the cache.
+  if (in_input)
+    ended = slot;
+  else
+    server->loop->defer_free(Pool::recycle_slot, slot);
   slot = nullptr;
 }
 
@@ -376,7 +381,7 @@ void limit_keepalive(Request* r) {
   const Connection* c = r->conn;
   bool on = loc->keepalive_timeout != 0 &&
             c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
-            now().monotonic_ms - c->start_ms <= loc->keepalive_time;
+            c->server->loop->clock().monotonic_ms - c->start_ms <= loc->keepalive_time;
   for (const std::string& who : loc->keepalive_disable) {
     if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;
     if (who == "safari" && r->headers_in.safari) on = false;

@@ -87,6 +87,7 @@ class Client final : public Connection {
   bool read_full = false;  // the last read filled its buffer: there may be more
   bool pipelined = false;  // a request began with bytes that the one before it had left
   RequestSlot* slot = nullptr;
+  RequestSlot* ended = nullptr;  // of a request that process_input has run to its end
   Pool* const pool = Pool::of_thread();
   const Clock& clock = now();
   net::Posted input_task{};
@@ -104,6 +105,9 @@ class Client final : public Connection {
   void process();
   void make_room();
   void move_request(char* to);
+  void recycle_ended() {
+    if (ended) Pool::recycle_slot(std::exchange(ended, nullptr));
+  }
   void settle();
   void read_lingering();
 

@@ -159,10 +159,12 @@ void Client::process_input() {
     }
     int rc = state == kLine ? parse_line() : kOk;
     if (rc == kOk && state == kHeaders) rc = parse_headers();
+    recycle_ended();
     if (rc == kAgain) {
       if (!read_full || !fill()) break;
     }
   }
+  recycle_ended();
   in_input = false;
   if (state != kClosed) settle();
 }

@@ -81,13 +81,12 @@ int chunked_body_filter(Request* r, Chain* in) {
   ChunkedCtx* ctx = ctx_of(r);
   if (!ctx) ctx = r->pool->make<ChunkedCtx>(), r->ctx[Request::kCtxChunked] = ctx;
 
-  Chain links[18];  // most calls need no more
+  // Most calls need no more. Bytes: links would be cleared, all of them, each time.
+  constexpr size_t kLinks = 18;
+  alignas(Chain) unsigned char links[kLinks * sizeof(Chain)];
   size_t used = 0;
   auto link = [&](Buf* b) -> Chain* {
-    if (used < sizeof links / sizeof links[0]) {
-      links[used] = {b, nullptr};
-      return &links[used++];
-    }
+    if (used < kLinks) return new (links + used++ * sizeof(Chain)) Chain{b, nullptr};
     return make_chain(*r->pool, b);
   };
 

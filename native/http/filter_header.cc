@@ -36,8 +36,8 @@ size_t make_prefix(char* out, Str status, Str token) {
 
 Str ok_prefix(Request* r) {
   Prefix& x = t_prefix;
-  int64_t sec = now().wall_sec();
   const HttpServer* s = r->conn->server;
+  int64_t sec = s->loop->clock().wall_sec();
   int tokens = r->loc->server_tokens;
   if (x.second != sec || x.server != s || x.tokens != tokens) {
     Str token = server_token(r);

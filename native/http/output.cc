@@ -9,11 +9,6 @@
 
 namespace moonphase::http {
 
-FilterTable& filters() {
-  static FilterTable table;
-  return table;
-}
-
 void register_http_filters() {
   FilterTable& t = filters();
   auto header = [&](Slot s, HeaderFilter f) { t.header[static_cast<int>(s)] = f; };

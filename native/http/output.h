@@ -36,7 +36,8 @@ struct FilterTable {
 };
 // The process's filters, constant after the addon is loaded: http registers its own, engine adds
 // Lua's and so on.
-FilterTable& filters();
+inline constinit FilterTable g_filters;
+inline FilterTable& filters() { return g_filters; }
 
 inline int next_header(Request* r, Slot after) {
   const FilterTable& t = filters();

@@ -30,7 +30,7 @@ struct LineParser {
   int major = 0, minor = 0;
   bool empty_path = false;
 
-  void reset() { *this = LineParser(); }
+  void reset() { new (this) LineParser(); }  // in place: a temporary costs a stalled copy
   // Still in front of the first byte of the line.
   bool at_start() const { return state == 0; }
   // Reads from `pos`, which moves, to `last`.
@@ -44,7 +44,7 @@ struct HeaderParser {
   char *value_start = nullptr, *value_end = nullptr;
   bool invalid = false;  // a name that ignore_invalid_headers drops
 
-  void reset() { *this = HeaderParser(); }
+  void reset() { new (this) HeaderParser(); }
   bool at_start() const { return state == 0; }
   int parse(char*& pos, char* last, bool underscores);
   void shift(ptrdiff_t by);

@@ -341,7 +341,7 @@ int capture_multi(lua_State* L) {
   }
   auto* set = new (r->pool->alloc(sizeof(engine::CaptureSet))) engine::CaptureSet();
   set->parent = ctx;
-  set->items = r->pool->array<engine::Capture>(static_cast<size_t>(count));
+  set->items = r->pool->array<engine::Capture>(static_cast<unsigned>(count));
   set->count = count;
   for (int i = 0; i < count; ++i) start(L, ctx, queries[i], set, i);
   set->waiter = ctx->current;
