@@ -43,6 +43,8 @@ LuaCtx* make_fake_ctx(Request* r, lua::Vm* vm, uint32_t phase);
 Generation* generation_of(lua_State* L);
 // ngx.worker.exiting() is true from now on: pending timers fire at once, premature.
 void lua_abort_timers(Generation* g);
+// Forgets pending timers without running them.
+void lua_drop_timers(Generation* g);
 int lua_pending_timers(const Generation* g);
 int lua_running_timers(const Generation* g);
 
@@ -88,6 +90,8 @@ void inherit_request(Request* fake, const http::ServerCore* srv, const http::Cor
                      const http::ListenConf* listen, Str client);
 // Ends a request made by Runtime::fake_request (engine/fake_request.cc).
 void finish_fake_request(Request* r);
+// Timers that run: their requests end, whatever they wait for.
+void end_running_timers(Runtime* runtime);
 
 // --- output ---
 // ngx.say & co. send through these (HTTP/1.0 buffering, header first).

@@ -8,8 +8,6 @@
 
 namespace moonphase::engine {
 
-namespace {
-
 // Nobody is at the other end: nothing comes, nothing goes.
 class FakeConnection final : public http::Connection {
  public:
@@ -38,10 +36,25 @@ class FakeConnection final : public http::Connection {
     return p;
   }
 
+  void join() {
+    FakeConnection*& first = gen->runtime->fakes;
+    next_fake = first;
+    if (next_fake) next_fake->prev_fake = this;
+    first = this;
+  }
+  void leave() {
+    if (next_fake) next_fake->prev_fake = prev_fake;
+    FakeConnection*& first = gen->runtime->fakes;
+    (prev_fake ? prev_fake->next_fake : first) = next_fake;
+  }
+
+  FakeConnection *next_fake = nullptr, *prev_fake = nullptr;
   const char* context = nullptr;
   Generation* gen = nullptr;
   Arena arena{1024};
 };
+
+namespace {
 
 void destroy(void* p) {
   auto* c = static_cast<FakeConnection*>(p);
@@ -58,6 +71,7 @@ http::Request* Runtime::fake_request(Generation* g, uint32_t phase) {
   c->connection = http.next_connection++;
   c->error = true;
   c->gen = g;
+  c->join();
   if (phase == kPhaseTimer) c->context = "ngx.timer";
   if (phase == kPhaseInitWorker) c->context = "init_worker_by_lua*";
   retain(g);
@@ -89,11 +103,25 @@ void inherit_request(Request* fake, const http::ServerCore* srv, const http::Cor
   c->listen = listen;
 }
 
+void end_running_timers(Runtime* runtime) {
+  FakeConnection* c = runtime->fakes;
+  while (c) {
+    FakeConnection* next = c->next_fake;
+    LuaCtx* ctx = ctx_of(c->request);
+    if (ctx && ctx->is_timer) {
+      finish_fake_request(c->request);
+      next = runtime->fakes;  // its end may have ended others
+    }
+    c = next;
+  }
+}
+
 void finish_fake_request(Request* r) {
   auto* c = static_cast<FakeConnection*>(r->conn);
   if (c->destroyed) return;
   MOONPHASE_LOG(r, kLogDebug, 0, "http lua close fake http connection %p", static_cast<void*>(c));
   c->destroyed = true;
+  c->leave();
   if (LuaCtx* ctx = ctx_of(r)) {
     if (ctx->is_timer) --Scheduler::of(c->gen).running_timers;
     cleanup(ctx);

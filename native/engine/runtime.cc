@@ -19,6 +19,7 @@ void retain(Generation* g) { ++g->refs; }
 
 void release(Generation* g) {
   if (--g->refs > 0) return;
+  std::erase(g->runtime->generations, g);
   g->runtime->loop->defer_free(
       [](void* p) {
         auto* generation = static_cast<Generation*>(p);
@@ -85,6 +86,7 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   }
   auto* g = new Generation;
   g->runtime = this;
+  generations.push_back(g);
   g->plan = std::move(plan);
   auto fail = [&] {
     retire(g, false);
@@ -178,6 +180,9 @@ void Runtime::terminate() {
     next = c->next;
     if (c->request) http::close_connection_with_request(c->request, 0);
   }
+  // Timers are not run any more: what they would run in is going away.
+  end_running_timers(this);
+  for (Generation* g : std::vector<Generation*>(generations)) lua_drop_timers(g);
   if (Generation* g = current) {
     current = nullptr;
     g->exiting = true;

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/plan.h"
 #include "http/connection.h"
@@ -12,6 +13,7 @@
 namespace moonphase::engine {
 
 class Runtime;
+class FakeConnection;
 
 // A Plan and its VM. Retained by the runtime while current and by every request and timer that
 // began with it.
@@ -86,6 +88,8 @@ class Runtime {
   RuntimeOptions options;
   http::HttpServer http;
   Generation* current = nullptr;
+  std::vector<Generation*> generations;  // the current one and those that still have requests
+  FakeConnection* fakes = nullptr;       // engine/fake_request.cc: requests without a client
   // JavaScript handlers: calls function `index` for the request (bind sets it). kOk, kAgain (a
   // promise) …
   int (*call_js)(http::Request* r, int index, uint32_t phase) = nullptr;

@@ -170,6 +170,18 @@ void lua_abort_timers(Generation* g) {
   release(g);
 }
 
+void lua_drop_timers(Generation* g) {
+  if (!g->scheduler) return;
+  retain(g);
+  while (TimerTask* t = Scheduler::of(g).timers) {
+    g->runtime->loop->clear_timer(&t->timer);
+    unlink(t);
+    release_thread(g, t->vm, t->co, t->ref);
+    free_task(t);
+  }
+  release(g);
+}
+
 int lua_pending_timers(const Generation* g) {
   return g->scheduler ? static_cast<Scheduler*>(g->scheduler)->pending_timers : 0;
 }

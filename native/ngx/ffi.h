@@ -23,7 +23,8 @@ struct NgxFfiStr {
   int len;
   const unsigned char* data;
 };
-struct NgxFfiElt {
+// lua-resty-core lays them behind text, wherever that ends.
+struct __attribute__((packed)) NgxFfiElt {
   NgxFfiStr key, value;
 };
 
