@@ -91,7 +91,7 @@ void inherit_request(Request* fake, const http::ServerCore* srv, const http::Cor
 // Ends a request made by Runtime::fake_request (engine/fake_request.cc).
 void finish_fake_request(Request* r);
 // Timers that run: their requests end, whatever they wait for.
-void end_running_timers(Runtime* runtime);
+void end_running_timers(class Runtime* runtime);
 
 // --- output ---
 // ngx.say & co. send through these (HTTP/1.0 buffering, header first).
