@@ -339,7 +339,7 @@ enum Module : int {
   kModEcho = 0,
   kModHeadersMore,
   kModProxy,
-  kModGzip,
+  kModCharset,
   kModAuthRequest,
   kModStatic,
   kModUpstream,

@@ -93,6 +93,7 @@ struct Known {
     kAuthenticate,
     kLimitRate,
     kBuffering,
+    kCharset,
     kConnection,
     kEncoding,
   } in;
@@ -129,6 +130,7 @@ constexpr Known kKnown[] = {
     {"x-accel-redirect", Known::kOnce, &H::x_accel_redirect, Known::kCopy, nullptr, false},
     {"x-accel-limit-rate", Known::kLimitRate, &H::x_accel_limit_rate, Known::kCopy, nullptr, false},
     {"x-accel-buffering", Known::kBuffering, nullptr, Known::kCopy, nullptr, false},
+    {"x-accel-charset", Known::kCharset, nullptr, Known::kCopy, nullptr, false},
     {"transfer-encoding", Known::kEncoding, &H::transfer_encoding, Known::kDrop, nullptr, false},
     {"content-encoding", Known::kNothing, nullptr, Known::kSlot, &O::content_encoding, false},
 };
@@ -236,6 +238,9 @@ int upstream_header_line(Upstream& u, Header* h) {
       if (same_text(h->value, "no")) u.buffering = false;
       if (same_text(h->value, "yes")) u.buffering = true;
       return kOk;
+    case Known::kCharset:
+      if (!(u.conf->ignore_headers & kIgnoreCharset)) r->headers_out.override_charset = h->value;
+      return kOk;
     default:
       if (before) {
         duplicate(r, h, before, false);
@@ -274,8 +279,12 @@ bool Upstream::test_next() {
   return false;
 }
 
-// proxy_intercept_errors: an error_page of ours instead of the server's.
+// proxy_intercept_errors: an error_page of ours instead of the server's; of memcached, our 404.
 bool Upstream::intercept() {
+  if (head.status == 404 && conf->intercept_404) {
+    finalize(404);
+    return true;
+  }
   if (!conf->intercept_errors) return false;
   for (const http::ErrorPage& page : loc(r)->error_page) {
     for (int code : page.codes) {
