@@ -499,8 +499,8 @@ export interface LocationConf {
   readonly sub_filter_types: readonly Bytes[];
   readonly sub_filter_once: boolean;
   readonly sub_filter_last_modified: boolean;
-  /** null is `off`. */
-  readonly charset?: Charset | null;
+  /** "" is `off`. */
+  readonly charset?: Charset;
   readonly source_charset?: Charset;
   readonly override_charset: boolean;
   readonly charset_types: readonly Bytes[];

@@ -78,8 +78,8 @@ void read_name(const PlanValue& owner, const char* field, CharsetConf::Name& nam
   if (!owner.has(field)) return;
   PlanValue v = owner.get(field);
   if (v.is_string()) {
-    name.kind = CharsetConf::Name::kText;
     name.text = v.bytes();
+    if (!name.text.empty()) name.kind = CharsetConf::Name::kText;
   } else {
     name.kind = CharsetConf::Name::kVar;
     read(v.get("var"), name.var);

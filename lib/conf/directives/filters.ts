@@ -89,7 +89,7 @@ export const gzipModule: Module = {
 const charset: Setter = (cf, [text = ''], row) => {
   const values = cf.values(row.level);
   if (row.field in values) return DUPLICATE;
-  if (text === 'off' && row.name === 'charset') values[row.field] = null;
+  if (text === 'off' && row.name === 'charset') values[row.field] = '';
   else if (text.startsWith('$')) values[row.field] = { var: cf.variable(cf.variableName(text)) };
   else values[row.field] = text;
 };
@@ -98,7 +98,7 @@ const charset: Setter = (cf, [text = ''], row) => {
 function checkCharsets(cf: Conf, { conf }: Merge): void {
   const { charset: to, source_charset: from } = conf;
   if (typeof to !== 'string' || typeof from !== 'string') return;
-  if (to.toLowerCase() === from.toLowerCase()) return;
+  if (to === '' || to.toLowerCase() === from.toLowerCase()) return;
   throw cf.error(`no "charset_map" between the charsets "${from}" and "${to}"`);
 }
 
