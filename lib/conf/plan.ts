@@ -13,6 +13,7 @@
  */
 
 import type {
+  Charset,
   EchoCommand,
   GzipPlan,
   LuaSslPlan,
@@ -491,7 +492,6 @@ export interface LocationConf {
 
   // filters
   readonly gzip?: GzipPlan;
-  readonly gzip_vary: boolean;
   /** "" is `off` */
   readonly auth_request?: Complex;
   readonly auth_request_set: readonly { readonly var: number; readonly value: Complex }[];
@@ -499,7 +499,10 @@ export interface LocationConf {
   readonly sub_filter_types: readonly Bytes[];
   readonly sub_filter_once: boolean;
   readonly sub_filter_last_modified: boolean;
-  readonly charset?: Bytes;
+  /** "" is `off`. */
+  readonly charset?: Charset;
+  readonly source_charset?: Charset;
+  readonly override_charset: boolean;
   readonly charset_types: readonly Bytes[];
 
   /** The content handler that a directive has set (`content_by_lua`'s is found by its own field). */

@@ -121,13 +121,21 @@ export interface MemcPlan {
   readonly memc_cmds_allowed: readonly Bytes[];
 }
 
-/** When `gzip` is on. */
+/** A charset's name, or the variable that has it. */
+export type Charset = Bytes | { readonly var: number };
+
+/** Where `gzip` or `gzip_static` is on. */
 export interface GzipPlan {
+  readonly gzip_on: boolean;
+  readonly gzip_static: 'off' | 'on' | 'always';
+  readonly gzip_vary: boolean;
   /** Content types in lower case; `*` is all. */
   readonly gzip_types: readonly Bytes[];
   readonly gzip_comp_level: number;
   readonly gzip_min_length: number;
+  /** zlib's windowBits, from `gzip_window`. */
   readonly gzip_window: number;
+  /** zlib's memLevel, from `gzip_hash`. */
   readonly gzip_hash: number;
   readonly gzip_buffers: { readonly number: number; readonly size: number };
   readonly gzip_no_buffer: boolean;

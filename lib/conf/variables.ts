@@ -21,6 +21,8 @@ export const BUILTIN: ReadonlySet<string> = new Set([
   // filters and others
   ...words(`gzip_ratio realip_remote_addr realip_remote_port connections_active connections_reading
     connections_writing connections_waiting http2 http3 limit_req_status limit_conn_status date_local date_gmt`),
+  // memc-nginx-module
+  'memc_flags_as_http_time',
   // echo-nginx-module
   ...words(`echo_timer_elapsed echo_request_method echo_cacheable_request_uri echo_request_uri
     echo_client_request_method echo_request_body echo_client_request_headers echo_it echo_incr

@@ -226,6 +226,8 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   if (v.has("content")) conf.content = v.get("content").get("kind").word(kContent);
   read_lua(parts, v, conf.lua);
   read_proxy(parts, v, conf);
+  read_filters(parts, v, conf);
+  read_memc(v, conf);
   read(v.get("set_base32_padding"), conf.set_misc.base32_padding);
   read(v.get("set_base32_alphabet"), conf.set_misc.base32_alphabet);
   read_modules(v, conf);

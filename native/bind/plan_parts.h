@@ -38,6 +38,10 @@ void read(const PlanValue& from, engine::Where& to);
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_proxy.cc
 void read_proxy(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+// plan_filters.cc
+void read_filters(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+// plan_memc.cc
+void read_memc(const PlanValue& v, engine::LocConf& conf);
 // plan_modules.cc
 void read_modules(const PlanValue& v, engine::LocConf& conf);
 

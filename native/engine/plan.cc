@@ -8,6 +8,8 @@
 #include "engine/access_log.h"
 #include "engine/locations.h"
 #include "engine/map.h"
+#include "engine/modules/charset.h"
+#include "engine/modules/memc.h"
 #include "engine/modules/proxy.h"
 #include "engine/phases.h"
 #include "engine/variables.h"
@@ -223,7 +225,10 @@ class Sealer {
 bool Plan::seal(std::string* error) {
   for (size_t i = 0; i < variables.size(); ++i)
     variable_index_[variables[i].name] = static_cast<int>(i);
-  if (!seal_upstreams(*this, error) || !seal_proxy(*this, error)) return false;
+  if (!seal_upstreams(*this, error) || !seal_proxy(*this, error) ||
+      !seal_memc(*this, error))
+    return false;
+  seal_charset(*this);
   if (!Sealer(*this, error).run()) return false;
   build_steps(*this);
   return true;

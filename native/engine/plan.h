@@ -344,7 +344,7 @@ enum Module : int {
   kModEcho = 0,
   kModHeadersMore,
   kModProxy,
-  kModGzip,
+  kModCharset,
   kModAuthRequest,
   kModStatic,
   kModUpstream,

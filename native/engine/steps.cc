@@ -5,6 +5,7 @@
 #include "engine/phases.h"
 #include "engine/rewrite.h"
 #include "engine/runtime.h"
+#include "http/gzip.h"
 
 namespace moonphase::engine {
 
@@ -96,6 +97,12 @@ struct Registry {
       {Phase::kPrecontent, precontent_step, lua_used<&LuaLocConf::precontent>,
        [](const Plan& p) { return p.lua.precontent_no_postpone; }},
       {Phase::kContent, index_handler, always},
+      {Phase::kContent, gzip_static_handler,
+       [](const Plan& p) {
+         return any_location(p, [](const LocConf& c) {
+           return c.gzip && c.gzip->of_files != http::GzipConf::kStaticOff;
+         });
+       }},
       {Phase::kContent, static_handler, always},
   };
   http::Handler content[16] = {};

@@ -45,7 +45,7 @@ struct UpstreamConf {
   int buffers_number = 8;
   size_t buffers_size = 4096;
   bool buffering = true, request_buffering = true, ignore_client_abort = false,
-       intercept_errors = false;
+       intercept_errors = false, intercept_404 = false;
   uint32_t next_upstream = kFailError | kFailTimeout;
   int next_tries = 0;
   int64_t next_timeout = 0;

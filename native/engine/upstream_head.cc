@@ -8,6 +8,7 @@
 #include "engine/upstream.h"
 #include "engine/variables.h"
 #include "http/headers_in.h"
+#include "http/headers_out.h"
 #include "http/output.h"
 #include "http/uri.h"
 
@@ -27,29 +28,6 @@ Header* copy_line(Request* r, const Header* h) {
   *to = *h;
   to->same = nullptr;
   return to;
-}
-
-void copy_type(Request* r, const Header* h) {
-  HeadersOut& out = r->headers_out;
-  out.content_type = h->value;
-  out.content_type_len = h->value.size();
-  out.content_type_lowcase = {};
-  Str rest = h->value;
-  for (size_t semicolon; (semicolon = rest.find(';')) != Str::npos;) {
-    rest.remove_prefix(semicolon + 1);
-    while (rest.starts_with(' ')) rest.remove_prefix(1);
-    if (rest.empty()) return;
-    if (rest.size() < 8 || !same_text(rest.substr(0, 8), "charset=")) continue;
-    out.content_type_len = h->value.size() - rest.size();
-    while (out.content_type_len && h->value[out.content_type_len - 1] == ' ')
-      --out.content_type_len;
-    if (out.content_type_len) --out.content_type_len;  // the semicolon
-    rest.remove_prefix(8);
-    if (rest.starts_with('"')) rest.remove_prefix(1);
-    if (rest.ends_with('"')) rest.remove_suffix(1);
-    out.charset = rest;
-    return;
-  }
 }
 
 void copy_location(Request* r, Upstream& u, const Header* h) {
@@ -93,6 +71,7 @@ struct Known {
     kAuthenticate,
     kLimitRate,
     kBuffering,
+    kCharset,
     kConnection,
     kEncoding,
   } in;
@@ -129,6 +108,7 @@ constexpr Known kKnown[] = {
     {"x-accel-redirect", Known::kOnce, &H::x_accel_redirect, Known::kCopy, nullptr, false},
     {"x-accel-limit-rate", Known::kLimitRate, &H::x_accel_limit_rate, Known::kCopy, nullptr, false},
     {"x-accel-buffering", Known::kBuffering, nullptr, Known::kCopy, nullptr, false},
+    {"x-accel-charset", Known::kCharset, nullptr, Known::kCopy, nullptr, false},
     {"transfer-encoding", Known::kEncoding, &H::transfer_encoding, Known::kDrop, nullptr, false},
     {"content-encoding", Known::kNothing, nullptr, Known::kSlot, &O::content_encoding, false},
 };
@@ -169,7 +149,7 @@ void copy_known(Request* r, Upstream& u, const Known& k, const Header* h) {
     case Known::kDrop:
       break;
     case Known::kType:
-      copy_type(r, h);
+      http::set_content_type_as_sent(r, h->value);
       break;
     case Known::kLocation:
       copy_location(r, u, h);
@@ -236,6 +216,9 @@ int upstream_header_line(Upstream& u, Header* h) {
       if (same_text(h->value, "no")) u.buffering = false;
       if (same_text(h->value, "yes")) u.buffering = true;
       return kOk;
+    case Known::kCharset:
+      if (!(u.conf->ignore_headers & kIgnoreCharset)) r->headers_out.override_charset = h->value;
+      return kOk;
     default:
       if (before) {
         duplicate(r, h, before, false);
@@ -274,8 +257,12 @@ bool Upstream::test_next() {
   return false;
 }
 
-// proxy_intercept_errors: an error_page of ours instead of the server's.
+// proxy_intercept_errors: an error_page of ours instead of the server's; of memcached, our 404.
 bool Upstream::intercept() {
+  if (head.status == 404 && conf->intercept_404) {
+    finalize(404);
+    return true;
+  }
   if (!conf->intercept_errors) return false;
   for (const http::ErrorPage& page : loc(r)->error_page) {
     for (int code : page.codes) {

@@ -114,13 +114,11 @@ const VariableDef kLaterVariables[] = {
     {"proxy_host", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_port", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_add_via", nothing, nullptr, 0, 0},
-    {"gzip_ratio", nothing, nullptr, 0, kVarNoCacheable},
     {"limit_req_status", nothing, nullptr, 0, kVarNoCacheable},
     {"limit_conn_status", nothing, nullptr, 0, kVarNoCacheable},
     {"date_local", nothing, nullptr, 0, kVarNoCacheable},
     {"date_gmt", nothing, nullptr, 0, kVarNoCacheable},
     {"echo_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
-    {"memc_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
     {nullptr, nullptr, nullptr, 0, 0},
 };
 

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/variables_core.h"
+#include "http/gzip.h"
 
 namespace moonphase::engine {
 
@@ -41,6 +42,16 @@ int request_time(Request* r, VarValue* v, Str, uintptr_t) {
 int connection_time(Request* r, VarValue* v, Str, uintptr_t) {
   return found_seconds(r, v, std::max<int64_t>(now().monotonic_ms - r->conn->start_ms, 0));
 }
+// "3.42": how many times smaller the body has become.
+int gzip_ratio(Request* r, VarValue* v, Str, uintptr_t) {
+  uint64_t in, out;
+  if (!http::gzip_sizes(r, &in, &out)) return not_found(v);
+  uint64_t thousandths = in * 1000 / out, hundredths = thousandths / 10 + (thousandths % 10 > 4);
+  char* p = r->pool->bytes(32);
+  int n = std::snprintf(p, 32, "%llu.%02d", static_cast<unsigned long long>(hundredths / 100),
+                        static_cast<int>(hundredths % 100));
+  return found(v, {p, static_cast<size_t>(n)});
+}
 int msec(Request* r, VarValue* v, Str, uintptr_t) { return found_seconds(r, v, now().wall_ms); }
 int time_iso8601(Request* r, VarValue* v, Str, uintptr_t) {
   return found(v, r->pool->copy(iso8601_date()));
@@ -59,6 +70,7 @@ const VariableDef kResponseVariables[] = {
     {"request_completion", request_completion, nullptr, 0, 0},
     {"request_time", request_time, nullptr, 0, kVarNoCacheable},
     {"connection_time", connection_time, nullptr, 0, kVarNoCacheable},
+    {"gzip_ratio", gzip_ratio, nullptr, 0, kVarNoCacheable},
     {"msec", msec, nullptr, 0, kVarNoCacheable},
     {"time_iso8601", time_iso8601, nullptr, 0, kVarNoCacheable},
     {"time_local", time_local, nullptr, 0, kVarNoCacheable},

@@ -40,6 +40,8 @@ struct HeaderRule {  // add_header
 
 enum class Alternative : uint8_t { kOff, kOn, kAlways };
 
+struct GzipConf;  // http/gzip.h
+
 // What every request's configuration has for http; engine's LocConf extends it.
 struct CoreConf {
   std::string name;
@@ -106,6 +108,7 @@ struct CoreConf {
     Complex value;     // with variables: parsed anew for each request
   } expires;
   int64_t sendfile_max_chunk = 2 << 20;
+  std::shared_ptr<const GzipConf> gzip;  // null: neither gzip nor gzip_static
 };
 
 struct ServerName {

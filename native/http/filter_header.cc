@@ -6,6 +6,7 @@
 
 #include "http/connection.h"
 #include "http/filters.h"
+#include "http/gzip.h"
 
 namespace moonphase::http {
 
@@ -206,6 +207,10 @@ int header_filter(Request* r) {
       p = put(put_number(put(p, "Keep-Alive: timeout="), loc->keepalive_header / 1000), "\r\n");
   } else {
     p = put(p, "Connection: close\r\n");
+  }
+  if (r->gzip_vary) {
+    r->gzip_vary = loc->gzip && loc->gzip->vary;
+    if (r->gzip_vary) p = put(p, "Vary: Accept-Encoding\r\n");
   }
   for (auto it = out.list.begin(); it != out.list.end(); ++it) {
     if (!it->hash) continue;

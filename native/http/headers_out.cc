@@ -151,4 +151,22 @@ int headers_out_set(Request* r, Str name, Str value, bool override) {
   return kOk;
 }
 
+void set_content_type_as_sent(Request* r, Str value) {
+  HeadersOut& out = r->headers_out;
+  out.content_type = value;
+  out.content_type_len = value.size();
+  out.content_type_lowcase = Str();
+  for (size_t at = value.find(';'); at != Str::npos; at = value.find(';', at + 1)) {
+    size_t from = std::min(value.find_first_not_of(' ', at + 1), value.size());
+    Str rest = value.substr(from);
+    if (rest.size() < 8 || !same_name(rest.substr(0, 8), "charset=")) continue;
+    out.content_type_len = at;
+    rest.remove_prefix(8);
+    if (rest.starts_with('"')) rest.remove_prefix(1);
+    if (rest.ends_with('"')) rest.remove_suffix(1);
+    out.charset = rest;
+    return;
+  }
+}
+
 }  // namespace moonphase::http

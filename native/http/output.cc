@@ -6,6 +6,7 @@
 
 #include "http/connection.h"
 #include "http/filters.h"
+#include "http/gzip.h"
 
 namespace moonphase::http {
 
@@ -19,6 +20,8 @@ void register_http_filters() {
   header(Slot::kHeaders, headers_header_filter);
   body(Slot::kHeaders, trailers_body_filter);
   body(Slot::kPostpone, postpone_body_filter);
+  header(Slot::kGzip, gzip_header_filter);
+  body(Slot::kGzip, gzip_body_filter);
   header(Slot::kRangeHeader, range_header_filter);
   header(Slot::kChunked, chunked_header_filter);
   body(Slot::kChunked, chunked_body_filter);

@@ -70,6 +70,7 @@ struct HeadersOut {
          *expires = nullptr, *etag = nullptr, *cache_control = nullptr, *link = nullptr;
   Str content_type;  // with its charset when set as a whole
   Str charset;
+  Str override_charset;  // an upstream's X-Accel-Charset
   size_t content_type_len = 0;  // without parameters
   Str content_type_lowcase;
   int64_t content_length_n = -1;
@@ -112,7 +113,7 @@ struct Request {
       {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
   // http's own are the last ones.
   static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2,
-                       kCtxCopy = kModules - 3;
+                       kCtxCopy = kModules - 3, kCtxGzip = kModules - 4;
 
   // --- request line ---
   uint32_t method = kUnknownMethod;
@@ -160,6 +161,7 @@ struct Request {
        out_of_band = false;
   bool filter_need_in_memory = false, filter_need_temporary = false,
        main_filter_need_in_memory = false;
+  bool gzip_tested = false, gzip_ok = false, gzip_vary = false;
   bool subrequest_ranges = false, pipeline = false, terminated = false;
   bool bypass_cache = false, background = false, upgrade = false, stat_reading = false;
   uint64_t limit_rate = 0, limit_rate_after = 0;

@@ -27,7 +27,7 @@ function command(dir: 'set' | 'clear', target: 'out' | 'in'): Setter {
       } else if (arg === '-t' || (arg === '-s' && target === 'out')) {
         const value = args[++i];
         if (value === undefined) throw fail(`option ${arg} takes an argument.`);
-        if (arg === '-t') types.push(...value.trim().split(/\s+/).filter(Boolean));
+        if (arg === '-t') types.push(...value.split(/[\s;]+/).filter(Boolean));
         else statuses.push(...parseStatuses(value, fail));
       } else if (arg === '-a' && row.name === 'more_set_headers') {
         append = true;

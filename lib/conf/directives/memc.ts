@@ -2,31 +2,57 @@ import {
   HSL,
   LOCATION,
   LOCATION_IF,
-  ignored,
   loc,
   type Module,
   type Setter,
 } from '../directive.js';
 import { DUPLICATE, flag, mask, msec, size } from '../kinds.js';
 import { hasVariables } from '../complex.js';
-import { checkPass } from './proxy.js';
+import { parseUrl } from '../inet.js';
 
 /** memc-nginx-module: memcached by its text protocol. */
 
 const COMMANDS =
-  'get set add replace append prepend delete incr decr flush_all stats version verbosity'.split(
-    ' ',
-  );
+  'get set add replace append prepend delete incr decr flush_all stats version'.split(' ');
 const NEXT = 'error timeout invalid_response not_found off'.split(' ');
 
 const pass: Setter = (cf, [url = ''], row) => {
-  if (row.field in cf.scope.loc) return DUPLICATE;
+  const { scope } = cf;
+  if (row.field in scope.loc) return DUPLICATE;
   cf.content('memc');
-  if (hasVariables(url)) cf.scope.loc[row.field] = { url: cf.complex(url) };
-  else {
-    const { host, port, family, noPort, portText } = checkPass(cf, url, 11_211);
-    cf.scope.loc[row.field] = { url, host, port, family, noPort, portText };
+  if (!scope.noname && scope.name.endsWith('/')) scope.autoRedirect = true;
+  for (const name of ['cmd', 'key', 'value', 'flags', 'exptime']) cf.variable(`memc_${name}`);
+  if (hasVariables(url)) {
+    scope.loc[row.field] = { url: cf.complex(url) };
+    return;
   }
+  const parsed = parseUrl(url, { noResolve: true, defaultPort: 0 });
+  if (typeof parsed === 'string') throw cf.error(`${parsed} in upstream "${url}"`);
+  const { host, port, family, noPort, portText } = parsed;
+  if (!noPort && cf.upstreams.some((u) => u.name.toLowerCase() === host.toLowerCase())) {
+    throw cf.error(`upstream "${host}" may not have port ${port}`);
+  }
+  scope.loc[row.field] = { url, host, port, family, noPort, portText };
+};
+
+const commands: Setter = (cf, args, row) => {
+  const values = cf.values(row.level);
+  for (const text of args) {
+    if (!COMMANDS.includes(text)) {
+      throw cf.error(`Unknown memcached command "${text}" used in "memc_cmds_allowed"`);
+    }
+  }
+  values[row.field] = args;
+};
+
+/** Older names of parameters: the original refuses them with these words. */
+const moved = (parameter: string): Setter => {
+  return (cf, _, row) => {
+    throw cf.error(
+      `"${row.name}" is not supported, use the "${parameter}" parameter of the "server" directive inside the ` +
+        '"upstream" block',
+    );
+  };
 };
 
 export const memcModule: Module = {
@@ -42,19 +68,9 @@ export const memcModule: Module = {
     loc('memc_ignore_client_abort', HSL, 'flag', flag(), { init: false }),
     loc('memc_next_upstream', HSL, '1+', mask(...NEXT), { init: ['error', 'timeout'] }),
     loc('memc_flags_to_last_modified', HSL, 'flag', flag(), { init: false }),
-    loc('memc_cmds_allowed', HSL, '1+', mask(...COMMANDS), { init: COMMANDS }),
-    ignored(
-      'memc_upstream_max_fails',
-      HSL,
-      '1',
-      'an old name of max_fails of a server in an upstream',
-    ),
-    ignored(
-      'memc_upstream_fail_timeout',
-      HSL,
-      '1',
-      'an old name of fail_timeout of a server in an upstream',
-    ),
+    loc('memc_cmds_allowed', HSL, '1+', commands, { init: COMMANDS }),
+    loc('memc_upstream_max_fails', HSL, '1', moved('max_fails'), { hidden: true }),
+    loc('memc_upstream_fail_timeout', HSL, '1', moved('fail_timeout'), { hidden: true }),
   ],
   mergeLocation: (_, { parent, conf, scope }) => {
     if (scope.kind === 'if') conf['memc_pass'] ??= parent?.['memc_pass'];

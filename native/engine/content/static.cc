@@ -36,6 +36,21 @@ int redirect_to_directory(Request* r) {
 
 }  // namespace
 
+int send_file(Request* r, const FileInfo& info, Str name) {
+  int rc = http::send_header(r);
+  if (rc == kError || rc > kOk || r->header_only) return rc;
+
+  Buf* b = make_buf(*r->pool);
+  b->file = r->pool->make<File>(info.fd, name);
+  b->file_last = info.size;
+  b->in_file = info.size > 0;
+  b->last_buf = r->is_main();
+  b->last_in_chain = true;
+  b->sync = !b->last_buf && !b->in_file;
+  Chain out{b};
+  return http::output(r, &out);
+}
+
 int static_handler(Request* r) {
   if (!(r->method & (http::kGet | http::kHead | http::kPost))) return 405;
   if (r->uri.ends_with('/')) return kDeclined;
@@ -62,18 +77,7 @@ int static_handler(Request* r) {
   if (http::set_etag(r) != kOk || http::set_content_type(r) != kOk) return 500;
   r->allow_ranges = true;
 
-  int rc = http::send_header(r);
-  if (rc == kError || rc > kOk || r->header_only) return rc;
-
-  Buf* b = make_buf(*r->pool);
-  b->file = r->pool->make<File>(info.fd, path.name);
-  b->file_last = info.size;
-  b->in_file = info.size > 0;
-  b->last_buf = r->is_main();
-  b->last_in_chain = true;
-  b->sync = !b->last_buf && !b->in_file;
-  Chain out{b};
-  return http::output(r, &out);
+  return send_file(r, info, path.name);
 }
 
 }  // namespace moonphase::engine

@@ -65,6 +65,7 @@ int set_out(Request* r, const MoreHeaders& rule, const MoreHeaders::Header& head
   }
   if (header.lower == "accept-ranges" && value.empty()) r->allow_ranges = false;
   if (int rc = http::headers_out_set(r, header.name, value, !rule.append); rc != kOk) return rc;
+  if (header.lower == "content-type") http::set_content_type_as_sent(r, value);
   // Scheme and host go in front of a path, unlike that of ngx.header.
   if (header.lower == "location" && value.starts_with('/'))
     r->headers_out.location = r->headers_out.list.find("location");
@@ -135,6 +136,8 @@ int rewrite_handler(Request* r) {
   const HeadersMoreConf* conf = conf_of(loc(r));
   MOONPHASE_LOG(r, kLogDebug, 0, "headers more rewrite handler, uri \"%.*s\"", STR(r->uri));
   if (!conf || r->http_version < http::kVersion10) return kDeclined;
+  // A request line that could not be read: there are no headers to change.
+  if (r->http_protocol.empty()) return kDeclined;
   for (const MoreHeaders& rule : conf->in) {
     const http::Header* type = r->headers_in.content_type;
     if (!rule.types.empty() && (!type || !contains(rule.types, type->value))) continue;
