@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "engine/peer.h"
 #include "net/resolver.h"
 #include "net/stream.h"
 
@@ -16,13 +17,6 @@ namespace moonphase::engine {
 struct Generation;
 class CoSocket;
 class SocketPools;
-
-// Where a connection leads, for log lines and reuse.
-struct Peer {
-  sockaddr_storage addr{};
-  socklen_t len = 0;
-  std::string host;  // as connect() was given it
-};
 
 // A connection at rest in a pool.
 struct IdleConnection {

@@ -1,0 +1,43 @@
+// The Lua side of stream cosockets: the slots of their objects, and the methods that all of them
+// have.
+#pragma once
+
+#include <lua.hpp>
+
+#include "engine/cosocket.h"
+
+namespace moonphase::ngx {
+
+// The object is a table; lua-resty-core and libraries know these slots by number.
+enum Slot : int {
+  kCtx = 1,  // the userdata
+  kKey = 2,  // pool name
+  kConnectTimeout = 3,
+  kSendTimeout = 4,
+  kReadTimeout = 5,
+  kBind = 8,
+  kTransparent = 9,
+};
+
+engine::CoSocket* socket_of(lua_State* L, int index);
+int fail(lua_State* L, const char* why);  // nil, why
+
+enum Busy : unsigned { kBusyConnecting = 1, kBusyReading = 2, kBusyWriting = 4 };
+// What the socket is at, of `which`; null: nothing.
+const char* busy(const engine::CoSocket* s, unsigned which);
+
+namespace socket {
+int receive(lua_State* L);
+int receiveany(lua_State* L);
+int receiveuntil(lua_State* L);
+int send(lua_State* L);
+int close(lua_State* L);
+int settimeout(lua_State* L);
+int settimeouts(lua_State* L);
+}  // namespace socket
+
+// A metatable with this `__gc`, in the registry under the address `key`.
+void gc_metatable(lua_State* L, const char* key, lua_CFunction gc);
+void open_socket_stream(lua_State* L);  // what the methods need in the registry
+
+}  // namespace moonphase::ngx
