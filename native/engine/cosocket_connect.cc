@@ -1,6 +1,7 @@
 // How a cosocket comes by its connection: from its pool, or resolved and dialled.
 #include <cerrno>
 #include <cstdlib>
+#include <utility>
 
 #include "engine/cosocket.h"
 #include "engine/lifecycle.h"
@@ -30,6 +31,8 @@ Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storag
       if (pool->connections > pool->size() + pool->backlog())
         return connect_fail(Failure::kPoolFull);
       if (pool->connections > pool->size()) {
+        MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket queue connect operation for connection pool \"%s\", connections: %d",
+              pool->key().c_str(), pool->connections);
         connecting_ = queued_ = true;
         counted_ = false;  // the queue holds the count
         pool->waiting.push_back(this);
@@ -42,6 +45,8 @@ Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storag
 }
 
 void CoSocket::attach(std::unique_ptr<IdleConnection> idle) {
+  MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket get keepalive peer: using connection %p, fd:%d",
+        static_cast<void*>(idle->stream), idle->stream->fd());
   stream_ = idle->stream;
   peer_ = std::move(idle->peer);
   reused_ = idle->reused + 1;
@@ -69,6 +74,7 @@ void CoSocket::resume_connect() {
 }
 
 Rc CoSocket::resolve() {
+  MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket connect timeout: %lld", static_cast<long long>(connect_timeout));
   if (literal_address(peer_.host, &peer_)) {
     set_port(&peer_.addr, port_);
     return dial();
@@ -84,7 +90,7 @@ Rc CoSocket::resolve() {
   net::ResolveResult at_once;
   auto answered = [](CoSocket* s, const net::ResolveResult& result) -> Rc {
     if (result.code) {
-      s->resolve_error_ = s->peer_.host + " could not be resolved (" + std::to_string(result.code) +
+      s->error_text_ = s->peer_.host + " could not be resolved (" + std::to_string(result.code) +
                           ": " + net::resolve_strerror(result.code) + ")";
       return s->connect_fail(Failure::kResolver);
     }
@@ -133,7 +139,7 @@ Rc CoSocket::dial() {
   return kAgain;
 }
 
-Rc CoSocket::dialled(bool) {
+Rc CoSocket::dialled() {
   loop_->clear_timer(&connect_timer_);
   const int err = stream_->connect_error();
   connecting_ = false;
@@ -152,7 +158,7 @@ Rc CoSocket::connect_fail(Failure why, int err) {
   connect_errno_ = err;
   connecting_ = false;
   loop_->clear_timer(&connect_timer_);
-  drop_stream();
+  drop();
   return kError;
 }
 
@@ -168,17 +174,19 @@ int CoSocket::push_connected(lua_State* L) {
 
 void CoSocket::stop_connect() {
   if (queued_) {
+    MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket abort queueing, u: %p", static_cast<void*>(this));
     std::erase(pool_->waiting, this);
-    --pool_->connections;
     queued_ = false;
+    std::exchange(pool_, nullptr)->release();
   }
   if (resolution_) {
+    MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket abort resolver");
     socket_pools(gen_).resolver.cancel(resolution_);
     resolution_ = nullptr;
   }
   connecting_ = false;
   loop_->clear_timer(&connect_timer_);
-  drop_stream();
+  drop();
 }
 
 }  // namespace moonphase::engine

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <sys/un.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 
@@ -92,6 +93,19 @@ int error_level(int err) {
     default:
       return kLogCrit;
   }
+}
+
+void push_errno(lua_State* L, int err) {
+  if (!err) {
+    lua_pushliteral(L, "error");
+    return;
+  }
+  char text[128];
+  const char* msg = strerrordesc_np(err);
+  size_t n = 0;
+  for (; msg && msg[n] && n < sizeof text; ++n)
+    text[n] = static_cast<char>(std::tolower(static_cast<unsigned char>(msg[n])));
+  lua_pushlstring(L, text, n);
 }
 
 }  // namespace moonphase::engine

@@ -3,6 +3,8 @@
 
 #include <sys/socket.h>
 
+#include <lua.hpp>
+
 #include <string>
 
 #include "base/types.h"
@@ -23,5 +25,7 @@ std::string address_text(const Peer& peer, bool with_port);
 bool literal_address(Str host, Peer* peer);
 // nginx's levels for errors that a peer can cause.
 int error_level(int err);
+// The text of an errno as LuaSocket has it: in lower case. 0: "error".
+void push_errno(lua_State* L, int err);
 
 }  // namespace moonphase::engine

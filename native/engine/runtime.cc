@@ -7,6 +7,7 @@
 #include "engine/lifecycle.h"
 #include "engine/listening.h"
 #include "engine/modules/modules.h"
+#include "engine/socket_pool.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
@@ -28,9 +29,15 @@ void release(Generation* g) {
 
 namespace {
 
+// No idle connection of its cosockets stays, and no new one is kept.
+void close_idle_sockets(Generation* g) {
+  if (g->socket_pools) socket_pools(g).close_idle();
+}
+
 // A generation that is not, or no longer, current: its timers fire, Lua is told.
 void retire(Generation* g, bool worked) {
   g->exiting = true;
+  close_idle_sockets(g);
   if (g->vm) {
     lua_abort_timers(g);
     if (worked) lua_exit_worker(g);
@@ -134,6 +141,7 @@ void Runtime::quit(void (*done)(void*), void* data) {
   http::drain_connections(&http);
   if (current) {
     current->exiting = true;
+    close_idle_sockets(current);
     if (current->vm) lua_abort_timers(current);
     int64_t limit = current->plan->worker_shutdown_timeout;
     impl_->quit_deadline = limit > 0 ? now().monotonic_ms + limit : 0;

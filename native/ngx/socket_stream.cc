@@ -11,13 +11,13 @@
 
 namespace moonphase::ngx {
 
-using engine::CoSocket;
+using engine::StreamSocket;
 using engine::LuaCtx;
 using engine::Receiver;
 
-CoSocket* socket_of(lua_State* L, int index) {
+StreamSocket* socket_of(lua_State* L, int index) {
   lua_rawgeti(L, index, kCtx);
-  auto* s = static_cast<CoSocket*>(lua_touserdata(L, -1));
+  auto* s = static_cast<StreamSocket*>(lua_touserdata(L, -1));
   lua_pop(L, 1);
   return s;
 }
@@ -28,7 +28,7 @@ int fail(lua_State* L, const char* why) {
   return 2;
 }
 
-const char* busy(const CoSocket* s, unsigned which) {
+const char* busy(const StreamSocket* s, unsigned which) {
   if ((which & kBusyConnecting) && s->busy_connecting()) return "socket busy connecting";
   if ((which & kBusyReading) && s->busy_reading()) return "socket busy reading";
   if ((which & kBusyWriting) && s->busy_writing()) return "socket busy writing";
@@ -38,23 +38,26 @@ const char* busy(const CoSocket* s, unsigned which) {
 namespace {
 
 const char kUntilMeta[] = "moonphase.until";
+const char kGcMeta[] = "moonphase.socket.gc";
 
-void log_closed(LuaCtx* ctx, const CoSocket* s, const char* verb) {
+void log_closed(LuaCtx* ctx, const StreamSocket* s, const char* verb) {
   if (!engine::loc(ctx->r)->lua.socket_log_errors) return;
   MOONPHASE_LOG(ctx->r, kLogErr, 0,
                 "attempt to %s data on a closed socket: u:%p, c:%p, ft:%d eof:%d", verb,
-                static_cast<const void*>(s), static_cast<const void*>(s ? s->stream() : nullptr), 0,
+                static_cast<const void*>(s), s ? s->address() : nullptr, 0,
                 s && s->connected() ? 1 : 0);
 }
 
-int receive_with(lua_State* L, CoSocket* s, Receiver::Mode mode, size_t size,
+int receive_with(lua_State* L, StreamSocket* s, Receiver::Mode mode, size_t size,
                  engine::UntilPattern* until) {
+  MOONPHASE_LOG(s->request(), kLogDebug, 0, "lua tcp socket read timeout: %lld",
+                static_cast<long long>(s->read_timeout));
   if (s->receive(mode, size, until) == kAgain) return engine::wait(L, s->read_wait());
   return s->push_received(L);
 }
 
 // The checks that all reading calls share. Null: `*n` results are pushed.
-CoSocket* readable_socket(lua_State* L, LuaCtx* ctx, CoSocket* s, bool log, int* n) {
+StreamSocket* readable_socket(lua_State* L, LuaCtx* ctx, StreamSocket* s, bool log, int* n) {
   if (!s || s->read_closed()) {
     if (log) log_closed(ctx, s, "receive");
     *n = fail(L, "closed");
@@ -78,7 +81,7 @@ int receive(lua_State* L) {
     return luaL_error(L, "expecting 1 or 2 arguments (including the object), but got %d", n);
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
+  StreamSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
   if (!s) return n;
   if (n == 1) return receive_with(L, s, Receiver::Mode::kLine, 0, nullptr);
 
@@ -107,10 +110,13 @@ int receiveany(lua_State* L) {
   if (n != 2) return luaL_error(L, "expecting 2 arguments (including the object), but got %d", n);
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
+  StreamSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
   if (!s) return n;
   if (!lua_isnumber(L, 2) || lua_tointeger(L, 2) <= 0)
     return luaL_argerror(L, 2, "bad max argument");
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0,
+                "lua tcp socket calling receiveany() method to read at most %lld bytes",
+                static_cast<long long>(lua_tointeger(L, 2)));
   return receive_with(L, s, Receiver::Mode::kAny, static_cast<size_t>(lua_tointeger(L, 2)),
                       nullptr);
 }
@@ -123,7 +129,7 @@ static int until_next(lua_State* L) {
   if (size < 0) size = 0;
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   lua_rawgeti(L, lua_upvalueindex(1), kCtx);
-  auto* s = static_cast<CoSocket*>(lua_touserdata(L, -1));
+  auto* s = static_cast<StreamSocket*>(lua_touserdata(L, -1));
   lua_pop(L, 1);
   s = readable_socket(L, ctx, s, false, &n);
   if (!s) return n;
@@ -173,14 +179,18 @@ int send(lua_State* L) {
     return luaL_error(L, "expecting 2 arguments (including the object), but got %d", lua_gettop(L));
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = socket_of(L, 1);
+  StreamSocket* s = socket_of(L, 1);
   if (!s || s->write_closed()) {
     log_closed(ctx, s, "send");
     return fail(L, "closed");
   }
   if (s->request() != ctx->r) return luaL_error(L, "bad request");
   if (const char* why = busy(s, kBusyConnecting | kBusyWriting)) return fail(L, why);
+  if (s->kind() == StreamSocket::Kind::kBody)
+    return luaL_error(L, "attempt to write to request sockets");
 
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua tcp socket send timeout: %lld",
+                static_cast<long long>(s->send_timeout));
   SendData data;
   if (const char* why = data.read(L, 2)) return luaL_argerror(L, 2, why);
   if (data.size() == 0) {
@@ -200,11 +210,12 @@ int close(lua_State* L) {
     return luaL_error(L, "expecting 1 argument (including the object) but seen %d", lua_gettop(L));
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = socket_of(L, 1);
-  if (!s || !s->stream() || (s->read_closed() && s->write_closed() && !s->busy_connecting()))
+  StreamSocket* s = socket_of(L, 1);
+  if (!s || !s->address() || (s->read_closed() && s->write_closed() && !s->busy_connecting()))
     return fail(L, "closed");
   if (s->request() != ctx->r) return luaL_error(L, "bad request");
   if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
+  if (s->kind() != StreamSocket::Kind::kOwn) return fail(L, "attempt to close a request socket");
   s->close();
   lua_pushinteger(L, 1);
   return 1;
@@ -223,7 +234,7 @@ static void store_timeouts(lua_State* L, lua_Integer connect_ms, lua_Integer sen
   lua_rawseti(L, 1, kSendTimeout);
   lua_pushinteger(L, read_ms);
   lua_rawseti(L, 1, kReadTimeout);
-  CoSocket* s = socket_of(L, 1);
+  StreamSocket* s = socket_of(L, 1);
   if (!s || !s->request()) return;
   const engine::LuaLocConf& conf = engine::loc(s->request())->lua;
   s->connect_timeout = connect_ms > 0 ? connect_ms : conf.socket_connect_timeout;
@@ -269,6 +280,20 @@ void gc_metatable(lua_State* L, const char* key, lua_CFunction gc) {
   lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-void open_socket_stream(lua_State* L) { gc_metatable(L, kUntilMeta, until_gc); }
+static int socket_gc(lua_State* L) {
+  static_cast<StreamSocket*>(lua_touserdata(L, 1))->~StreamSocket();
+  return 0;
+}
+
+void set_socket_gc(lua_State* L) {
+  lua_pushlightuserdata(L, const_cast<char*>(kGcMeta));
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  lua_setmetatable(L, -2);
+}
+
+void open_socket_stream(lua_State* L) {
+  gc_metatable(L, kUntilMeta, until_gc);
+  gc_metatable(L, kGcMeta, socket_gc);
+}
 
 }  // namespace moonphase::ngx

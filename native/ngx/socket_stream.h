@@ -4,7 +4,7 @@
 
 #include <lua.hpp>
 
-#include "engine/cosocket.h"
+#include "engine/stream_socket.h"
 
 namespace moonphase::ngx {
 
@@ -19,12 +19,12 @@ enum Slot : int {
   kTransparent = 9,
 };
 
-engine::CoSocket* socket_of(lua_State* L, int index);
+engine::StreamSocket* socket_of(lua_State* L, int index);
 int fail(lua_State* L, const char* why);  // nil, why
 
 enum Busy : unsigned { kBusyConnecting = 1, kBusyReading = 2, kBusyWriting = 4 };
 // What the socket is at, of `which`; null: nothing.
-const char* busy(const engine::CoSocket* s, unsigned which);
+const char* busy(const engine::StreamSocket* s, unsigned which);
 
 namespace socket {
 int receive(lua_State* L);
@@ -36,6 +36,8 @@ int settimeout(lua_State* L);
 int settimeouts(lua_State* L);
 }  // namespace socket
 
+// A new socket for the object at slot kCtx gets this metatable.
+void set_socket_gc(lua_State* L);
 // A metatable with this `__gc`, in the registry under the address `key`.
 void gc_metatable(lua_State* L, const char* key, lua_CFunction gc);
 void open_socket_stream(lua_State* L);  // what the methods need in the registry

@@ -1,15 +1,14 @@
 // ngx.socket.tcp/stream/connect: argument checks and messages of lua-nginx-module around
 // engine::CoSocket.
-#include <arpa/inet.h>
-#include <sys/un.h>
-
 #include <cstring>
 #include <new>
 
+#include "engine/cosocket.h"
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 #include "ngx/api.h"
+#include "ngx/socket_local.h"
 #include "ngx/socket_stream.h"
 
 namespace moonphase::ngx {
@@ -19,18 +18,19 @@ using engine::CoSocket;
 using engine::LuaCtx;
 
 const char kSocketMeta[] = "moonphase.cosocket";
-const char kGcMeta[] = "moonphase.cosocket.gc";
-
-struct Local {
-  sockaddr_storage addr;
-  socklen_t len;
-};
 
 int64_t slot_integer(lua_State* L, int slot) {
   lua_rawgeti(L, 1, slot);
   const int64_t v = lua_tointeger(L, -1);
   lua_pop(L, 1);
   return v;
+}
+
+CoSocket* own_socket(lua_State* L) {
+  engine::StreamSocket* s = socket_of(L, 1);
+  if (s && s->kind() != engine::StreamSocket::Kind::kOwn)
+    luaL_error(L, "not supported for downstream sockets");
+  return static_cast<CoSocket*>(s);
 }
 
 int tcp(lua_State* L) {
@@ -81,17 +81,23 @@ bool connect_options(lua_State* L, int n, int default_size, int* pool_size, int*
 }
 
 CoSocket* fresh_socket(lua_State* L, LuaCtx* ctx) {
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (s) {
     s->reset(ctx->r);
     return s;
   }
   s = new (lua_newuserdata(L, sizeof(CoSocket))) CoSocket(ctx->r, ctx->gen);
-  lua_pushlightuserdata(L, const_cast<char*>(kGcMeta));
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  lua_setmetatable(L, -2);
+  set_socket_gc(L);
   lua_rawseti(L, 1, kCtx);
   return s;
+}
+
+engine::SocketPool* make_pool(LuaCtx* ctx, Str key, int size, int backlog) {
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua tcp socket connection pool size: %d, backlog: %d", size,
+                backlog);
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0,
+                "lua tcp socket keepalive create connection pool for key \"%.*s\"", STR(key));
+  return engine::socket_pools(ctx->gen).make(key, size, backlog);
 }
 
 int connect(lua_State* L) {
@@ -135,13 +141,17 @@ int connect(lua_State* L) {
     return fail(L, "missing the port number");
   }
 
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (s) {
     if (s->request() && s->request() != ctx->r) return luaL_error(L, "bad request");
     if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting))
       return fail(L, why);
   }
+  const bool reuse = s != nullptr;
+  if (reuse && s->connected())
+    MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua tcp socket reconnect without shutting down");
   s = fresh_socket(L, ctx);
+  if (reuse) MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua reuse socket upstream ctx");
 
   auto timeout = [&](int slot, int64_t fallback) {
     const int64_t ms = slot_integer(L, slot);
@@ -152,7 +162,7 @@ int connect(lua_State* L) {
   s->read_timeout = timeout(kReadTimeout, conf.socket_read_timeout);
 
   lua_rawgeti(L, 1, kBind);
-  auto* local = static_cast<Local*>(lua_touserdata(L, -1));
+  auto* local = static_cast<LocalAddress*>(lua_touserdata(L, -1));
   lua_rawgeti(L, 1, kTransparent);
   const bool transparent = lua_toboolean(L, -1);
   lua_rawgeti(L, 1, kKey);
@@ -161,7 +171,7 @@ int connect(lua_State* L) {
   engine::SocketPools& pools = engine::socket_pools(ctx->gen);
   engine::SocketPool* pool = pools.find({key, key_len});
   // A pool exists from the first setkeepalive on, unless connect() sizes it.
-  if (!pool && pool_size > 0) pool = pools.make({key, key_len}, pool_size, backlog);
+  if (!pool && pool_size > 0) pool = make_pool(ctx, {key, key_len}, pool_size, backlog);
   lua_pop(L, 3);
 
   if (s->connect({host, len}, port, pool, local ? &local->addr : nullptr, local ? local->len : 0,
@@ -173,7 +183,7 @@ int connect(lua_State* L) {
 int bind(lua_State* L) {
   const int n = lua_gettop(L);
   if (n != 2 && n != 3) return luaL_error(L, "expecting 2 or 3 arguments, but got %d", n);
-  engine::check(L, engine::kCapCosocket);
+  LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
   int port = 0;
   if (n == 3) {
@@ -190,22 +200,9 @@ int bind(lua_State* L) {
     }
   }
   const char* text = luaL_checkstring(L, 2);
-  auto* local =
-      static_cast<Local*>(std::memset(lua_newuserdata(L, sizeof(Local)), 0, sizeof(Local)));
-  auto* sin = reinterpret_cast<sockaddr_in*>(&local->addr);
-  auto* sin6 = reinterpret_cast<sockaddr_in6*>(&local->addr);
-  if (inet_pton(AF_INET, text, &sin->sin_addr) == 1) {
-    sin->sin_family = AF_INET;
-    sin->sin_port = htons(static_cast<uint16_t>(port));
-    local->len = sizeof *sin;
-  } else if (inet_pton(AF_INET6, text, &sin6->sin6_addr) == 1) {
-    sin6->sin6_family = AF_INET6;
-    sin6->sin6_port = htons(static_cast<uint16_t>(port));
-    local->len = sizeof *sin6;
-  } else {
-    return fail(L, "bad address");
-  }
+  if (!push_local_address(L, text, port)) return fail(L, "bad address");
   lua_rawseti(L, 1, kBind);
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua tcp socket bind ip: %s", text);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -214,7 +211,7 @@ int getreusedtimes(lua_State* L) {
   if (lua_gettop(L) != 1)
     return luaL_error(L, "expecting 1 argument (including the object), but got %d", lua_gettop(L));
   luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (!s || !s->connected() || (s->read_closed() && s->write_closed())) return fail(L, "closed");
   lua_pushinteger(L, s->reused());
   return 1;
@@ -233,7 +230,7 @@ int setkeepalive(lua_State* L) {
   const int pool_size = n >= 3 && !lua_isnil(L, 3) ? static_cast<int>(luaL_checkinteger(L, 3))
                                                    : conf.socket_pool_size;
 
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (!s || (!s->busy_connecting() &&
              (s->read_closed() || s->write_closed() || (!s->unread() && s->at_eof()))))
     return fail(L, "closed");
@@ -251,16 +248,11 @@ int setkeepalive(lua_State* L) {
     if (pool_size <= 0)
       return luaL_argerror(L, n,
                            lua_pushfstring(L, "bad \"pool_size\" option value: %d", pool_size));
-    pool = pools.make({key, len}, pool_size, -1);
+    pool = make_pool(ctx, {key, len}, pool_size, -1);
   }
   if (const char* why = s->keepalive(pool, keep_ms)) return fail(L, why);
   lua_pushinteger(L, 1);
   return 1;
-}
-
-int socket_gc(lua_State* L) {
-  static_cast<CoSocket*>(lua_touserdata(L, 1))->~CoSocket();
-  return 0;
 }
 
 }  // namespace
@@ -281,7 +273,6 @@ void open_socket_tcp(lua_State* L) {
       {"setkeepalive", setkeepalive},
       {nullptr, nullptr},
   };
-  gc_metatable(L, kGcMeta, socket_gc);
   open_socket_stream(L);
 
   lua_pushlightuserdata(L, const_cast<char*>(kSocketMeta));
@@ -293,13 +284,6 @@ void open_socket_tcp(lua_State* L) {
   lua_pushvalue(L, -1);
   lua_setfield(L, LUA_REGISTRYINDEX, "__tcp_cosocket_mt");
   lua_rawset(L, LUA_REGISTRYINDEX);
-
-  for (const char* name : {"__tcp_req_cosocket_mt", "__tcp_raw_req_cosocket_mt"}) {
-    lua_createtable(L, 0, 8);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_setfield(L, LUA_REGISTRYINDEX, name);
-  }
 
   lua_getfield(L, -1, "socket");
   if (lua_isnil(L, -1)) {
