@@ -40,6 +40,8 @@ void ReqSocket::close() {
 }
 
 void ReqSocket::drop() {
+  if (dropped_) return;
+  if (r_) MOONPHASE_LOG(r_, kLogDebug, 0, "lua finalize socket");
   if (ctx_ && ctx_->downstream == this) ctx_->downstream = nullptr;
   ctx_ = nullptr;
   dropped_ = true;

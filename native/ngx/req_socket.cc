@@ -92,6 +92,7 @@ void open_req_socket(lua_State* L) {
       {"receiveuntil", socket::receiveuntil},
       {"settimeout", socket::settimeout},
       {"settimeouts", socket::settimeouts},
+      {"getfd", socket::getfd},
       {nullptr, nullptr},
   };
   add_metatable(L, kBodyMeta, kMethods + 1);

@@ -81,6 +81,7 @@ int ngx_http_lua_ffi_socket_tcp_getfd(void*, StreamSocket* s, const char** errms
     *errmsg = "closed";
     return moonphase::kError;
   }
+  if (s->fd() < 0) *errmsg = "faked connection";
   return s->fd();
 }
 

@@ -253,6 +253,18 @@ int settimeout(lua_State* L) {
   return 0;
 }
 
+int getfd(lua_State* L) {
+  if (lua_gettop(L) < 1)
+    return luaL_error(L, "ngx.socket getfd: expecting the cosocket object, but seen none");
+  if (!engine::request_of(L)) return luaL_error(L, "no request found");
+  luaL_checktype(L, 1, LUA_TTABLE);
+  const StreamSocket* s = socket_of(L, 1);
+  if (!s || !s->connected()) return fail(L, "closed");
+  if (s->fd() < 0) return fail(L, "faked connection");
+  lua_pushinteger(L, s->fd());
+  return 1;
+}
+
 int settimeouts(lua_State* L) {
   if (lua_gettop(L) != 4)
     return luaL_error(

@@ -33,6 +33,7 @@ int receiveuntil(lua_State* L);
 int send(lua_State* L);
 int close(lua_State* L);
 int settimeout(lua_State* L);
+int getfd(lua_State* L);  // lua-resty-core has its own from 0.1.33 on
 int settimeouts(lua_State* L);
 }  // namespace socket
 

@@ -271,6 +271,7 @@ void open_socket_tcp(lua_State* L) {
       {"settimeouts", socket::settimeouts},
       {"getreusedtimes", getreusedtimes},
       {"setkeepalive", setkeepalive},
+      {"getfd", socket::getfd},
       {nullptr, nullptr},
   };
   open_socket_stream(L);
