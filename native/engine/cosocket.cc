@@ -16,7 +16,7 @@ namespace moonphase::engine {
 CoSocket::CoSocket(http::Request* r, Generation* g)
     : StreamSocket(Kind::kOwn),
       gen_(g),
-      connect_wait_(this, &CoSocket::push_connected, &CoSocket::stop_connect) {
+      connect_wait_(this, &CoSocket::push_connected, &CoSocket::cancel_connect) {
   connect_timer_.data = this;
   connect_timer_.fn = [](void* p) {
     auto* s = static_cast<CoSocket*>(p);
@@ -29,7 +29,7 @@ CoSocket::CoSocket(http::Request* r, Generation* g)
                       "lua tcp socket queued connect timed out, when trying to connect to %s:%d",
                       s->peer_.host.c_str(), s->port_);
     } else if (s->log_errors()) {
-      s->log_failure(kLogErr, ETIMEDOUT, "lua tcp socket connect timed out");
+      s->log_failure(kLogErr, 0, "lua tcp socket connect timed out");
     }
     s->connect_fail(Failure::kTimeout);
     wake(&s->connect_wait_);
@@ -63,8 +63,13 @@ char* CoSocket::append(char* p, char* end) const {
   return r_ && r_->conn ? r_->conn->append(p, end) : p;
 }
 
+// Only a connection out of a pool has its peer in these lines.
 void CoSocket::log_io(int err, const char* text) const {
-  log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err, text);
+  const int level = error_level(err) == kLogCrit ? kLogAlert : error_level(err);
+  if (reused_)
+    log_failure(level, err, text);
+  else
+    MOONPHASE_LOG(r_, level, err, "%s", text);
 }
 
 ssize_t CoSocket::send_bytes(Str data) {

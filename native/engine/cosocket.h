@@ -1,5 +1,5 @@
-// ngx.socket.tcp's socket: connects (resolving, queueing for its pool), sends and receives, and goes
-// into a pool. Closes with its request, its collection, or close().
+// ngx.socket.tcp's socket: connects (resolving, queueing for its pool), sends and receives, and
+// goes into a pool. Closes with its request, its collection, or close().
 #pragma once
 
 #include "engine/socket_pool.h"
@@ -48,6 +48,7 @@ class CoSocket final : public StreamSocket {
   void log_io(int err, const char* text) const override;
 
   void stop_connect();
+  void cancel_connect();
   Rc connect_fail(Failure why, int err = 0);
   Rc resolve();
   Rc dial();

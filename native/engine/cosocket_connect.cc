@@ -31,8 +31,10 @@ Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storag
       if (pool->connections > pool->size() + pool->backlog())
         return connect_fail(Failure::kPoolFull);
       if (pool->connections > pool->size()) {
-        MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket queue connect operation for connection pool \"%s\", connections: %d",
-              pool->key().c_str(), pool->connections);
+        MOONPHASE_LOG(
+            r_, kLogDebug, 0,
+            "lua tcp socket queue connect operation for connection pool \"%s\", connections: %d",
+            pool->key().c_str(), pool->connections);
         connecting_ = queued_ = true;
         counted_ = false;  // the queue holds the count
         pool->waiting.push_back(this);
@@ -46,7 +48,7 @@ Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storag
 
 void CoSocket::attach(std::unique_ptr<IdleConnection> idle) {
   MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket get keepalive peer: using connection %p, fd:%d",
-        static_cast<void*>(idle->stream), idle->stream->fd());
+                static_cast<void*>(idle->stream), idle->stream->fd());
   stream_ = idle->stream;
   peer_ = std::move(idle->peer);
   reused_ = idle->reused + 1;
@@ -74,7 +76,12 @@ void CoSocket::resume_connect() {
 }
 
 Rc CoSocket::resolve() {
-  MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket connect timeout: %lld", static_cast<long long>(connect_timeout));
+  MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket connect timeout: %lld",
+                static_cast<long long>(connect_timeout));
+  if (const char* why = bad_host(peer_.host)) {
+    error_text_ = "failed to parse host name \"" + peer_.host + "\": " + why;
+    return connect_fail(Failure::kResolver);
+  }
   if (literal_address(peer_.host, &peer_)) {
     set_port(&peer_.addr, port_);
     return dial();
@@ -89,9 +96,10 @@ Rc CoSocket::resolve() {
   }
   net::ResolveResult at_once;
   auto answered = [](CoSocket* s, const net::ResolveResult& result) -> Rc {
+    MOONPHASE_LOG(s->r_, kLogDebug, 0, "resolve name done: %d", result.code);
     if (result.code) {
       s->error_text_ = s->peer_.host + " could not be resolved (" + std::to_string(result.code) +
-                          ": " + net::resolve_strerror(result.code) + ")";
+                       ": " + net::resolve_strerror(result.code) + ")";
       return s->connect_fail(Failure::kResolver);
     }
     const net::ResolvedAddress& pick =
@@ -122,11 +130,19 @@ Rc CoSocket::resolve() {
 }
 
 Rc CoSocket::dial() {
+  bool bound = true;
   stream_ = net::Stream::connect(loop_, reinterpret_cast<sockaddr*>(&peer_.addr), peer_.len,
                                  local_len_ ? reinterpret_cast<sockaddr*>(&local_) : nullptr,
-                                 local_len_, {on_readable, on_writable}, this);
+                                 local_len_, {on_readable, on_writable}, this, &bound);
   if (!stream_) {
     const int err = errno;
+    if (!bound) {
+      Peer from;
+      from.addr = local_;
+      log_failure(kLogCrit, err,
+                  ("bind(" + address_text(from, port_of(from)) + ") failed").c_str());
+      return connect_fail(Failure::kErrno, err);
+    }
     const Log& log = log_of(r_);
     const int level = error_level(err);
     if (log.enabled(level))
@@ -144,9 +160,7 @@ Rc CoSocket::dialled() {
   const int err = stream_->connect_error();
   connecting_ = false;
   if (err) {
-    if (log_errors())
-      log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err,
-                  "connect() failed");
+    if (log_errors()) log_io(err, "connect() failed");
     return connect_fail(Failure::kErrno, err);
   }
   stream_->want_write(false);
@@ -172,15 +186,22 @@ int CoSocket::push_connected(lua_State* L) {
   return push_failure(L, why, connect_errno_);
 }
 
+void CoSocket::cancel_connect() {
+  if (stream_) MOONPHASE_LOG(r_, kLogDebug, 0, "lua finalize socket");
+  stop_connect();
+}
+
 void CoSocket::stop_connect() {
   if (queued_) {
-    MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket abort queueing, u: %p", static_cast<void*>(this));
+    MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket abort queueing, u: %p",
+                  static_cast<void*>(this));
     std::erase(pool_->waiting, this);
     queued_ = false;
     std::exchange(pool_, nullptr)->release();
   }
   if (resolution_) {
     MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket abort resolver");
+    MOONPHASE_LOG(r_, kLogDebug, 0, "resolve name done: %d", kAgain);
     socket_pools(gen_).resolver.cancel(resolution_);
     resolution_ = nullptr;
   }

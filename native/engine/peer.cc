@@ -78,6 +78,15 @@ bool literal_address(Str host, Peer* peer) {
   return false;
 }
 
+const char* bad_host(Str host) {
+  if (host.size() < 5 || strncasecmp(host.data(), "unix:", 5) != 0)
+    return host.empty() ? "no host" : nullptr;
+  if (host.size() == 5) return "no path in the unix domain socket";
+  if (host.size() - 5 >= sizeof sockaddr_un::sun_path)
+    return "too long path in the unix domain socket";
+  return nullptr;
+}
+
 int error_level(int err) {
   switch (err) {
     case ECONNREFUSED:

@@ -23,6 +23,8 @@ void set_port(sockaddr_storage* addr, int port);
 std::string address_text(const Peer& peer, bool with_port);
 // Fills in addr and len when `host` is an address; false: a name.
 bool literal_address(Str host, Peer* peer);
+// Why `host` is neither a name nor an address, in nginx's words; null: it may be one.
+const char* bad_host(Str host);
 // nginx's levels for errors that a peer can cause.
 int error_level(int err);
 // The text of an errno as LuaSocket has it: in lower case. 0: "error".

@@ -86,7 +86,9 @@ ssize_t ReqSocket::send_bytes(Str data) {
   return c->error ? net::kIoError : net::kIoAgain;
 }
 
-int ReqSocket::io_error() const { return r_->conn->stream ? r_->conn->stream->error() : ECONNRESET; }
+int ReqSocket::io_error() const {
+  return r_->conn->stream ? r_->conn->stream->error() : ECONNRESET;
+}
 
 void ReqSocket::want_read(bool on) {
   if (on) {
@@ -127,7 +129,7 @@ StreamSocket::Failure ReqSocket::received() {
 }
 
 void ReqSocket::read_done() {
-  if (!connected() || r_->read_event_handler != on_readable) return;
+  if (!connected()) return;
   if (loc(r_)->lua.check_client_abort)
     lua_watch_client(ctx_);
   else

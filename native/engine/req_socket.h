@@ -37,7 +37,8 @@ class ReqSocket final : public StreamSocket {
 
   LuaCtx* ctx_;
   bool dropped_ = false;
-  bool more_ = false;  // the last bytes were read before; behind them may be more, or the body's end
+  bool more_ =
+      false;  // the last bytes were read before; behind them may be more, or the body's end
 };
 
 }  // namespace moonphase::engine

@@ -80,7 +80,9 @@ bool SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
 }
 
 void SocketPool::admit() {
-  if (waiting.empty() || connections >= size_ + static_cast<int>(waiting.size())) return;
+  // Those that wait count, too.
+  if (waiting.empty()) return;
+  if (idle_.empty() && connections - static_cast<int>(waiting.size()) >= size_) return;
   CoSocket* next = waiting.front();
   waiting.pop_front();
   --connections;  // it was counted while queued; connecting counts it again

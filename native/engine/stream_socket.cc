@@ -154,9 +154,10 @@ Rc StreamSocket::gather() {
     }
     if (n == net::kIoAgain) return kAgain;
     if (n == 0) {
+      const Failure why = end_of_stream();
       // The end answers "*a", this time and every time.
-      if (receiver_.complete_at_eof()) return kOk;
-      return read_fail(end_of_stream());
+      if (why == Failure::kClosed && receiver_.complete_at_eof()) return kOk;
+      return read_fail(why);
     }
     const int err = io_error();
     if (log_errors()) log_io(err, "recv() failed");

@@ -47,15 +47,7 @@ class StreamSocket : public LogContext {
   virtual void close() = 0;
 
  protected:
-  enum class Failure : uint8_t {
-    kNone,
-    kTimeout,
-    kClosed,
-    kAborted,
-    kErrno,
-    kResolver,
-    kPoolFull
-  };
+  enum class Failure : uint8_t { kNone, kTimeout, kClosed, kAborted, kErrno, kResolver, kPoolFull };
   // One direction's waiting coroutine.
   template <class Socket>
   struct Wait final : Pending {

@@ -54,8 +54,7 @@ char* UdpSocket::append(char* p, char* end) const {
   const auto advance = [&](int n) { p += std::clamp<int>(n, 0, static_cast<int>(end - p)); };
   advance(port_ ? std::snprintf(p, room(), ", upstream: %s:%d", peer_.host.c_str(), port_)
                 : std::snprintf(p, room(), ", upstream: %s", peer_.host.c_str()));
-  if (peer_.len)
-    advance(std::snprintf(p, room(), "(%s)", address_text(peer_, false).c_str()));
+  if (peer_.len) advance(std::snprintf(p, room(), "(%s)", address_text(peer_, false).c_str()));
   return r_ && r_->conn ? r_->conn->append(p, end) : p;
 }
 
@@ -101,6 +100,10 @@ Rc UdpSocket::set_peer(Str host, int port, const sockaddr_storage* local, sockle
   port_ = port;
   if (local) local_ = *local;
   local_len_ = local ? local_len : 0;
+  if (const char* why = bad_host(peer_.host)) {
+    resolve_error_ = "failed to parse host name \"" + peer_.host + "\": " + why;
+    return fail(Failure::kResolver);
+  }
   if (literal_address(peer_.host, &peer_)) {
     set_port(&peer_.addr, port_);
     return dial();
@@ -130,6 +133,7 @@ Rc UdpSocket::set_peer(Str host, int port, const sockaddr_storage* local, sockle
 }
 
 Rc UdpSocket::resolved(const net::ResolveResult& result) {
+  MOONPHASE_LOG(r_, kLogDebug, 0, "resolve name done: %d", result.code);
   if (result.code) {
     resolve_error_ = peer_.host + " could not be resolved (" + std::to_string(result.code) + ": " +
                      net::resolve_strerror(result.code) + ")";

@@ -11,9 +11,9 @@
 
 namespace moonphase::ngx {
 
-using engine::StreamSocket;
 using engine::LuaCtx;
 using engine::Receiver;
+using engine::StreamSocket;
 
 StreamSocket* socket_of(lua_State* L, int index) {
   lua_rawgeti(L, index, kCtx);
@@ -42,10 +42,9 @@ const char kGcMeta[] = "moonphase.socket.gc";
 
 void log_closed(LuaCtx* ctx, const StreamSocket* s, const char* verb) {
   if (!engine::loc(ctx->r)->lua.socket_log_errors) return;
-  MOONPHASE_LOG(ctx->r, kLogErr, 0,
-                "attempt to %s data on a closed socket: u:%p, c:%p, ft:%d eof:%d", verb,
-                static_cast<const void*>(s), s ? s->address() : nullptr, 0,
-                s && s->connected() ? 1 : 0);
+  MOONPHASE_LOG(
+      ctx->r, kLogErr, 0, "attempt to %s data on a closed socket: u:%p, c:%p, ft:%d eof:%d", verb,
+      static_cast<const void*>(s), s ? s->address() : nullptr, 0, s && s->connected() ? 1 : 0);
 }
 
 int receive_with(lua_State* L, StreamSocket* s, Receiver::Mode mode, size_t size,

@@ -108,7 +108,6 @@ int setpeername(lua_State* L) {
   lua_rawgeti(L, 1, kBind);
   const auto* local = static_cast<const LocalAddress*>(lua_touserdata(L, -1));
   lua_pop(L, 2);
-  if (len == 0) return fail(L, "failed to parse host name \"\": no host");
   if (s->set_peer({host, len}, port, local ? &local->addr : nullptr, local ? local->len : 0) ==
       kAgain)
     return engine::wait(L, s->pending());
@@ -116,8 +115,7 @@ int setpeername(lua_State* L) {
 }
 
 int bind(lua_State* L) {
-  if (lua_gettop(L) != 2)
-    return luaL_error(L, "expecting 2 arguments, but got %d", lua_gettop(L));
+  if (lua_gettop(L) != 2) return luaL_error(L, "expecting 2 arguments, but got %d", lua_gettop(L));
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
   if (!push_local_address(L, luaL_checkstring(L, 2), 0)) return fail(L, "bad address");
@@ -159,7 +157,8 @@ int receive(lua_State* L) {
 int settimeout(lua_State* L) {
   if (lua_gettop(L) != 2)
     return luaL_error(
-        L, "ngx.socket settimeout: expecting at least 2 arguments (including the object) but seen %d",
+        L,
+        "ngx.socket settimeout: expecting at least 2 arguments (including the object) but seen %d",
         lua_gettop(L));
   const auto ms = static_cast<int64_t>(lua_tonumber(L, 2));
   lua_rawseti(L, 1, kTimeout);
