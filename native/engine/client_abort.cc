@@ -8,9 +8,7 @@
 
 namespace moonphase::engine {
 
-namespace {
-
-bool is_gone(Request* r) {
+bool lua_client_gone(Request* r) {
   http::Connection* c = r->conn;
   if (c->error) {
     c->want_read(false);
@@ -27,8 +25,10 @@ bool is_gone(Request* r) {
   return true;
 }
 
+namespace {
+
 void read_event(Request* r) {
-  if (r->done || !is_gone(r)) return;
+  if (r->done || !lua_client_gone(r)) return;
   LuaCtx* ctx = ctx_of(r);
   if (!ctx) return;
   Co* co = ctx->on_abort;

@@ -1,179 +1,53 @@
+// A cosocket's life: from one connect() to the next, into a pool, or closed.
 #include "engine/cosocket.h"
 
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <utility>
 
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 
 namespace moonphase::engine {
-namespace {
-
-uint16_t port_of(const Peer& peer) {
-  if (peer.addr.ss_family == AF_INET)
-    return ntohs(reinterpret_cast<const sockaddr_in*>(&peer.addr)->sin_port);
-  if (peer.addr.ss_family == AF_INET6)
-    return ntohs(reinterpret_cast<const sockaddr_in6*>(&peer.addr)->sin6_port);
-  return 0;
-}
-
-void set_port(sockaddr_storage* addr, int port) {
-  if (addr->ss_family == AF_INET)
-    reinterpret_cast<sockaddr_in*>(addr)->sin_port = htons(static_cast<uint16_t>(port));
-  if (addr->ss_family == AF_INET6)
-    reinterpret_cast<sockaddr_in6*>(addr)->sin6_port = htons(static_cast<uint16_t>(port));
-}
-
-// "127.0.0.1" and, for log lines of connect(), "127.0.0.1:80"; "unix:/path".
-std::string address_text(const Peer& peer, bool with_port) {
-  char text[INET6_ADDRSTRLEN] = "";
-  std::string out;
-  switch (peer.addr.ss_family) {
-    case AF_INET:
-      inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&peer.addr)->sin_addr, text,
-                sizeof text);
-      out = text;
-      break;
-    case AF_INET6:
-      inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&peer.addr)->sin6_addr, text,
-                sizeof text);
-      out = with_port ? std::string("[").append(text).append("]") : std::string(text);
-      break;
-    case AF_UNIX:
-      return std::string("unix:").append(
-          reinterpret_cast<const sockaddr_un*>(&peer.addr)->sun_path);
-    default:
-      return out;
-  }
-  if (with_port) out.append(":").append(std::to_string(port_of(peer)));
-  return out;
-}
-
-bool literal_address(Str host, Peer* peer) {
-  if (host.size() >= 5 && strncasecmp(host.data(), "unix:", 5) == 0) {
-    auto* un = reinterpret_cast<sockaddr_un*>(&peer->addr);
-    host.remove_prefix(5);
-    if (host.size() >= sizeof un->sun_path) return false;
-    un->sun_family = AF_UNIX;
-    std::memcpy(un->sun_path, host.data(), host.size());
-    peer->len = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + host.size() + 1);
-    return true;
-  }
-  std::string text(host);
-  auto* sin = reinterpret_cast<sockaddr_in*>(&peer->addr);
-  if (inet_pton(AF_INET, text.c_str(), &sin->sin_addr) == 1) {
-    sin->sin_family = AF_INET;
-    peer->len = sizeof *sin;
-    return true;
-  }
-  if (text.size() > 2 && text.front() == '[' && text.back() == ']')
-    text = text.substr(1, text.size() - 2);
-  auto* sin6 = reinterpret_cast<sockaddr_in6*>(&peer->addr);
-  if (inet_pton(AF_INET6, text.c_str(), &sin6->sin6_addr) == 1) {
-    sin6->sin6_family = AF_INET6;
-    peer->len = sizeof *sin6;
-    return true;
-  }
-  return false;
-}
-
-// nginx's levels for errors that a peer can cause.
-int error_level(int err) {
-  switch (err) {
-    case ECONNREFUSED:
-    case ECONNRESET:
-    case ETIMEDOUT:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EPIPE:
-    case ENOTCONN:
-      return kLogErr;
-    default:
-      return kLogCrit;
-  }
-}
-
-}  // namespace
 
 CoSocket::CoSocket(http::Request* r, Generation* g)
-    : r_(nullptr),
+    : StreamSocket(Kind::kOwn),
       gen_(g),
-      loop_(net::current_loop()),
-      connect_wait_(this, &CoSocket::push_connected, &CoSocket::stop_connect),
-      read_wait_(this, &CoSocket::push_received, &CoSocket::stop_read),
-      write_wait_(this, &CoSocket::push_sent, &CoSocket::stop_write) {
-  connect_timer_.data = read_timer_.data = write_timer_.data = this;
+      connect_wait_(this, &CoSocket::push_connected, &CoSocket::cancel_connect) {
+  connect_timer_.data = this;
   connect_timer_.fn = [](void* p) {
     auto* s = static_cast<CoSocket*>(p);
     if (s->queued_) {
       std::erase(s->pool_->waiting, s);
-      --s->pool_->connections;
       s->queued_ = false;
+      std::exchange(s->pool_, nullptr)->release();
       if (s->log_errors())
         MOONPHASE_LOG(s->r_, kLogErr, 0,
                       "lua tcp socket queued connect timed out, when trying to connect to %s:%d",
                       s->peer_.host.c_str(), s->port_);
     } else if (s->log_errors()) {
-      s->log_failure(kLogErr, ETIMEDOUT, "lua tcp socket connect timed out");
+      s->log_failure(kLogErr, 0, "lua tcp socket connect timed out");
     }
     s->connect_fail(Failure::kTimeout);
     wake(&s->connect_wait_);
   };
-  read_timer_.fn = [](void* p) {
-    auto* s = static_cast<CoSocket*>(p);
-    if (s->log_errors()) s->log_failure(kLogErr, 0, "lua tcp socket read timed out");
-    s->read_fail(Failure::kTimeout);
-    wake(&s->read_wait_);
-  };
-  write_timer_.fn = [](void* p) {
-    auto* s = static_cast<CoSocket*>(p);
-    if (s->log_errors()) s->log_failure(kLogErr, 0, "lua tcp socket write timed out");
-    s->write_fail(Failure::kTimeout);
-    wake(&s->write_wait_);
-  };
-  reset(r);
+  start(r);
 }
 
-CoSocket::~CoSocket() {
-  close();
-  if (cleanup_) cleanup_->fn = nullptr;
-  std::free(rbuf_);
-}
+CoSocket::~CoSocket() { close(); }
 
 void CoSocket::reset(http::Request* r) {
   if (stream_) close();
-  if (r_ != r || !cleanup_ || !cleanup_->fn) {
-    if (cleanup_) cleanup_->fn = nullptr;
-    cleanup_ = r->pool->on_destroy(
-        [](void* p) {
-          auto* s = static_cast<CoSocket*>(p);
-          s->cleanup_ = nullptr;
-          s->close();
-          s->r_ = nullptr;
-        },
-        this);
-  }
-  r_ = r;
-  read_closed_ = write_closed_ = nodelay_set_ = false;
-  connect_failure_ = read_failure_ = write_failure_ = Failure::kNone;
+  start(r);
+  nodelay_set_ = false;
+  connect_failure_ = Failure::kNone;
   reused_ = 0;
   pool_ = nullptr;
   counted_ = false;
-  rpos_ = rlast_ = rbuf_;
-  receiver_.drop();
-  connection = r->conn ? r->conn->connection : 0;
 }
-
-bool CoSocket::log_errors() const { return r_ && loc(r_)->lua.socket_log_errors; }
 
 char* CoSocket::append(char* p, char* end) const {
   const int port = port_of(peer_);
@@ -189,434 +63,42 @@ char* CoSocket::append(char* p, char* end) const {
   return r_ && r_->conn ? r_->conn->append(p, end) : p;
 }
 
-void CoSocket::log_failure(int level, int err, const char* text) const {
-  const Log& log = log_of(r_);
-  if (log.enabled(level)) log_write(log, this, level, err, "%s", text);
+// Only a connection out of a pool has its peer in these lines.
+void CoSocket::log_io(int err, const char* text) const {
+  const int level = error_level(err) == kLogCrit ? kLogAlert : error_level(err);
+  if (reused_)
+    log_failure(level, err, text);
+  else
+    MOONPHASE_LOG(r_, level, err, "%s", text);
 }
 
-// --- connecting ---
-
-Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storage* local,
-                     socklen_t local_len, bool transparent) {
-  peer_ = Peer{};
-  constexpr size_t kHostMax = 255;
-  peer_.host.assign(host.size() <= kHostMax ? host : host.substr(0, kHostMax));
-  if (host.size() > kHostMax) peer_.host.append("...");
-  port_ = port;
-  pool_ = pool;
-  if (local) local_ = *local;
-  local_len_ = local ? local_len : 0;
-  transparent_ = transparent;
-  if (pool) {
-    if (std::unique_ptr<IdleConnection> idle = pool->take()) {
-      attach(std::move(idle));
-      return kOk;
-    }
-    ++pool->connections;
-    counted_ = true;
-    if (pool->backlog() >= 0) {
-      if (pool->connections > pool->size() + pool->backlog())
-        return connect_fail(Failure::kPoolFull);
-      if (pool->connections > pool->size()) {
-        connecting_ = queued_ = true;
-        counted_ = false;  // the queue holds the count
-        pool->waiting.push_back(this);
-        loop_->set_timer(&connect_timer_, static_cast<uint64_t>(connect_timeout));
-        return kAgain;
-      }
-    }
-  }
-  return resolve();
+ssize_t CoSocket::send_bytes(Str data) {
+  const iovec iov{const_cast<char*>(data.data()), data.size()};
+  return stream_->send(&iov, 1);
 }
 
-void CoSocket::attach(std::unique_ptr<IdleConnection> idle) {
-  stream_ = idle->stream;
-  peer_ = std::move(idle->peer);
-  reused_ = idle->reused + 1;
+void CoSocket::before_send() {
+  if (nodelay_set_ || !loc(r_)->tcp_nodelay || peer_.addr.ss_family == AF_UNIX) return;
+  MOONPHASE_LOG(r_, kLogDebug, 0, "lua socket tcp_nodelay");
+  const int on = 1;
+  setsockopt(stream_->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   nodelay_set_ = true;
-  counted_ = true;
-  stream_->set_events({on_readable, on_writable}, this);
-  stream_->want_read(false);
-}
-
-void CoSocket::resume_connect() {
-  queued_ = false;
-  loop_->clear_timer(&connect_timer_);
-  Rc rc;
-  if (std::unique_ptr<IdleConnection> idle = pool_->take()) {
-    attach(std::move(idle));
-    rc = kOk;
-  } else {
-    ++pool_->connections;
-    counted_ = true;
-    rc = resolve();
-  }
-  if (rc == kAgain) return;
-  connecting_ = false;
-  wake(&connect_wait_);
-}
-
-Rc CoSocket::resolve() {
-  if (literal_address(peer_.host, &peer_)) {
-    set_port(&peer_.addr, port_);
-    return dial();
-  }
-  net::ResolverConf conf;
-  const LocConf* lc = loc(r_);
-  if (lc->resolver) {
-    conf.servers = lc->resolver->servers;
-    conf.valid = lc->resolver->valid;
-    conf.ipv4 = lc->resolver->ipv4;
-    conf.ipv6 = lc->resolver->ipv6;
-  }
-  net::ResolveResult at_once;
-  auto answered = [](CoSocket* s, const net::ResolveResult& result) -> Rc {
-    if (result.code) {
-      s->resolve_error_ = s->peer_.host + " could not be resolved (" + std::to_string(result.code) +
-                          ": " + net::resolve_strerror(result.code) + ")";
-      return s->connect_fail(Failure::kResolver);
-    }
-    const net::ResolvedAddress& pick =
-        result.addresses[result.addresses.size() == 1
-                             ? 0
-                             : static_cast<size_t>(random()) % result.addresses.size()];
-    s->peer_.addr = pick.addr;
-    s->peer_.len = pick.len;
-    set_port(&s->peer_.addr, s->port_);
-    return s->dial();
-  };
-  connecting_ = true;
-  static Rc (*const on_answer)(CoSocket*, const net::ResolveResult&) = answered;
-  resolution_ = socket_pools(gen_).resolver.resolve(
-      conf, peer_.host, lc->resolver_timeout,
-      [](void* p, const net::ResolveResult& result) {
-        auto* s = static_cast<CoSocket*>(p);
-        s->resolution_ = nullptr;
-        if (on_answer(s, result) == kAgain) return;
-        s->connecting_ = false;
-        wake(&s->connect_wait_);
-      },
-      this, &at_once);
-  if (resolution_) return kAgain;
-  const Rc rc = answered(this, at_once);
-  if (rc != kAgain) connecting_ = false;
-  return rc;
-}
-
-Rc CoSocket::dial() {
-  stream_ = net::Stream::connect(loop_, reinterpret_cast<sockaddr*>(&peer_.addr), peer_.len,
-                                 local_len_ ? reinterpret_cast<sockaddr*>(&local_) : nullptr,
-                                 local_len_, {on_readable, on_writable}, this);
-  if (!stream_) {
-    const int err = errno;
-    const Log& log = log_of(r_);
-    const int level = error_level(err);
-    if (log.enabled(level))
-      log_write(log, this, level, err, "connect() to %s failed", address_text(peer_, true).c_str());
-    return connect_fail(Failure::kErrno, err);
-  }
-  connecting_ = true;
-  stream_->want_write(true);
-  loop_->set_timer(&connect_timer_, static_cast<uint64_t>(connect_timeout));
-  return kAgain;
-}
-
-Rc CoSocket::dialled(bool) {
-  loop_->clear_timer(&connect_timer_);
-  const int err = stream_->connect_error();
-  connecting_ = false;
-  if (err) {
-    if (log_errors())
-      log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err,
-                  "connect() failed");
-    return connect_fail(Failure::kErrno, err);
-  }
-  stream_->want_write(false);
-  return kOk;
-}
-
-Rc CoSocket::connect_fail(Failure why, int err) {
-  connect_failure_ = why;
-  connect_errno_ = err;
-  connecting_ = false;
-  loop_->clear_timer(&connect_timer_);
-  drop_stream();
-  return kError;
-}
-
-int CoSocket::push_connected(lua_State* L) {
-  if (connect_failure_ == Failure::kNone) {
-    lua_pushinteger(L, 1);
-    return 1;
-  }
-  const Failure why = connect_failure_;
-  connect_failure_ = Failure::kNone;
-  return push_failure(L, why, connect_errno_);
-}
-
-void CoSocket::stop_connect() {
-  if (queued_) {
-    std::erase(pool_->waiting, this);
-    --pool_->connections;
-    queued_ = false;
-  }
-  if (resolution_) {
-    socket_pools(gen_).resolver.cancel(resolution_);
-    resolution_ = nullptr;
-  }
-  connecting_ = false;
-  loop_->clear_timer(&connect_timer_);
-  drop_stream();
-}
-
-int CoSocket::push_failure(lua_State* L, Failure why, int err) const {
-  lua_pushnil(L);
-  switch (why) {
-    case Failure::kTimeout:
-      lua_pushliteral(L, "timeout");
-      break;
-    case Failure::kClosed:
-      lua_pushliteral(L, "closed");
-      break;
-    case Failure::kPoolFull:
-      lua_pushliteral(L, "too many waiting connect operations");
-      break;
-    case Failure::kResolver:
-    case Failure::kText:
-      lua_pushlstring(L, resolve_error_.data(), resolve_error_.size());
-      break;
-    default: {
-      if (!err) {
-        lua_pushliteral(L, "error");
-        break;
-      }
-      // Lower case, as LuaSocket has them.
-      char text[128];
-      const char* msg = strerrordesc_np(err);
-      size_t n = 0;
-      for (; msg && msg[n] && n < sizeof text; ++n)
-        text[n] = static_cast<char>(std::tolower(static_cast<unsigned char>(msg[n])));
-      lua_pushlstring(L, text, n);
-    }
-  }
-  return 2;
-}
-
-// --- receiving ---
-
-Rc CoSocket::receive(Receiver::Mode mode, size_t size, UntilPattern* until) {
-  read_failure_ = Failure::kNone;
-  receiver_.start(mode, size, until);
-  const Rc rc = read_more();
-  if (rc == kAgain) {
-    reading_ = true;
-    stream_->want_read(true);
-    loop_->set_timer(&read_timer_, static_cast<uint64_t>(read_timeout));
-  }
-  return rc;
-}
-
-Rc CoSocket::read_more() {
-  if (!rbuf_) {
-    const size_t size = std::max<size_t>(loc(r_)->lua.socket_buffer_size, 1);
-    rbuf_ = rpos_ = rlast_ = static_cast<char*>(std::malloc(size));
-    if (!rbuf_) std::abort();
-    rend_ = rbuf_ + size;
-  }
-  bool drained = false;
-  while (true) {
-    if (rpos_ != rlast_) {
-      const char* p = rpos_;
-      const Rc rc = receiver_.feed(&p, rlast_);
-      rpos_ += p - rpos_;
-      if (rc != kAgain) return rc;
-    } else if (receiver_.direct() == 0 && receiver_.gathered().empty()) {
-      // Nothing to feed, but a read of no bytes at all is complete.
-      const char* p = rpos_;
-      if (receiver_.feed(&p, p) == kOk) return kOk;
-    }
-    if (drained) return kAgain;
-    ssize_t n;
-    if (const size_t want = receiver_.direct()) {
-      std::string& out = receiver_.gathered();
-      const size_t had = out.size();
-      const size_t step = std::min<size_t>(want, 1 << 20);
-      out.resize(had + step);
-      n = stream_->recv(out.data() + had, step);
-      out.resize(had + (n > 0 ? static_cast<size_t>(n) : 0));
-      if (n > 0) {
-        receiver_.took(static_cast<size_t>(n));
-        if (receiver_.satisfied()) return kOk;
-        continue;
-      }
-    } else {
-      rpos_ = rlast_ = rbuf_;
-      const auto room = static_cast<size_t>(rend_ - rlast_);
-      n = stream_->recv(rlast_, room);
-      if (n > 0) {
-        rlast_ += n;
-        drained = static_cast<size_t>(n) < room;
-        continue;
-      }
-    }
-    if (n == net::kIoAgain) return kAgain;
-    if (n == 0) {
-      // The end answers "*a", this time and every time.
-      if (receiver_.complete_at_eof()) return kOk;
-      read_closed_ = true;
-      return read_fail(Failure::kClosed);
-    }
-    const int err = stream_->error();
-    if (log_errors()) log_failure(kLogErr, err, "recv() failed");
-    return read_fail(Failure::kErrno, err);
-  }
-}
-
-Rc CoSocket::read_fail(Failure why, int err) {
-  read_failure_ = why;
-  read_errno_ = err;
-  reading_ = false;
-  loop_->clear_timer(&read_timer_);
-  if (stream_) stream_->want_read(false);
-  // A timeout leaves the stream usable; everything else ends its reading side.
-  if (why != Failure::kTimeout) read_closed_ = true;
-  return kError;
-}
-
-int CoSocket::push_received(lua_State* L) {
-  if (read_failure_ == Failure::kNone) {
-    const Str s = receiver_.result();
-    lua_pushlstring(L, s.data(), s.size());
-    receiver_.drop();
-    return 1;
-  }
-  const Failure why = read_failure_;
-  read_failure_ = Failure::kNone;
-  push_failure(L, why, read_errno_);
-  lua_pushlstring(L, receiver_.partial().data(), receiver_.partial().size());
-  receiver_.drop();
-  if (read_closed_ && write_closed_) drop_stream();
-  return 3;
-}
-
-void CoSocket::stop_read() {
-  reading_ = false;
-  loop_->clear_timer(&read_timer_);
-  if (stream_) stream_->want_read(false);
-  receiver_.drop();
 }
 
 void CoSocket::on_readable(void* data) {
   auto* s = static_cast<CoSocket*>(data);
-  if (s->connecting_) return;  // `writable` comes as well
-  if (!s->reading_) {
-    s->stream_->want_read(false);
-    return;
-  }
-  if (s->read_more() == kAgain) {
-    s->loop_->set_timer(&s->read_timer_, static_cast<uint64_t>(s->read_timeout), 300);
-    return;
-  }
-  s->reading_ = false;
-  s->loop_->clear_timer(&s->read_timer_);
-  wake(&s->read_wait_);
-}
-
-// --- sending ---
-
-Rc CoSocket::send(Str data, std::string* owned) {
-  if (!nodelay_set_ && loc(r_)->tcp_nodelay && peer_.addr.ss_family != AF_UNIX) {
-    const int on = 1;
-    setsockopt(stream_->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    nodelay_set_ = true;
-  }
-  write_failure_ = Failure::kNone;
-  send_size_ = data.size();
-  unsent_ = data;
-  const Rc rc = write_more();
-  if (rc != kAgain) return rc;
-  if (owned) {
-    const size_t gone = send_size_ - unsent_.size();
-    owned_ = std::move(*owned);
-    unsent_ = Str(owned_).substr(gone);
-  }
-  writing_ = true;
-  stream_->want_write(true);
-  loop_->set_timer(&write_timer_, static_cast<uint64_t>(send_timeout));
-  return kAgain;
-}
-
-Rc CoSocket::write_more() {
-  while (!unsent_.empty()) {
-    const iovec iov{const_cast<char*>(unsent_.data()), unsent_.size()};
-    const ssize_t n = stream_->send(&iov, 1);
-    if (n >= 0) {
-      unsent_.remove_prefix(static_cast<size_t>(n));
-      continue;
-    }
-    if (n == net::kIoAgain) return kAgain;
-    const int err = stream_->error();
-    if (log_errors())
-      log_failure(error_level(err) == kLogCrit ? kLogErr : error_level(err), err, "send() failed");
-    return write_fail(Failure::kErrno, err);
-  }
-  return kOk;
-}
-
-Rc CoSocket::write_fail(Failure why, int err) {
-  write_failure_ = why;
-  write_errno_ = err;
-  write_closed_ = true;
-  writing_ = false;
-  loop_->clear_timer(&write_timer_);
-  if (stream_) stream_->want_write(false);
-  return kError;
-}
-
-int CoSocket::push_sent(lua_State* L) {
-  owned_ = std::string();
-  if (write_failure_ == Failure::kNone) {
-    lua_pushnumber(L, static_cast<lua_Number>(send_size_));
-    return 1;
-  }
-  const Failure why = write_failure_;
-  write_failure_ = Failure::kNone;
-  const int n = push_failure(L, why, write_errno_);
-  if (read_closed_ && write_closed_) drop_stream();
-  return n;
-}
-
-void CoSocket::stop_write() {
-  writing_ = false;
-  loop_->clear_timer(&write_timer_);
-  if (stream_) stream_->want_write(false);
-  // Part of the data may be out: what comes behind it could not be told from it.
-  write_closed_ = true;
-  owned_ = std::string();
+  if (!s->connecting_) s->readable();  // else `writable` comes as well
 }
 
 void CoSocket::on_writable(void* data) {
   auto* s = static_cast<CoSocket*>(data);
-  if (s->connecting_) {
-    s->dialled(true);
-    wake(&s->connect_wait_);
+  if (!s->connecting_) {
+    s->writable();
     return;
   }
-  if (!s->writing_) {
-    s->stream_->want_write(false);
-    return;
-  }
-  if (s->write_more() == kAgain) {
-    s->loop_->set_timer(&s->write_timer_, static_cast<uint64_t>(s->send_timeout), 300);
-    return;
-  }
-  s->writing_ = false;
-  s->loop_->clear_timer(&s->write_timer_);
-  if (s->stream_) s->stream_->want_write(false);
-  wake(&s->write_wait_);
+  s->dialled();
+  wake(&s->connect_wait_);
 }
-
-// --- the end ---
 
 bool CoSocket::at_eof() {
   char byte;
@@ -626,6 +108,9 @@ bool CoSocket::at_eof() {
 const char* CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
   SocketPools& pools = socket_pools(gen_);
   if (pools.closing || gen_->exiting) {
+    MOONPHASE_LOG(r_, kLogDebug, 0,
+                  "lua tcp socket set keepalive while process exiting, closing connection %p",
+                  static_cast<void*>(stream_));
     close();
     return nullptr;
   }
@@ -635,19 +120,26 @@ const char* CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
   idle->reused = reused_;
   stream_ = nullptr;
   if (!counted_ || pool_ != pool) {
-    if (counted_) --pool_->connections;
     ++pool->connections;
+    if (counted_) pool_->release();
   }
   counted_ = false;
-  const bool kept = pool->put(std::move(idle), keep_ms);
-  if (!kept) --pool->connections;
   pool_ = nullptr;
-  drop_stream();
-  pool->admit();
+  if (keep_ms)
+    MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket keepalive timeout: %lld ms",
+                  static_cast<long long>(keep_ms));
+  else
+    MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket keepalive timeout: unlimited");
+  const bool kept = pool->put(std::move(idle), keep_ms);
+  drop();
+  if (kept)
+    pool->admit();
+  else
+    pool->release();
   return kept ? nullptr : "connection in dubious state";
 }
 
-void CoSocket::drop_stream() {
+void CoSocket::drop() {
   if (stream_) {
     stream_->close();
     stream_ = nullptr;
@@ -655,16 +147,16 @@ void CoSocket::drop_stream() {
   rpos_ = rlast_ = rbuf_;
   if (counted_) {
     counted_ = false;
-    --pool_->connections;
-    pool_->admit();
+    std::exchange(pool_, nullptr)->release();
   }
 }
 
 void CoSocket::close() {
+  if (stream_) MOONPHASE_LOG(r_, kLogDebug, 0, "lua finalize socket");
   if (connecting_) stop_connect();
   if (reading_) stop_read();
   if (writing_) stop_write();
-  drop_stream();
+  drop();
 }
 
 }  // namespace moonphase::engine

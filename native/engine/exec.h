@@ -112,6 +112,8 @@ void lua_write_event(Request* r);
 // read_event_handler by `lua_check_client_abort`; a client that goes away runs ngx.on_abort or ends
 // the request.
 void lua_watch_client(LuaCtx* ctx);
+// Asks the socket: has the client closed its side? Logged; c->eof.
+bool lua_client_gone(Request* r);
 
 // --- captures (ngx.location.capture) ---
 struct Capture {

@@ -14,6 +14,7 @@
 namespace moonphase::engine {
 
 struct LuaCtx;
+class ReqSocket;    // engine/req_socket.h
 struct Generation;  // engine/runtime.h
 
 // A coroutine known to the scheduler: a phase's entry thread, a light thread, or a user coroutine.
@@ -125,8 +126,9 @@ struct LuaCtx {
   bool waiting_more_body = false, read_body_done = false, acquired_raw_req_socket = false,
        context_init = false, no_abort = false, client_abort = false, run_post_subrequest = false;
   bool is_timer = false;
-  bool fake = false;             // no client
-  Pending* body_wait = nullptr;  // the coroutine in ngx.req.read_body
+  bool fake = false;                // no client
+  ReqSocket* downstream = nullptr;  // ngx.req.socket's that gets the client's events
+  Pending* body_wait = nullptr;     // the coroutine in ngx.req.read_body
 
   lua_State* L() const { return vm->L(); }
 };

@@ -4,6 +4,7 @@
 
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
+#include "engine/req_socket.h"
 #include "engine/runtime.h"
 #include "http/body.h"
 #include "http/connection.h"
@@ -265,6 +266,7 @@ bool push_output(LuaCtx* ctx) {
 void lua_write_event(Request* r) {
   LuaCtx* ctx = ctx_of(r);
   if (!ctx) return;
+  if (ctx->downstream && ctx->downstream->write_event()) return;
   http::Connection* c = r->conn;
   if (c->write_timedout && !c->write_delayed) {
     MOONPHASE_LOG(r, kLogInfo, ETIMEDOUT, "client timed out");

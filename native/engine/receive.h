@@ -41,6 +41,7 @@ class Receiver {
   void start(Mode mode, size_t size, UntilPattern* until = nullptr);
   // Takes bytes from [*p, end): kOk when the result is complete, kAgain when more must come.
   Rc feed(const char** p, const char* end);
+  bool any() const { return mode_ == Mode::kAny; }
   // The stream has ended: is what we have a complete result?
   bool complete_at_eof() const { return mode_ == Mode::kAll; }
   // Bytes that may still be read straight into `tail()`, past any buffer (large sizes, "*a"). 0:

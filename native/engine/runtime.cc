@@ -41,11 +41,11 @@ void close_idle_connections(Generation* g) {
 // A generation that is not, or no longer, current: its timers fire, Lua is told.
 void retire(Generation* g, bool worked) {
   g->exiting = true;
+  close_idle_connections(g);
   if (g->vm) {
     lua_abort_timers(g);
     if (worked) lua_exit_worker(g);
   }
-  close_idle_connections(g);
   release(g);
 }
 
@@ -146,8 +146,8 @@ void Runtime::quit(void (*done)(void*), void* data) {
   http::drain_connections(&http);
   if (current) {
     current->exiting = true;
-    if (current->vm) lua_abort_timers(current);
     close_idle_connections(current);
+    if (current->vm) lua_abort_timers(current);
     int64_t limit = current->plan->worker_shutdown_timeout;
     impl_->quit_deadline = limit > 0 ? now().monotonic_ms + limit : 0;
   }

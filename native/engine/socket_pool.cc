@@ -1,12 +1,27 @@
 #include "engine/socket_pool.h"
 
+#include <cstdarg>
+
 #include "engine/cosocket.h"
 #include "engine/runtime.h"
 
 namespace moonphase::engine {
 
-SocketPool::~SocketPool() {
-  while (!idle_.empty()) drop(idle_.front().get());
+SocketPool::~SocketPool() { drop_all(); }
+
+void SocketPool::drop_all() {
+  while (!idle_.empty()) {
+    drop(idle_.front().get());
+    --connections;
+  }
+}
+
+void SocketPool::debug(const char* format, ...) const {
+  if (!pools_->log_->enabled(kLogDebug)) return;
+  va_list ap;
+  va_start(ap, format);
+  log_writev(*pools_->log_, nullptr, kLogDebug, 0, format, ap);
+  va_end(ap);
 }
 
 std::unique_ptr<IdleConnection> SocketPool::take() {
@@ -18,10 +33,10 @@ std::unique_ptr<IdleConnection> SocketPool::take() {
 }
 
 void SocketPool::drop(IdleConnection* idle) {
+  debug("lua tcp socket keepalive close handler: fd:%d", idle->stream->fd());
   pools_->loop->clear_timer(&idle->timer);
   idle->stream->close();
   idle_.erase(idle->place);
-  --connections;
 }
 
 void SocketPool::on_readable(void* data) {
@@ -30,14 +45,15 @@ void SocketPool::on_readable(void* data) {
   if (idle->stream->peek(&byte, 1) == net::kIoAgain) return;
   SocketPool* pool = idle->pool;
   pool->drop(idle);
-  pool->admit();
+  pool->release();
 }
 
 void SocketPool::on_timeout(void* data) {
   auto* idle = static_cast<IdleConnection*>(data);
   SocketPool* pool = idle->pool;
+  pool->debug("lua tcp socket keepalive max idle timeout");
   pool->drop(idle);
-  pool->admit();
+  pool->release();
 }
 
 bool SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
@@ -46,7 +62,10 @@ bool SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
     idle->stream->close();
     return false;
   }
-  if (full()) drop(idle_.back().get());
+  if (full()) {
+    drop(idle_.back().get());
+    --connections;
+  }
   IdleConnection* raw = idle.get();
   raw->pool = this;
   raw->timer.fn = on_timeout;
@@ -61,11 +80,22 @@ bool SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
 }
 
 void SocketPool::admit() {
-  if (waiting.empty() || connections >= size_ + static_cast<int>(waiting.size())) return;
+  // Those that wait count, too.
+  if (waiting.empty()) return;
+  if (idle_.empty() && connections - static_cast<int>(waiting.size()) >= size_) return;
   CoSocket* next = waiting.front();
   waiting.pop_front();
   --connections;  // it was counted while queued; connecting counts it again
   next->resume_connect();
+}
+
+void SocketPool::release() {
+  if (--connections > 0) {
+    admit();
+    return;
+  }
+  debug("lua tcp socket keepalive: free connection pool for \"%s\"", key_.c_str());
+  pools_->pools_.erase(std::string(key_));
 }
 
 SocketPool* SocketPools::find(Str key) {
@@ -81,12 +111,17 @@ SocketPool* SocketPools::make(Str key, int size, int backlog) {
 
 void SocketPools::close_idle() {
   closing = true;
-  for (auto& [key, pool] : pools_)
-    while (!pool->idle_.empty()) pool->drop(pool->idle_.front().get());
+  for (auto it = pools_.begin(); it != pools_.end();) {
+    SocketPool* pool = (it++)->second.get();
+    pool->debug("lua tcp socket keepalive: free connection pool %p for \"%s\"",
+                static_cast<void*>(pool), pool->key().c_str());
+    pool->drop_all();
+    if (pool->connections == 0) pools_.erase(pool->key());
+  }
 }
 
 SocketPools& socket_pools(Generation* g) {
-  if (!g->socket_pools) g->socket_pools = new SocketPools(net::current_loop());
+  if (!g->socket_pools) g->socket_pools = new SocketPools(net::current_loop(), &g->plan->error_log);
   return *static_cast<SocketPools*>(g->socket_pools);
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/log.h"
+#include "engine/peer.h"
 #include "net/resolver.h"
 #include "net/stream.h"
 
@@ -16,13 +18,6 @@ namespace moonphase::engine {
 struct Generation;
 class CoSocket;
 class SocketPools;
-
-// Where a connection leads, for log lines and reuse.
-struct Peer {
-  sockaddr_storage addr{};
-  socklen_t len = 0;
-  std::string host;  // as connect() was given it
-};
 
 // A connection at rest in a pool.
 struct IdleConnection {
@@ -52,15 +47,19 @@ class SocketPool {
   // Connections that count: in use through this pool, connecting, idle, and queued.
   int connections = 0;
   std::deque<CoSocket*> waiting;
-  // A connection has gone or come back: the next waiting connect goes on.
+  // A connection has come back: the next waiting connect goes on.
   void admit();
-  void unref_if_empty();
+  // One that counted has gone. With the last one the pool itself goes, too.
+  void release();
+  const std::string& key() const { return key_; }
 
  private:
   friend class SocketPools;
   static void on_readable(void* data);
   static void on_timeout(void* data);
   void drop(IdleConnection* idle);
+  void drop_all();
+  void debug(const char* format, ...) const __attribute__((format(printf, 2, 3)));
   SocketPools* pools_;
   std::string key_;
   int size_;
@@ -70,7 +69,7 @@ class SocketPool {
 
 class SocketPools {
  public:
-  explicit SocketPools(net::Loop* l) : loop(l), resolver(l) {}
+  SocketPools(net::Loop* l, const Log* log) : loop(l), resolver(l), log_(log) {}
   SocketPool* find(Str key);
   SocketPool* make(Str key, int size, int backlog);
   // The generation ends: idle connections close now.
@@ -81,6 +80,7 @@ class SocketPools {
 
  private:
   friend class SocketPool;
+  const Log* log_;
   std::unordered_map<std::string, std::unique_ptr<SocketPool>> pools_;
 };
 

@@ -70,6 +70,7 @@ int load_resty_core(lua_State* L) {
   if (Vm::of(L)->lua_version < kPhasesKnown) {
     run_embedded(L, "moonphase/phases.lua");
     run_embedded(L, "moonphase/resp.lua");
+    run_embedded(L, "moonphase/socket.lua");
   }
   // The last one: resty.core makes globals of its own.
   run_embedded(L, "moonphase/write_guard.lua");

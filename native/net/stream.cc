@@ -32,7 +32,7 @@ Stream* Stream::open(Loop* loop, int fd, Events events, void* data) {
 }
 
 Stream* Stream::connect(Loop* loop, const sockaddr* addr, socklen_t len, const sockaddr* local,
-                        socklen_t local_len, Events events, void* data) {
+                        socklen_t local_len, Events events, void* data, bool* bound) {
   int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return nullptr;
   if (local) {
@@ -44,6 +44,7 @@ Stream* Stream::connect(Loop* loop, const sockaddr* addr, socklen_t len, const s
     if (bind(fd, local, local_len) != 0) {
       int err = errno;
       ::close(fd);
+      if (bound) *bound = false;
       errno = err;
       return nullptr;
     }

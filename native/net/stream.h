@@ -26,9 +26,10 @@ class Stream {
   // Takes the descriptor (already non-blocking).
   static Stream* open(Loop* loop, int fd, Events events, void* data);
   // Starts a connection; `writable` fires when it is made or failed: then ask `connect_error()`.
-  // Returns null and errno when it fails at once.
+  // Returns null and errno when it fails at once; `*bound` becomes false when the local address was
+  // refused.
   static Stream* connect(Loop* loop, const sockaddr* addr, socklen_t len, const sockaddr* local,
-                         socklen_t local_len, Events events, void* data);
+                         socklen_t local_len, Events events, void* data, bool* bound = nullptr);
   int connect_error();
 
   // > 0 bytes, 0 end of stream, kIoAgain, kIoError. A short count means that the socket is drained.

@@ -32,6 +32,7 @@ void open_timer(lua_State* L);
 void open_phase(lua_State* L);  // ngx._phase_ctx; get_phase and ngx.ctx for resty.core
 void open_socket_tcp(lua_State* L);
 void open_socket_udp(lua_State* L);
+void open_req_socket(lua_State* L);  // ngx.req.socket
 void open_shared_dict(lua_State* L);
 void open_worker(lua_State* L);
 void open_process(lua_State* L);

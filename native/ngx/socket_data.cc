@@ -58,12 +58,6 @@ bool SendData::append(lua_State* L, int index, const char** error) {
         s = lua_tolstring(L, -1, &n);
         buffer_->append(s, n);
         break;
-      case LUA_TNIL:
-        buffer_->append("nil");
-        break;
-      case LUA_TBOOLEAN:
-        buffer_->append(lua_toboolean(L, -1) ? "true" : "false");
-        break;
       case LUA_TTABLE:
         if (!append(L, -1, error)) {
           lua_pop(L, 1);

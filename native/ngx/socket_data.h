@@ -1,5 +1,5 @@
-// What sock:send takes: a string, number, boolean, nil, or nested array tables of them, as one run
-// of bytes.
+// What sock:send takes: a string, number, boolean, nil, or nested array tables of strings and
+// numbers, as one run of bytes.
 #pragma once
 
 #include <lua.hpp>

@@ -8,9 +8,9 @@
 #include <cstdio>
 #include <cstring>
 
-#include "engine/cosocket.h"
+#include "engine/stream_socket.h"
 
-using moonphase::engine::CoSocket;
+using moonphase::engine::StreamSocket;
 
 namespace {
 
@@ -53,7 +53,7 @@ int unsupported(char* err, size_t* errlen, const char* format, int option) {
 #pragma GCC visibility push(default)
 extern "C" {
 
-int ngx_http_lua_ffi_socket_tcp_getoption(CoSocket* s, int option, int* val, unsigned char* err,
+int ngx_http_lua_ffi_socket_tcp_getoption(StreamSocket* s, int option, int* val, unsigned char* err,
                                           size_t* errlen) {
   char* text = reinterpret_cast<char*>(err);
   if (!s || !s->connected()) return report(text, errlen, "closed");
@@ -65,7 +65,7 @@ int ngx_http_lua_ffi_socket_tcp_getoption(CoSocket* s, int option, int* val, uns
   return moonphase::kOk;
 }
 
-int ngx_http_lua_ffi_socket_tcp_setoption(CoSocket* s, int option, int val, unsigned char* err,
+int ngx_http_lua_ffi_socket_tcp_setoption(StreamSocket* s, int option, int val, unsigned char* err,
                                           size_t* errlen) {
   char* text = reinterpret_cast<char*>(err);
   if (!s || !s->connected()) return report(text, errlen, "closed");
@@ -76,11 +76,12 @@ int ngx_http_lua_ffi_socket_tcp_setoption(CoSocket* s, int option, int val, unsi
   return moonphase::kOk;
 }
 
-int ngx_http_lua_ffi_socket_tcp_getfd(void*, CoSocket* s, const char** errmsg) {
+int ngx_http_lua_ffi_socket_tcp_getfd(void*, StreamSocket* s, const char** errmsg) {
   if (!s || !s->connected()) {
     *errmsg = "closed";
     return moonphase::kError;
   }
+  if (s->fd() < 0) *errmsg = "faked connection";
   return s->fd();
 }
 

@@ -1,10 +1,5 @@
 // ngx.socket.tcp/stream/connect: argument checks and messages of lua-nginx-module around
 // engine::CoSocket.
-//
-// The object is a table; lua-resty-core and libraries know these slots by number.
-#include <arpa/inet.h>
-#include <sys/un.h>
-
 #include <cstring>
 #include <new>
 
@@ -13,39 +8,16 @@
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 #include "ngx/api.h"
-#include "ngx/socket_data.h"
+#include "ngx/socket_local.h"
+#include "ngx/socket_stream.h"
 
 namespace moonphase::ngx {
 namespace {
 
 using engine::CoSocket;
 using engine::LuaCtx;
-using engine::Receiver;
-
-enum Slot : int {
-  kCtx = 1,  // the userdata
-  kKey = 2,  // pool name
-  kConnectTimeout = 3,
-  kSendTimeout = 4,
-  kReadTimeout = 5,
-  kBind = 8,
-  kTransparent = 9,
-};
 
 const char kSocketMeta[] = "moonphase.cosocket";
-const char kUntilMeta[] = "moonphase.until";
-
-struct Local {
-  sockaddr_storage addr;
-  socklen_t len;
-};
-
-CoSocket* socket_of(lua_State* L, int index) {
-  lua_rawgeti(L, index, kCtx);
-  auto* s = static_cast<CoSocket*>(lua_touserdata(L, -1));
-  lua_pop(L, 1);
-  return s;
-}
 
 int64_t slot_integer(lua_State* L, int slot) {
   lua_rawgeti(L, 1, slot);
@@ -54,26 +26,11 @@ int64_t slot_integer(lua_State* L, int slot) {
   return v;
 }
 
-int fail(lua_State* L, const char* why) {
-  lua_pushnil(L);
-  lua_pushstring(L, why);
-  return 2;
-}
-
-enum Busy : unsigned { kBusyConnecting = 1, kBusyReading = 2, kBusyWriting = 4 };
-const char* busy(const CoSocket* s, unsigned which) {
-  if ((which & kBusyConnecting) && s->busy_connecting()) return "socket busy connecting";
-  if ((which & kBusyReading) && s->busy_reading()) return "socket busy reading";
-  if ((which & kBusyWriting) && s->busy_writing()) return "socket busy writing";
-  return nullptr;
-}
-
-void log_closed(LuaCtx* ctx, const CoSocket* s, const char* verb) {
-  if (!engine::loc(ctx->r)->lua.socket_log_errors) return;
-  MOONPHASE_LOG(ctx->r, kLogErr, 0,
-                "attempt to %s data on a closed socket: u:%p, c:%p, ft:%d eof:%d", verb,
-                static_cast<const void*>(s), static_cast<const void*>(s ? s->stream() : nullptr), 0,
-                s && s->connected() ? 1 : 0);
+CoSocket* own_socket(lua_State* L) {
+  engine::StreamSocket* s = socket_of(L, 1);
+  if (s && s->kind() != engine::StreamSocket::Kind::kOwn)
+    luaL_error(L, "not supported for downstream sockets");
+  return static_cast<CoSocket*>(s);
 }
 
 int tcp(lua_State* L) {
@@ -124,17 +81,23 @@ bool connect_options(lua_State* L, int n, int default_size, int* pool_size, int*
 }
 
 CoSocket* fresh_socket(lua_State* L, LuaCtx* ctx) {
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (s) {
     s->reset(ctx->r);
     return s;
   }
   s = new (lua_newuserdata(L, sizeof(CoSocket))) CoSocket(ctx->r, ctx->gen);
-  lua_pushlightuserdata(L, const_cast<char*>(kUntilMeta + 1));
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  lua_setmetatable(L, -2);
+  set_socket_gc(L);
   lua_rawseti(L, 1, kCtx);
   return s;
+}
+
+engine::SocketPool* make_pool(LuaCtx* ctx, Str key, int size, int backlog) {
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua tcp socket connection pool size: %d, backlog: %d", size,
+                backlog);
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0,
+                "lua tcp socket keepalive create connection pool for key \"%.*s\"", STR(key));
+  return engine::socket_pools(ctx->gen).make(key, size, backlog);
 }
 
 int connect(lua_State* L) {
@@ -178,13 +141,17 @@ int connect(lua_State* L) {
     return fail(L, "missing the port number");
   }
 
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (s) {
     if (s->request() && s->request() != ctx->r) return luaL_error(L, "bad request");
     if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting))
       return fail(L, why);
   }
+  const bool reuse = s != nullptr;
+  if (reuse && s->connected())
+    MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua tcp socket reconnect without shutting down");
   s = fresh_socket(L, ctx);
+  if (reuse) MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua reuse socket upstream ctx");
 
   auto timeout = [&](int slot, int64_t fallback) {
     const int64_t ms = slot_integer(L, slot);
@@ -195,7 +162,7 @@ int connect(lua_State* L) {
   s->read_timeout = timeout(kReadTimeout, conf.socket_read_timeout);
 
   lua_rawgeti(L, 1, kBind);
-  auto* local = static_cast<Local*>(lua_touserdata(L, -1));
+  auto* local = static_cast<LocalAddress*>(lua_touserdata(L, -1));
   lua_rawgeti(L, 1, kTransparent);
   const bool transparent = lua_toboolean(L, -1);
   lua_rawgeti(L, 1, kKey);
@@ -204,7 +171,7 @@ int connect(lua_State* L) {
   engine::SocketPools& pools = engine::socket_pools(ctx->gen);
   engine::SocketPool* pool = pools.find({key, key_len});
   // A pool exists from the first setkeepalive on, unless connect() sizes it.
-  if (!pool && pool_size > 0) pool = pools.make({key, key_len}, pool_size, backlog);
+  if (!pool && pool_size > 0) pool = make_pool(ctx, {key, key_len}, pool_size, backlog);
   lua_pop(L, 3);
 
   if (s->connect({host, len}, port, pool, local ? &local->addr : nullptr, local ? local->len : 0,
@@ -216,7 +183,7 @@ int connect(lua_State* L) {
 int bind(lua_State* L) {
   const int n = lua_gettop(L);
   if (n != 2 && n != 3) return luaL_error(L, "expecting 2 or 3 arguments, but got %d", n);
-  engine::check(L, engine::kCapCosocket);
+  LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
   luaL_checktype(L, 1, LUA_TTABLE);
   int port = 0;
   if (n == 3) {
@@ -233,238 +200,18 @@ int bind(lua_State* L) {
     }
   }
   const char* text = luaL_checkstring(L, 2);
-  auto* local =
-      static_cast<Local*>(std::memset(lua_newuserdata(L, sizeof(Local)), 0, sizeof(Local)));
-  auto* sin = reinterpret_cast<sockaddr_in*>(&local->addr);
-  auto* sin6 = reinterpret_cast<sockaddr_in6*>(&local->addr);
-  if (inet_pton(AF_INET, text, &sin->sin_addr) == 1) {
-    sin->sin_family = AF_INET;
-    sin->sin_port = htons(static_cast<uint16_t>(port));
-    local->len = sizeof *sin;
-  } else if (inet_pton(AF_INET6, text, &sin6->sin6_addr) == 1) {
-    sin6->sin6_family = AF_INET6;
-    sin6->sin6_port = htons(static_cast<uint16_t>(port));
-    local->len = sizeof *sin6;
-  } else {
-    return fail(L, "bad address");
-  }
+  if (!push_local_address(L, text, port)) return fail(L, "bad address");
   lua_rawseti(L, 1, kBind);
+  MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua tcp socket bind ip: %s", text);
   lua_pushboolean(L, 1);
   return 1;
-}
-
-// --- receiving ---
-
-int receive_with(lua_State* L, CoSocket* s, Receiver::Mode mode, size_t size,
-                 engine::UntilPattern* until) {
-  if (s->receive(mode, size, until) == kAgain) return engine::wait(L, s->read_wait());
-  return s->push_received(L);
-}
-
-// The checks that all reading calls share. Null: `*n` results are pushed.
-CoSocket* readable_socket(lua_State* L, LuaCtx* ctx, CoSocket* s, bool log, int* n) {
-  if (!s || s->read_closed()) {
-    if (log) log_closed(ctx, s, "receive");
-    *n = fail(L, "closed");
-    return nullptr;
-  }
-  if (s->request() != ctx->r) luaL_error(L, "bad request");
-  if (const char* why = busy(s, kBusyConnecting | kBusyReading)) {
-    *n = fail(L, why);
-    return nullptr;
-  }
-  return s;
-}
-
-int receive(lua_State* L) {
-  int n = lua_gettop(L);
-  if (n != 1 && n != 2)
-    return luaL_error(L, "expecting 1 or 2 arguments (including the object), but got %d", n);
-  LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
-  luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
-  if (!s) return n;
-  if (n == 1) return receive_with(L, s, Receiver::Mode::kLine, 0, nullptr);
-
-  if (lua_isnumber(L, 2)) {
-    const lua_Integer size = lua_tointeger(L, 2);
-    if (size < 0) return luaL_argerror(L, 2, "bad number argument");
-    if (size == 0) {
-      lua_pushliteral(L, "");
-      return 1;
-    }
-    return receive_with(L, s, Receiver::Mode::kSize, static_cast<size_t>(size), nullptr);
-  }
-  if (!lua_isstring(L, 2)) return luaL_argerror(L, 2, "bad argument");
-  size_t len;
-  const char* pat = lua_tolstring(L, 2, &len);
-  if (len == 2 && pat[0] == '*' && pat[1] == 'l')
-    return receive_with(L, s, Receiver::Mode::kLine, 0, nullptr);
-  if (len == 2 && pat[0] == '*' && pat[1] == 'a')
-    return receive_with(L, s, Receiver::Mode::kAll, 0, nullptr);
-  if (len == 2 && pat[0] == '*') return luaL_argerror(L, 2, "bad pattern argument");
-  return luaL_argerror(L, 2, lua_pushfstring(L, "bad pattern argument: %s", pat));
-}
-
-int receiveany(lua_State* L) {
-  int n = lua_gettop(L);
-  if (n != 2) return luaL_error(L, "expecting 2 arguments (including the object), but got %d", n);
-  LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
-  luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
-  if (!s) return n;
-  if (!lua_isnumber(L, 2) || lua_tointeger(L, 2) <= 0)
-    return luaL_argerror(L, 2, "bad max argument");
-  return receive_with(L, s, Receiver::Mode::kAny, static_cast<size_t>(lua_tointeger(L, 2)),
-                      nullptr);
-}
-
-// The iterator's upvalues: the socket object, the pattern's text, the compiled pattern.
-int until_next(lua_State* L) {
-  int n = lua_gettop(L);
-  if (n > 1) return luaL_error(L, "expecting 0 or 1 argument, but seen %d", n);
-  lua_Integer size = n >= 1 ? luaL_checkinteger(L, 1) : 0;
-  if (size < 0) size = 0;
-  LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
-  lua_rawgeti(L, lua_upvalueindex(1), kCtx);
-  auto* s = static_cast<CoSocket*>(lua_touserdata(L, -1));
-  lua_pop(L, 1);
-  s = readable_socket(L, ctx, s, false, &n);
-  if (!s) return n;
-  auto* until = static_cast<engine::UntilPattern*>(lua_touserdata(L, lua_upvalueindex(3)));
-  if (until->finished) {
-    until->finished = false;
-    lua_pushnil(L);
-    lua_pushnil(L);
-    lua_pushnil(L);
-    return 3;
-  }
-  return receive_with(L, s, Receiver::Mode::kUntil, static_cast<size_t>(size), until);
-}
-
-int receiveuntil(lua_State* L) {
-  const int n = lua_gettop(L);
-  if (n != 2 && n != 3)
-    return luaL_error(L, "expecting 2 or 3 arguments (including the object), but got %d", n);
-  bool inclusive = false;
-  if (n == 3) {
-    luaL_checktype(L, 3, LUA_TTABLE);
-    lua_getfield(L, 3, "inclusive");
-    if (lua_type(L, -1) == LUA_TBOOLEAN) {
-      inclusive = lua_toboolean(L, -1);
-    } else if (!lua_isnil(L, -1)) {
-      return luaL_error(L, "bad \"inclusive\" option value type: %s", luaL_typename(L, -1));
-    }
-    lua_pop(L, 2);
-  }
-  luaL_checktype(L, 1, LUA_TTABLE);
-  size_t len;
-  const char* pattern = luaL_checklstring(L, 2, &len);
-  if (len == 0) return fail(L, "pattern is empty");
-  new (lua_newuserdata(L, sizeof(engine::UntilPattern)))
-      engine::UntilPattern({pattern, len}, inclusive);
-  lua_pushlightuserdata(L, const_cast<char*>(kUntilMeta));
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  lua_setmetatable(L, -2);
-  lua_pushcclosure(L, until_next, 3);
-  return 1;
-}
-
-// --- sending ---
-
-int send(lua_State* L) {
-  if (lua_gettop(L) != 2)
-    return luaL_error(L, "expecting 2 arguments (including the object), but got %d", lua_gettop(L));
-  LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
-  luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = socket_of(L, 1);
-  if (!s || s->write_closed()) {
-    log_closed(ctx, s, "send");
-    return fail(L, "closed");
-  }
-  if (s->request() != ctx->r) return luaL_error(L, "bad request");
-  if (const char* why = busy(s, kBusyConnecting | kBusyWriting)) return fail(L, why);
-
-  SendData data;
-  if (const char* why = data.read(L, 2)) return luaL_argerror(L, 2, why);
-  if (data.size() == 0) {
-    data.release();
-    lua_pushinteger(L, 0);
-    return 1;
-  }
-  std::string* owned = data.owned();
-  const Rc rc = s->send(data.bytes(), owned);
-  data.release();
-  if (rc == kAgain) return engine::wait(L, s->write_wait());
-  return s->push_sent(L);
-}
-
-// --- the rest ---
-
-int close(lua_State* L) {
-  if (lua_gettop(L) != 1)
-    return luaL_error(L, "expecting 1 argument (including the object) but seen %d", lua_gettop(L));
-  LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
-  luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = socket_of(L, 1);
-  if (!s || !s->stream() || (s->read_closed() && s->write_closed() && !s->busy_connecting()))
-    return fail(L, "closed");
-  if (s->request() != ctx->r) return luaL_error(L, "bad request");
-  if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
-  s->close();
-  lua_pushinteger(L, 1);
-  return 1;
-}
-
-int bad_timeout(lua_State* L, int index, lua_Integer* ms) {
-  *ms = static_cast<lua_Integer>(lua_tonumber(L, index));
-  return (*ms >> 31) != 0;
-}
-
-void store_timeouts(lua_State* L, lua_Integer connect_ms, lua_Integer send_ms,
-                    lua_Integer read_ms) {
-  lua_pushinteger(L, connect_ms);
-  lua_rawseti(L, 1, kConnectTimeout);
-  lua_pushinteger(L, send_ms);
-  lua_rawseti(L, 1, kSendTimeout);
-  lua_pushinteger(L, read_ms);
-  lua_rawseti(L, 1, kReadTimeout);
-  CoSocket* s = socket_of(L, 1);
-  if (!s || !s->request()) return;
-  const engine::LuaLocConf& conf = engine::loc(s->request())->lua;
-  s->connect_timeout = connect_ms > 0 ? connect_ms : conf.socket_connect_timeout;
-  s->send_timeout = send_ms > 0 ? send_ms : conf.socket_send_timeout;
-  s->read_timeout = read_ms > 0 ? read_ms : conf.socket_read_timeout;
-}
-
-int settimeout(lua_State* L) {
-  if (lua_gettop(L) != 2)
-    return luaL_error(
-        L, "ngx.socket settimeout: expecting 2 arguments (including the object) but seen %d",
-        lua_gettop(L));
-  lua_Integer ms;
-  if (bad_timeout(L, 2, &ms)) return luaL_error(L, "bad timeout value");
-  store_timeouts(L, ms, ms, ms);
-  return 0;
-}
-
-int settimeouts(lua_State* L) {
-  if (lua_gettop(L) != 4)
-    return luaL_error(
-        L, "ngx.socket settimeouts: expecting 4 arguments (including the object) but seen %d",
-        lua_gettop(L));
-  lua_Integer c, w, r;
-  if (bad_timeout(L, 2, &c) || bad_timeout(L, 3, &w) || bad_timeout(L, 4, &r))
-    return luaL_error(L, "bad timeout value");
-  store_timeouts(L, c, w, r);
-  return 0;
 }
 
 int getreusedtimes(lua_State* L) {
   if (lua_gettop(L) != 1)
     return luaL_error(L, "expecting 1 argument (including the object), but got %d", lua_gettop(L));
   luaL_checktype(L, 1, LUA_TTABLE);
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (!s || !s->connected() || (s->read_closed() && s->write_closed())) return fail(L, "closed");
   lua_pushinteger(L, s->reused());
   return 1;
@@ -483,7 +230,7 @@ int setkeepalive(lua_State* L) {
   const int pool_size = n >= 3 && !lua_isnil(L, 3) ? static_cast<int>(luaL_checkinteger(L, 3))
                                                    : conf.socket_pool_size;
 
-  CoSocket* s = socket_of(L, 1);
+  CoSocket* s = own_socket(L);
   if (!s || (!s->busy_connecting() &&
              (s->read_closed() || s->write_closed() || (!s->unread() && s->at_eof()))))
     return fail(L, "closed");
@@ -501,29 +248,11 @@ int setkeepalive(lua_State* L) {
     if (pool_size <= 0)
       return luaL_argerror(L, n,
                            lua_pushfstring(L, "bad \"pool_size\" option value: %d", pool_size));
-    pool = pools.make({key, len}, pool_size, -1);
+    pool = make_pool(ctx, {key, len}, pool_size, -1);
   }
   if (const char* why = s->keepalive(pool, keep_ms)) return fail(L, why);
   lua_pushinteger(L, 1);
   return 1;
-}
-
-int socket_gc(lua_State* L) {
-  static_cast<CoSocket*>(lua_touserdata(L, 1))->~CoSocket();
-  return 0;
-}
-
-int until_gc(lua_State* L) {
-  static_cast<engine::UntilPattern*>(lua_touserdata(L, 1))->~UntilPattern();
-  return 0;
-}
-
-void gc_metatable(lua_State* L, const char* key, lua_CFunction gc) {
-  lua_pushlightuserdata(L, const_cast<char*>(key));
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, gc);
-  lua_setfield(L, -2, "__gc");
-  lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
 }  // namespace
@@ -533,19 +262,19 @@ void open_socket_tcp(lua_State* L) {
   static const luaL_Reg kMethods[] = {
       {"bind", bind},
       {"connect", connect},
-      {"receive", receive},
-      {"receiveany", receiveany},
-      {"receiveuntil", receiveuntil},
-      {"send", send},
-      {"close", close},
-      {"settimeout", settimeout},
-      {"settimeouts", settimeouts},
+      {"receive", socket::receive},
+      {"receiveany", socket::receiveany},
+      {"receiveuntil", socket::receiveuntil},
+      {"send", socket::send},
+      {"close", socket::close},
+      {"settimeout", socket::settimeout},
+      {"settimeouts", socket::settimeouts},
       {"getreusedtimes", getreusedtimes},
       {"setkeepalive", setkeepalive},
+      {"getfd", socket::getfd},
       {nullptr, nullptr},
   };
-  gc_metatable(L, kUntilMeta + 1, socket_gc);
-  gc_metatable(L, kUntilMeta, until_gc);
+  open_socket_stream(L);
 
   lua_pushlightuserdata(L, const_cast<char*>(kSocketMeta));
   lua_createtable(L, 0, 16);
@@ -556,13 +285,6 @@ void open_socket_tcp(lua_State* L) {
   lua_pushvalue(L, -1);
   lua_setfield(L, LUA_REGISTRYINDEX, "__tcp_cosocket_mt");
   lua_rawset(L, LUA_REGISTRYINDEX);
-
-  for (const char* name : {"__tcp_req_cosocket_mt", "__tcp_raw_req_cosocket_mt"}) {
-    lua_createtable(L, 0, 8);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_setfield(L, LUA_REGISTRYINDEX, name);
-  }
 
   lua_getfield(L, -1, "socket");
   if (lua_isnil(L, -1)) {
