@@ -201,7 +201,12 @@ void write_access_log(Request* r) {
 }
 
 void log_request(Request* r) {
-  if (const Handler* h = loc(r)->lua.log.get()) {
+  const Handler* h = loc(r)->lua.log.get();
+  // As in OpenResty, nobody counts where there is neither the directive nor a log_by_lua.
+  static const int kDefault = LuaMainConf().malloc_trim;
+  const int every = generation(r)->plan->lua.malloc_trim;
+  if (h || (every > 0 && every != kDefault)) lua_trim_memory(r);
+  if (h) {
     if (h->kind == Handler::kJs)
       generation(r)->runtime->call_js(r, h->js, kPhaseLog);
     else

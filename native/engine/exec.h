@@ -20,6 +20,7 @@ int lua_capture_header_filter(Request* r);
 int lua_capture_body_filter(Request* r, Chain* in);
 void register_lua_filters();  // the four above, in their slots
 int lua_log_handler(Request* r);
+void lua_trim_memory(Request* r);  // lua_malloc_trim: counts a request
 int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value);
 int lua_init(Generation* g, std::string* error);  // kError: *error says why, nothing is logged
 int lua_init_worker(Generation* g);
