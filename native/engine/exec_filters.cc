@@ -148,22 +148,26 @@ void register_lua_filters() {
   t.body[static_cast<int>(http::Slot::kLuaCapture)] = lua_capture_body_filter;
 }
 
-int lua_log_handler(Request* r) {
+static void trim_memory(Request* r) {
   Generation* g = generation(r);
-  if (int every = g->plan->lua.malloc_trim; every > 0) {
-    Scheduler& s = Scheduler::of(g);
-    if (++s.requests >= every) {
-      s.requests = 0;
-      [[maybe_unused]] int trimmed = malloc_trim(1);
-      MOONPHASE_LOG(r, kLogDebug, 0, "malloc_trim(1) returned %d", trimmed);
-    }
-  } else {
+  const int every = g->plan->lua.malloc_trim;
+  if (every <= 0) {
     MOONPHASE_LOG(r, kLogDebug, 0, "malloc_trim() disabled");
+    return;
   }
+  Scheduler& s = Scheduler::of(g);
+  if (++s.requests < every) return;
+  s.requests = 0;
+  [[maybe_unused]] int trimmed = malloc_trim(1);
+  MOONPHASE_LOG(r, kLogDebug, 0, "malloc_trim(1) returned %d", trimmed);
+}
+
+int lua_log_handler(Request* r) {
+  trim_memory(r);
   MOONPHASE_LOG(r, kLogDebug, 0, "lua log handler, uri:\"%.*s\" c:%d", STR(r->uri), r->main->count);
   const Handler* h = loc(r)->lua.log.get();
   if (!h) return kDeclined;
-  if (h->kind == Handler::kJs) return g->runtime->call_js(r, h->js, kPhaseLog);
+  if (h->kind == Handler::kJs) return generation(r)->runtime->call_js(r, h->js, kPhaseLog);
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
   enter_phase(ctx, kPhaseLog);

@@ -219,7 +219,7 @@ void StreamSocket::readable() {
     return;
   }
   if (read_more() == kAgain) {
-    loop_->set_timer(&read_timer_, static_cast<uint64_t>(read_timeout), 300);
+    loop_->set_timer(&read_timer_, static_cast<uint64_t>(read_timeout));
     return;
   }
   reading_ = false;

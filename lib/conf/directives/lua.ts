@@ -116,6 +116,11 @@ const codeCache: Setter = (cf, args, row) => {
   return sentence;
 };
 
+const phaseCapabilities: Setter = (cf, args, row) => {
+  cf.part(args[0] ?? '');
+  return oneOf('strict', 'extended')(cf, args, row);
+};
+
 const luaPath: Setter = (cf, [text = ''], row) => {
   const values = cf.values(row.level);
   if (values[row.field] !== undefined && values[row.field] !== '') return DUPLICATE;
@@ -187,7 +192,7 @@ export const luaModule: Module = {
     main('rewrite_by_lua_no_postpone', HTTP, 'flag', flag(), { init: false }),
     main('access_by_lua_no_postpone', HTTP, 'flag', flag(), { init: false }),
     main('precontent_by_lua_no_postpone', HTTP, 'flag', flag(), { init: false }),
-    main('lua_phase_capabilities', HTTP, '1', oneOf('strict', 'extended'), { init: 'strict' }),
+    main('lua_phase_capabilities', HTTP, '1', phaseCapabilities, { init: 'strict' }),
     main('lua_blocking_threshold', HTTP, '1', msec(), { init: 0 }),
 
     loc('lua_code_cache', HSLI, 'flag', codeCache, { init: true }),
