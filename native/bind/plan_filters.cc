@@ -18,14 +18,10 @@ void read_types(const PlanValue& v, std::vector<std::string>& types, bool& any) 
 
 uint32_t proxied_bits(const PlanValue& words) {
   static constexpr std::pair<const char*, uint32_t> kWords[] = {
-      {"off", http::kProxiedOff},
-      {"expired", http::kProxiedExpired},
-      {"no-cache", http::kProxiedNoCache},
-      {"no-store", http::kProxiedNoStore},
-      {"private", http::kProxiedPrivate},
-      {"no_last_modified", http::kProxiedNoLastModified},
-      {"no_etag", http::kProxiedNoEtag},
-      {"auth", http::kProxiedAuth},
+      {"off", http::kProxiedOff},          {"expired", http::kProxiedExpired},
+      {"no-cache", http::kProxiedNoCache}, {"no-store", http::kProxiedNoStore},
+      {"private", http::kProxiedPrivate},  {"no_last_modified", http::kProxiedNoLastModified},
+      {"no_etag", http::kProxiedNoEtag},   {"auth", http::kProxiedAuth},
       {"any", http::kProxiedAny},
   };
   uint32_t bits = 0;

@@ -210,8 +210,7 @@ class Sealer {
 bool Plan::seal(std::string* error) {
   for (size_t i = 0; i < variables.size(); ++i)
     variable_index_[variables[i].name] = static_cast<int>(i);
-  if (!seal_upstreams(*this, error) || !seal_proxy(*this, error) ||
-      !seal_memc(*this, error))
+  if (!seal_upstreams(*this, error) || !seal_proxy(*this, error) || !seal_memc(*this, error))
     return false;
   seal_charset(*this);
   if (!Sealer(*this, error).run()) return false;

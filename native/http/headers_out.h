@@ -12,8 +12,8 @@ namespace moonphase::http {
 // that name (Content-Length: x).
 int headers_out_set(Request* r, Str name, Str value, bool override);
 
-// Content-Type with the charset that it names: from an upstream, or from more_set_headers (Lua's leaves
-// r->headers_out.charset alone).
+// Content-Type with the charset that it names: from an upstream, or from more_set_headers (Lua's
+// leaves r->headers_out.charset alone).
 void set_content_type_as_sent(Request* r, Str value);
 
 }  // namespace moonphase::http

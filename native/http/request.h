@@ -70,7 +70,7 @@ struct HeadersOut {
          *expires = nullptr, *etag = nullptr, *cache_control = nullptr, *link = nullptr;
   Str content_type;  // with its charset when set as a whole
   Str charset;
-  Str override_charset;  // an upstream's X-Accel-Charset
+  Str override_charset;         // an upstream's X-Accel-Charset
   size_t content_type_len = 0;  // without parameters
   Str content_type_lowcase;
   int64_t content_length_n = -1;

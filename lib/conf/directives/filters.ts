@@ -120,10 +120,7 @@ export const filtersModule: Module = {
     loc('source_charset', HSLI, '1', charset),
     loc('override_charset', HSLI, 'flag', flag(), { init: false }),
 
-    ...later(
-      HSL,
-      'gunzip gunzip_buffers add_before_body add_after_body addition_types',
-    ),
+    ...later(HSL, 'gunzip gunzip_buffers add_before_body add_after_body addition_types'),
     ...later(HSLI, 'ssi'),
     ...later(
       HSL,

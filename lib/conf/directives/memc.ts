@@ -1,11 +1,4 @@
-import {
-  HSL,
-  LOCATION,
-  LOCATION_IF,
-  loc,
-  type Module,
-  type Setter,
-} from '../directive.js';
+import { HSL, LOCATION, LOCATION_IF, loc, type Module, type Setter } from '../directive.js';
 import { DUPLICATE, flag, mask, msec, size } from '../kinds.js';
 import { hasVariables } from '../complex.js';
 import { parseUrl } from '../inet.js';

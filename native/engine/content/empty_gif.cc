@@ -10,10 +10,11 @@ namespace {
 
 // GIF89a, 1 × 1, two colours of which the second is transparent.
 constexpr unsigned char kPixel[] = {
-    'G', 'I', 'F', '8', '9', 'a', 1, 0, 1, 0, 0x80, 0x01, 0,     // header and screen
-    0, 0, 0, 0xff, 0xff, 0xff,                                   // colours
-    0x21, 0xf9, 4, 0x01, 0, 0, 1, 0,                             // transparency
-    0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x4c, 0x01, 0, 0x3b,  // image and trailer
+    'G',  'I',  'F',  '8',  '9',  'a',  1, 0, 1, 0, 0x80, 0x01, 0,  // header and screen
+    0,    0,    0,    0xff, 0xff, 0xff,                             // colours
+    0x21, 0xf9, 4,    0x01, 0,    0,    1, 0,                       // transparency
+    0x2c, 0,    0,    0,    0,    1,    0, 1, 0, 0, 2,    2,    0x4c,
+    0x01, 0,    0x3b,  // image and trailer
 };
 constexpr int64_t kMade = 23349600;  // nginx's: September 28th, 1970
 

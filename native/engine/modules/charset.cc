@@ -90,9 +90,8 @@ int header_filter(Request* r) {
   }
   bool encoded = out.content_encoding && !out.content_encoding->value.empty();
   if (!known_from || !known_to || !encoded) {
-    MOONPHASE_LOG(r, kLogErr, 0,
-                  "no \"charset_map\" between the charsets \"%.*s\" and \"%.*s\"", STR(from),
-                  STR(to));
+    MOONPHASE_LOG(r, kLogErr, 0, "no \"charset_map\" between the charsets \"%.*s\" and \"%.*s\"",
+                  STR(from), STR(to));
   }
   return next();
 }

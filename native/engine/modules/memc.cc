@@ -18,8 +18,8 @@ using memc::Ctx;
 
 namespace {
 
-constexpr Str kNames[] = {"set",       "add",  "replace", "append", "prepend", "get", "delete",
-                          "flush_all", "incr", "decr",    "stats",  "version"};
+constexpr Str kNames[] = {"set",    "add",       "replace", "append", "prepend", "get",
+                          "delete", "flush_all", "incr",    "decr",   "stats",   "version"};
 
 Command command_of(Str name) {
   for (int i = 0; i < memc::kUnknown; ++i)
@@ -107,8 +107,7 @@ int check_arguments(Request* r, const Ctx& ctx) {
   if (ctx.counts()) {
     VarValue* v = full_value(r, ctx.conf->value);
     if (!v) {
-      MOONPHASE_LOG(r, kLogErr, 0,
-                    "the \"$memc_value\" variable is required for command \"%.*s\"",
+      MOONPHASE_LOG(r, kLogErr, 0, "the \"$memc_value\" variable is required for command \"%.*s\"",
                     STR(ctx.command_name));
       return 400;
     }
@@ -189,8 +188,8 @@ int create_request(Upstream& u) {
 
 void restart(Upstream& u) { static_cast<Ctx*>(u.data)->trailer = 0; }
 
-constexpr UpstreamProtocol kProtocol = {
-    create_request, restart, memc::process_header, memc::begin_body, memc::body, nullptr};
+constexpr UpstreamProtocol kProtocol = {create_request,   restart,    memc::process_header,
+                                        memc::begin_body, memc::body, nullptr};
 
 int memc_handler(Request* r) {
   const MemcConf* conf = conf_of(r);
