@@ -86,6 +86,7 @@ int copy_body_filter(Request* r, Chain* in) {
   if (!ctx->in) return next_body(r, Slot::kCopy, nullptr);
 
   int rc = kOk;
+  bool pushed = false;
   while (Chain* first = ctx->in) {
     Chain piece;
     if (!wanted(r, first->buf)) {
@@ -93,6 +94,12 @@ int copy_body_filter(Request* r, Chain* in) {
       piece.buf = first->buf;
     } else {
       piece.buf = free_piece(r, ctx);
+      if (!piece.buf && !pushed) {
+        // A filter behind may hold them back: it goes on once it can send.
+        pushed = true;
+        if ((rc = next_body(r, Slot::kCopy, nullptr)) == kError) return rc;
+        piece.buf = free_piece(r, ctx);
+      }
       if (!piece.buf) break;
       if (!read_piece(r, first->buf, piece.buf)) return kError;
       if (first->buf->file_pos == first->buf->file_last) ctx->in = first->next;

@@ -57,7 +57,7 @@ t.test('http level', async (t) => {
     compileText(
       http(`lua_package_path "/a/?.lua;$prefix/b;;"; lua_shared_dict a 12k; lua_shared_dict b 1m exact;
             init_worker_by_lua ""; init_by_lua_block { x = {} } exit_worker_by_lua_file e;
-            lua_phase_capabilities extended; rewrite_by_lua_no_postpone on;`),
+            lua_phase_capabilities strict; rewrite_by_lua_no_postpone on;`),
     ),
   );
   t.match(lua, {
@@ -69,7 +69,7 @@ t.test('http level', async (t) => {
     init_by_lua: { inline: ' x = {} ' },
     init_worker_by_lua: { inline: '' },
     exit_worker_by_lua: { file: 'e' },
-    lua_phase_capabilities: 'extended',
+    lua_phase_capabilities: 'strict',
     rewrite_by_lua_no_postpone: true,
   });
 });
