@@ -142,10 +142,8 @@ int lua_body_filter(Request* r, Chain* in) {
 
 void register_lua_filters() {
   http::FilterTable& t = http::filters();
-  t.header[static_cast<int>(http::Slot::kLua)] = lua_header_filter;
-  t.body[static_cast<int>(http::Slot::kLua)] = lua_body_filter;
-  t.header[static_cast<int>(http::Slot::kLuaCapture)] = lua_capture_header_filter;
-  t.body[static_cast<int>(http::Slot::kLuaCapture)] = lua_capture_body_filter;
+  t.add(http::Slot::kLua, lua_header_filter, lua_body_filter);
+  t.add(http::Slot::kLuaCapture, lua_capture_header_filter, lua_capture_body_filter);
 }
 
 static void trim_memory(Request* r) {

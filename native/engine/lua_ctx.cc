@@ -126,6 +126,7 @@ void restart(LuaCtx* ctx) {
   fresh.holds_vm = ctx->holds_vm;
   fresh.guard = ctx->guard;
   fresh.fake = ctx->fake;
+  fresh.held = ctx->held;
   fresh.phase = ctx->phase;
   fresh.caps = ctx->caps;
   *ctx = fresh;

@@ -105,6 +105,7 @@ struct LuaCtx {
        seen_last_in_filter = false, seen_last_for_subreq = false, seen_body_data = false,
        mime_set = false;
   Chain* out = nullptr;  // HTTP/1.0 buffering
+  Chain* held = nullptr;  // one small link, until more or the end comes (lua_send_chain)
   Chain* busy = nullptr;
   Chain* free = nullptr;
   Chain* filter_in = nullptr;    // body_filter's current input (ngx.arg)

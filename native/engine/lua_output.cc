@@ -64,11 +64,46 @@ int through_filters(LuaCtx* ctx, Chain* in) {
   return rc;
 }
 
-int send_end(Request* r) {
+// Would nobody see whether these bytes have gone through the filters? The writer would only keep
+// them (postpone_output), and no filter on the way but the chunks' looks at them.
+bool may_hold(const Request* r, const Chain* in) {
+  constexpr off_t kChunkRoom = 32;
+  constexpr uint32_t kPlain = slot_bit(http::Slot::kCopy) | slot_bit(http::Slot::kPostpone) |
+                              slot_bit(http::Slot::kChunked) | slot_bit(http::Slot::kWrite);
+  const http::Connection* c = r->conn;
+  if (http::filters().bodies(r) != kPlain || !r->is_main() || c->active != r || r->postponed ||
+      r->post_action || c->error || c->buffered_bits || in->next || !in->buf->temporary)
+    return false;
+  return chain_size(r->out) + in->buf->size() + kChunkRoom <
+         static_cast<off_t>(r->loc->postpone_output);
+}
+
+int send_held(LuaCtx* ctx) {
+  Chain* held = ctx->held;
+  ctx->held = nullptr;
+  return through_filters(ctx, held);
+}
+
+// The end goes out with what is held: one way through the filters for both.
+int send_end(LuaCtx* ctx) {
+  Request* r = ctx->r;
   http::Connection* c = r->conn;
   Request* active = c->active;
+  Chain* held = ctx->held;
   c->active = r;
-  int rc = http::send_special(r, http::kSendLast);
+  int rc;
+  if (held) {
+    ctx->held = nullptr;
+    Chain end{make_buf(*r->pool)};
+    end.buf->last_buf = true;
+    held->next = &end;
+    rc = http::output(r, held);
+    held->next = nullptr;
+    if (rc != kError && held->buf->size() && r->lua == ctx)
+      lua_update_chains(ctx, &ctx->busy, held, &kLuaOutputTag);
+  } else {
+    rc = http::send_special(r, http::kSendLast);
+  }
   c->active = active;
   return rc;
 }
@@ -104,7 +139,7 @@ int end_of_answer(LuaCtx* ctx) {
     }
   }
   ctx->eof = true;
-  int rc = send_end(r);
+  int rc = send_end(ctx);
   return failed(rc) ? rc : int{kOk};
 }
 
@@ -155,9 +190,17 @@ int lua_send_chain(LuaCtx* ctx, Chain* in) {
     return ctx->buffering ? send_http10_header(ctx) : rc;
   }
   if (!in) return end_of_answer(ctx);
+  if (ctx->held) {
+    rc = send_held(ctx);
+    if (failed(rc)) return rc;
+  }
   if (ctx->buffering) {
     MOONPHASE_LOG(r, kLogDebug, 0, "lua buffering output bufs for the HTTP 1.0 request");
     append(&ctx->out, in);
+    return kOk;
+  }
+  if (!ctx->busy && may_hold(r, in)) {
+    ctx->held = in;
     return kOk;
   }
   return through_filters(ctx, in);

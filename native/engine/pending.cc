@@ -70,7 +70,7 @@ void wait_later(lua_State* L, Pending* p) { arm(ctx_of(request_of(L)), p); }
 void wake(Pending* p) {
   Co* co = p->co;
   if (!co) return;
-  if (RunningLua::depth > 0) {
+  if (RunningLua::any()) {
     wake_later(p);
     return;
   }

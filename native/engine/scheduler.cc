@@ -3,6 +3,7 @@
 #include "engine/scheduler.h"
 
 #include <cstdlib>
+#include <optional>
 
 #include "engine/lifecycle.h"
 #include "http/connection.h"
@@ -288,7 +289,7 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
 }  // namespace
 
 int run_thread(LuaCtx* ctx, int nargs) {
-  Failure failure;
+  std::optional<Failure> failure;
   if (ctx->current->thread_spawn_yielded) {
     ctx->current->thread_spawn_yielded = false;
     nargs = 1;  // what ngx.thread.spawn left there
@@ -298,7 +299,7 @@ int run_thread(LuaCtx* ctx, int nargs) {
     Next next;
     if (co->propagate_error) {
       co->propagate_error = false;
-      next = failed(ctx, co, failure);
+      next = failed(ctx, co, failure ? *failure : failure.emplace());
     } else {
       int status;
       {
@@ -312,9 +313,9 @@ int run_thread(LuaCtx* ctx, int nargs) {
       } else {
         ctx->current = co;
         ctx->op = LuaCtx::kNop;
-        if (co->is_uthread || co->is_wrap || co == ctx->entry) describe(ctx, co, status, &failure);
+        if (co->is_uthread || co->is_wrap || co == ctx->entry) describe(ctx, co, status, &failure.emplace());
         if (status == LUA_ERRMEM) error_kind(ctx, status);
-        next = failed(ctx, co, failure);
+        next = failed(ctx, co, failure ? *failure : failure.emplace());
       }
     }
     if (!next.resume) return next.value;

@@ -16,7 +16,9 @@ struct TimerTask;  // engine/timers.cc
 struct Scheduler {
   explicit Scheduler(Generation* g);
   ~Scheduler();
-  static Scheduler& of(Generation* g);
+  static Scheduler& of(Generation* g) {
+    return g->scheduler ? *static_cast<Scheduler*>(g->scheduler) : make(g);
+  }
 
   Co* alloc();
   void recycle(Co* co);
@@ -41,6 +43,7 @@ struct Scheduler {
   Generation* gen;
 
  private:
+  static Scheduler& make(Generation* g);
   static void run_ready(void* self);
   static constexpr size_t kBlock = 64;
   std::vector<std::unique_ptr<Co[]>> blocks_;  // a Co's address stays valid: see co_of
@@ -52,14 +55,14 @@ struct Scheduler {
 // True while a coroutine of this thread runs: events then wait for its end.
 class RunningLua {
  public:
-  explicit RunningLua(Generation* g) : generation_(g) { ++depth; }
-  ~RunningLua() { --depth; }
+  explicit RunningLua(Generation* g) : running_(g) { ++running_.state->coroutines; }
+  ~RunningLua() { --running_.state->coroutines; }
   RunningLua(const RunningLua&) = delete;
   RunningLua& operator=(const RunningLua&) = delete;
-  static constinit thread_local int depth;
+  static bool any() { return t_running.coroutines > 0; }
 
  private:
-  Running generation_;
+  Running running_;
 };
 
 // A finished coroutine's thread goes to the pool, or to the garbage collector.

@@ -382,9 +382,11 @@ void limit_keepalive(Request* r) {
   bool on = loc->keepalive_timeout != 0 &&
             c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
             c->server->loop->clock().monotonic_ms - c->start_ms <= loc->keepalive_time;
-  for (const std::string& who : loc->keepalive_disable) {
-    if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;
-    if (who == "safari" && r->headers_in.safari) on = false;
+  if (r->headers_in.msie6 || r->headers_in.safari) {
+    for (const std::string& who : loc->keepalive_disable) {
+      if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;
+      if (who == "safari" && r->headers_in.safari) on = false;
+    }
   }
   r->keepalive = on;
 }

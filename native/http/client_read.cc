@@ -205,7 +205,8 @@ void Client::settle() {
 
 void Client::begin_request() {
   slot = pool->take_slot();
-  Request* r = new (slot->memory) Request();
+  // Without parentheses, which would have the memory cleared before its fields are set.
+  Request* r = new (slot->memory) Request;
   r->pool = &slot->arena;
   r->conn = this;
   r->main = r;

@@ -93,7 +93,12 @@ Chain* Client::send(Chain* in, int64_t limit) {
       return in;
     }
     sent += n;
-    return advance(in, n);
+    if (n < total) return advance(in, n);
+    for (Chain* c = in; c; c = c->next) {
+      c->buf->pos = c->buf->last;
+      if (c->buf->in_file) c->buf->file_pos = c->buf->file_last;
+    }
+    return nullptr;
   }
 
   int64_t done = 0;

@@ -231,6 +231,7 @@ int gzip_header_filter(Request* r) {
   auto* ctx = new (r->pool->alloc(sizeof(GzipCtx))) GzipCtx;
   r->pool->on_destroy(end_stream, ctx);
   r->ctx[Request::kCtxGzip] = ctx;
+  r->filters |= slot_bit(Slot::kGzip);
   choose_memory(r, *conf, ctx);
   add_header_out(r, "Content-Encoding", "gzip");
   r->main_filter_need_in_memory = true;

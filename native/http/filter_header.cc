@@ -22,9 +22,11 @@ struct Prefix {
   const void* server = nullptr;
   int tokens = -1;
   size_t size = 0;
-  char text[256];
+  char text[256] = {};
 };
-thread_local Prefix t_prefix;
+// Constant-initialised, and looked up once: each mention of it would be a call.
+constinit thread_local Prefix t_prefix;
+__attribute__((noinline)) Prefix* prefix_of_thread() { return &t_prefix; }
 
 size_t make_prefix(char* out, Str status, Str token) {
   char* p = put(out, "HTTP/1.1 ");
@@ -36,7 +38,7 @@ size_t make_prefix(char* out, Str status, Str token) {
 }
 
 Str ok_prefix(Request* r) {
-  Prefix& x = t_prefix;
+  Prefix& x = *prefix_of_thread();
   const HttpServer* s = r->conn->server;
   int64_t sec = s->loop->clock().wall_sec();
   int tokens = r->loc->server_tokens;

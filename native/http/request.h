@@ -168,6 +168,7 @@ struct Request {
   unsigned buffered_bits = 0;  // filters that hold data back
 
   // --- output ---
+  uint32_t filters = 0;  // slots that run for this request whatever its location says
   Chain* out = nullptr;  // what the write filter holds
   Chain* free_links = nullptr;
   Postponed* postponed = nullptr;

@@ -14,6 +14,16 @@ struct Hash {
 };
 using NameMap = std::unordered_map<std::string, const ServerCore*, Hash, std::equal_to<>>;
 
+// Lower-case letters and '-'.
+struct PlainChars {
+  bool yes[256] = {};
+  constexpr PlainChars() {
+    for (int c = 'a'; c <= 'z'; ++c) yes[c] = true;
+    yes[static_cast<int>('-')] = true;
+  }
+};
+constexpr PlainChars kPlain;
+
 bool is_name_char(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return true;
   switch (c) {
@@ -51,7 +61,7 @@ bool validate_host(Arena& a, Str* host) {
   bool upper = false;
   // A plain lower-case name needs no more than this look.
   size_t plain = 0;
-  while (plain < n && ((s[plain] >= 'a' && s[plain] <= 'z') || s[plain] == '-')) ++plain;
+  while (plain < n && kPlain.yes[static_cast<unsigned char>(s[plain])]) ++plain;
   if (plain == n) return n != 0;
   enum { kStart, kName, kLiteral, kEnd, kPort } state = kStart;
   int port = 0;

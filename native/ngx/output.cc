@@ -178,7 +178,7 @@ int echo(lua_State* L, bool newline) {
   int rc = engine::lua_send_chain(ctx, link);
   if (rc == kError || rc >= 300) return refuse(L, "nginx output filter error");
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, "%s has %sbusy bufs",
-                newline ? "lua say response" : "lua print response", ctx->busy ? "" : "no ");
+                newline ? "lua say response" : "lua print response", ctx->busy || ctx->held ? "" : "no ");
   return accept(L);
 }
 

@@ -119,7 +119,7 @@ void seal_charset(Plan& plan) {
 }
 
 void register_charset() {
-  http::filters().header[static_cast<int>(http::Slot::kCharset)] = header_filter;
+  http::filters().add(http::Slot::kCharset, header_filter, nullptr);
 }
 
 }  // namespace moonphase::engine
