@@ -20,7 +20,8 @@ void init(Request* r) {
 
 void destroy(Request* r) {
   Generation* g = generation(r);
-  free_request(r, 0);
+  // Mostly done when the request was finalized.
+  if (!r->logged || r->cleanup || r->posted_head || r->posted.queued) free_request(r, 0);
   // What the connection logs between its requests must not hold an old generation's files.
   r->conn->log = r->conn->listen->default_server->conf->error_log;
   r->generation = nullptr;

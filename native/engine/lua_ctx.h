@@ -104,7 +104,7 @@ struct LuaCtx {
   bool header_sent = false, eof = false, buffering = false, headers_set = false,
        seen_last_in_filter = false, seen_last_for_subreq = false, seen_body_data = false,
        mime_set = false;
-  Chain* out = nullptr;  // HTTP/1.0 buffering
+  Chain* out = nullptr;   // HTTP/1.0 buffering
   Chain* held = nullptr;  // one small link, until more or the end comes (lua_send_chain)
   Chain* busy = nullptr;
   Chain* free = nullptr;

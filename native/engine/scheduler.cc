@@ -313,7 +313,8 @@ int run_thread(LuaCtx* ctx, int nargs) {
       } else {
         ctx->current = co;
         ctx->op = LuaCtx::kNop;
-        if (co->is_uthread || co->is_wrap || co == ctx->entry) describe(ctx, co, status, &failure.emplace());
+        if (co->is_uthread || co->is_wrap || co == ctx->entry)
+          describe(ctx, co, status, &failure.emplace());
         if (status == LUA_ERRMEM) error_kind(ctx, status);
         next = failed(ctx, co, failure ? *failure : failure.emplace());
       }

@@ -228,8 +228,7 @@ int header_filter(Request* r) {
   b->end = start + size;
   b->temporary = true;
   if (r->header_only) b->last_buf = true;
-  Chain chain{b, nullptr};
-  return write_filter(r, &chain);
+  return write_header(r, b);
 }
 
 }  // namespace moonphase::http

@@ -168,4 +168,14 @@ int write_filter(Request* r, Chain* in) {
   return kOk;
 }
 
+int write_header(Request* r, Buf* b) {
+  if (!r->out && !b->last_buf && !r->conn->error &&
+      b->size() < static_cast<off_t>(r->loc->postpone_output)) {
+    r->out = new_link(r, b);
+    return kOk;
+  }
+  Chain chain{b, nullptr};
+  return write_filter(r, &chain);
+}
+
 }  // namespace moonphase::http

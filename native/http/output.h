@@ -49,9 +49,7 @@ class FilterTable {
     return slots ? body_[__builtin_ctz(slots)](r, in) : int{kOk};
   }
   // The body filters that run for the request.
-  uint32_t bodies(const Request* r) const {
-    return bodies_ & (r->loc->body_filters | r->filters);
-  }
+  uint32_t bodies(const Request* r) const { return bodies_ & (r->loc->body_filters | r->filters); }
 
  private:
   HeaderFilter header_[static_cast<int>(Slot::kCount)] = {};

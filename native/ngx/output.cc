@@ -163,7 +163,15 @@ int echo(lua_State* L, bool newline) {
   if (const char* why = obstacle(ctx)) return refuse(L, why);
   int nargs = lua_gettop(L);
   size_t size = newline;
-  for (int i = 1; i <= nargs; ++i) size += measure(L, i, i, false);
+  Str only;  // of one string, as most calls have it
+  if (nargs == 1 && lua_type(L, 1) == LUA_TSTRING) {
+    size_t n;
+    const char* s = lua_tolstring(L, 1, &n);
+    only = {s, n};
+    size += n;
+  } else {
+    for (int i = 1; i <= nargs; ++i) size += measure(L, i, i, false);
+  }
   if (size == 0) {
     int rc = engine::lua_send_header(ctx);
     return rc == kError || rc > kOk ? refuse(L, "nginx output filter error") : accept(L);
@@ -171,14 +179,19 @@ int echo(lua_State* L, bool newline) {
   ctx->seen_body_data = true;
   Chain* link = engine::lua_free_buf(ctx, size);
   char* p = link->buf->last;
-  for (int i = 1; i <= nargs; ++i) p = write(L, i, p);
+  if (only.data()) {
+    p = put(p, only);
+  } else {
+    for (int i = 1; i <= nargs; ++i) p = write(L, i, p);
+  }
   if (newline) *p++ = '\n';
   link->buf->last = p;
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, newline ? "lua say response" : "lua print response");
   int rc = engine::lua_send_chain(ctx, link);
   if (rc == kError || rc >= 300) return refuse(L, "nginx output filter error");
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, "%s has %sbusy bufs",
-                newline ? "lua say response" : "lua print response", ctx->busy || ctx->held ? "" : "no ");
+                newline ? "lua say response" : "lua print response",
+                ctx->busy || ctx->held ? "" : "no ");
   return accept(L);
 }
 

@@ -118,8 +118,6 @@ void seal_charset(Plan& plan) {
   });
 }
 
-void register_charset() {
-  http::filters().add(http::Slot::kCharset, header_filter, nullptr);
-}
+void register_charset() { http::filters().add(http::Slot::kCharset, header_filter, nullptr); }
 
 }  // namespace moonphase::engine

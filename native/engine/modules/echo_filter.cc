@@ -83,8 +83,6 @@ int body_filter(Request* r, Chain* in) {
 
 }  // namespace
 
-void register_filters() {
-  http::filters().add(http::Slot::kEcho, header_filter, body_filter);
-}
+void register_filters() { http::filters().add(http::Slot::kEcho, header_filter, body_filter); }
 
 }  // namespace moonphase::engine::echo
