@@ -59,6 +59,16 @@ Str join(Arena& a, const Chain* body) {
   return {start, size};
 }
 
+// The body is Lua's now.
+void recycle(LuaCtx* ctx, Chain* body) {
+  while (Chain* link = body) {
+    body = link->next;
+    link->buf->pos = link->buf->last = link->buf->start;
+    link->next = ctx->free;
+    ctx->free = link;
+  }
+}
+
 void push_header(lua_State* L, Str name, Str value) {
   lua_pushlstring(L, name.data(), name.size());
   lua_pushvalue(L, -1);
@@ -118,6 +128,7 @@ int CaptureSet::results(lua_State* L) {
     lua_setfield(L, -2, "truncated");
     lua_pushlstring(L, item.body.data(), item.body.size());
     lua_setfield(L, -2, "body");
+    recycle(parent, item.bufs);
     push_headers(L, *item.headers);
     lua_setfield(L, -2, "header");
   }
@@ -147,6 +158,7 @@ int lua_post_capture(Request* sr, void* data, int rc) {
   }
   item.headers = &sr->headers_out;
   item.body = join(*sr->pool, ctx->body);
+  item.bufs = std::exchange(ctx->body, nullptr);
 
   if (--set->pending == 0 && set->waiter) {
     set->parent->no_abort = false;

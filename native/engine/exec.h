@@ -120,6 +120,7 @@ struct Capture {
   int status = 0;
   bool truncated = false;
   Str body;
+  Chain* bufs = nullptr;  // what the body came in: the parent's to use again
   http::HeadersOut* headers = nullptr;
   Request* sr = nullptr;
 };

@@ -20,7 +20,9 @@ void retain(Generation* g) { ++g->refs; }
 void release(Generation* g) {
   if (--g->refs > 0) return;
   std::erase(g->runtime->generations, g);
-  g->runtime->loop->defer_free(
+  net::Loop* loop = g->runtime->loop;
+  if (loop->traced() == &g->plan->error_log) loop->trace(nullptr);
+  loop->defer_free(
       [](void* p) {
         auto* generation = static_cast<Generation*>(p);
         if (generation->vm) close_vm(generation);
@@ -103,6 +105,7 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   http.max_connections = g->plan->worker_connections;
   Generation* old = current;
   current = g;
+  loop->trace(g->plan->error_log.enabled(kLogDebug) ? &g->plan->error_log : nullptr);
   lua_init_worker(g);  // a failure is logged and nothing else, as in OpenResty
   if (old) {
     adopt_connections();

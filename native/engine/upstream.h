@@ -202,6 +202,8 @@ class Upstream {
   bool take();
   int feed(Raw* raw);
   Raw* free_raw();
+  int most_raws() const { return buffering ? conf->buffers_number + 1 : 1; }
+  bool has_room() const;
   void recycle();
   void on_client_writable();
 

@@ -20,6 +20,8 @@ void register_http_filters() {
   header(Slot::kHeaders, headers_header_filter);
   body(Slot::kHeaders, trailers_body_filter);
   body(Slot::kPostpone, postpone_body_filter);
+  header(Slot::kGunzip, gunzip_header_filter);
+  body(Slot::kGunzip, gunzip_body_filter);
   header(Slot::kGzip, gzip_header_filter);
   body(Slot::kGzip, gzip_body_filter);
   header(Slot::kRangeHeader, range_header_filter);

@@ -113,7 +113,7 @@ struct Request {
       {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
   // http's own are the last ones.
   static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2,
-                       kCtxCopy = kModules - 3, kCtxGzip = kModules - 4;
+                       kCtxCopy = kModules - 3, kCtxGzip = kModules - 4, kCtxGunzip = kModules - 5;
 
   // --- request line ---
   uint32_t method = kUnknownMethod;
