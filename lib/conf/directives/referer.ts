@@ -49,16 +49,22 @@ const validReferers: Setter = (cf, args, row) => {
   }
 };
 
-/** The names of the server that a level stands in are valid, too: with `server_names`. */
-function addServerNames(cf: Conf, { own, conf, scope }: Merge): void {
+/** With `server_names` the names of the server that a level stands in are valid, too. */
+function mergeReferers(cf: Conf, { own, conf, scope }: Merge): void {
   const referers = own['valid_referers'] as Mutable | undefined;
-  if (referers?.server_names !== true) return;
+  if (referers === undefined) return;
   const names = [...referers.names];
   const server_regex: Mutable['regex'] = [];
-  for (const { name, regex } of cf.servers[scope.server]?.names ?? []) {
+  const server = referers.server_names ? cf.servers[scope.server]?.names : undefined;
+  for (const { name, regex } of server ?? []) {
     if (regex !== undefined) server_regex.push(regex);
     else if (name.startsWith('.')) names.push({ name: name.slice(1), uri: '' }, { name: `*${name}`, uri: '' });
     else names.push({ name, uri: '' });
+  }
+  if ((referers.none || referers.blocked) && names.length === 0) {
+    throw cf.error(
+      'the "none" or "blocked" referers are specified in the "valid_referers" directive without any valid referer',
+    );
   }
   const { server_names: _, ...rest } = referers;
   conf['valid_referers'] = { ...rest, names, server_regex };
@@ -71,5 +77,5 @@ export const refererModule: Module = {
     ignored('referer_hash_max_size', SERVER | LOCATION, '1', HASH),
     ignored('referer_hash_bucket_size', SERVER | LOCATION, '1', HASH),
   ],
-  mergeLocation: addServerNames,
+  mergeLocation: mergeReferers,
 };

@@ -36,9 +36,9 @@ bool is_valid(Request* r, const RefererConf& conf) {
   const http::Header* h = r->headers_in.referer;
   if (!h) return conf.none;
   Str rest = h->value;
-  // Too short to name a host: "http://i.ru".
+  // Less than "http://i.ru" does not name a host.
   bool scheme = false;
-  if (rest.size() >= 7) {
+  if (rest.size() >= 11) {
     for (Str one : {Str("http://"), Str("https://")}) {
       if (!begins_with_scheme(rest, one)) continue;
       rest.remove_prefix(one.size());
