@@ -121,6 +121,10 @@ void Upstream::recycle() {
 
 // False: the request has ended.
 bool Upstream::give() {
+  if (nonsense_) {  // what it said is not to be trusted, from here on and before
+    finalize(kError);
+    return false;
+  }
   bool complete = eof_ || error_ || length == 0;
   if (!ready_ || (client_blocked_ && !complete)) return true;
   // A buffered answer waits until it is the request's turn to send, or it is complete: one that
@@ -187,7 +191,7 @@ bool Upstream::take() {
         raw->last == raw->end || eof_ || error_ || !buffering || (length != -1 && there >= length);
     if (there > 0 && enough) {
       fed = true;
-      if (feed(raw) == kError) error_ = true;
+      if (feed(raw) == kError) error_ = nonsense_ = true;
     }
     if (drained_ || !enough) break;
   }

@@ -1,4 +1,5 @@
-// gunzip: for clients that do not take gzip, answers that come in it (ngx_http_gunzip_filter_module).
+// gunzip: for clients that do not take gzip, answers that come in it
+// (ngx_http_gunzip_filter_module).
 #include <strings.h>
 
 #include "http/connection.h"

@@ -23,7 +23,7 @@ struct ZlibChain {
   // What makes a filter of it.
   struct Kind {
     Slot slot;
-    const char* name;  // for the debug log
+    const char* name;   // for the debug log
     bool whole_chains;  // subrequests pass, too: last_in_chain ends the stream
     bool (*start)(Request* r, ZlibChain* z);
     // Runs zlib once. kOk: there is output to send; kAgain: go on; kError (logged).

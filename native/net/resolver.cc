@@ -161,9 +161,9 @@ void Resolution::failed(int level, const char* what) const {
   struct Context final : LogContext {
     char* append(char* p, char* end) const override {
       const bool v6 = server->first.find(':') != std::string::npos;
-      const int n = std::snprintf(p, static_cast<size_t>(end - p), " while resolving, resolver: %s%s%s:%d",
-                                  v6 ? "[" : "", server->first.c_str(), v6 ? "]" : "",
-                                  server->second);
+      const int n =
+          std::snprintf(p, static_cast<size_t>(end - p), " while resolving, resolver: %s%s%s:%d",
+                        v6 ? "[" : "", server->first.c_str(), v6 ? "]" : "", server->second);
       return std::min(p + n, end);
     }
     const std::pair<std::string, int>* server = nullptr;

@@ -12,11 +12,11 @@ namespace {
 
 constexpr int kNumberRoom = 32;
 
-// As LuaJIT prints it.
+// As tostring() writes it, but for the sign of -0 and of what is not a number.
 int format_number(char* p, double n) {
   if (n >= -2147483648.0 && n <= 2147483647.0) {
     auto i = static_cast<int>(n);
-    if (i == n && (i != 0 || !std::signbit(n))) {
+    if (i == n) {
       char digits[12];
       int count = 0;
       unsigned u = i < 0 ? 0u - static_cast<unsigned>(i) : static_cast<unsigned>(i);
@@ -27,10 +27,6 @@ int format_number(char* p, double n) {
       while (count > 0) *p++ = digits[--count];
       return static_cast<int>(p - start);
     }
-  }
-  if (std::isnan(n)) {
-    std::memcpy(p, "nan", 3);
-    return 3;
   }
   return snprintf(p, kNumberRoom, "%.14g", n);
 }

@@ -1,5 +1,13 @@
 import type { Conf } from '../conf.js';
-import { LOCATION, SERVER, ignored, loc, type Merge, type Module, type Setter } from '../directive.js';
+import {
+  LOCATION,
+  SERVER,
+  ignored,
+  loc,
+  type Merge,
+  type Module,
+  type Setter,
+} from '../directive.js';
 import type { ReferersPlan } from '../plan_modules.js';
 
 /** `valid_referers` and the variable `$invalid_referer`. */
@@ -42,7 +50,8 @@ const validReferers: Setter = (cf, args, row) => {
   }) as Mutable;
   for (const text of args) {
     if (text === '') throw cf.error(`invalid referer "${text}"`);
-    else if (text === 'none' || text === 'blocked' || text === 'server_names') referers[text] = true;
+    else if (text === 'none' || text === 'blocked' || text === 'server_names')
+      referers[text] = true;
     else if (text === '~') throw cf.error(`empty regex in "${text}"`);
     else if (text.startsWith('~')) referers.regex.push(cf.regex(text.slice(1), true));
     else addName(cf, referers, text);
@@ -58,7 +67,8 @@ function mergeReferers(cf: Conf, { own, conf, scope }: Merge): void {
   const server = referers.server_names ? cf.servers[scope.server]?.names : undefined;
   for (const { name, regex } of server ?? []) {
     if (regex !== undefined) server_regex.push(regex);
-    else if (name.startsWith('.')) names.push({ name: name.slice(1), uri: '' }, { name: `*${name}`, uri: '' });
+    else if (name.startsWith('.'))
+      names.push({ name: name.slice(1), uri: '' }, { name: `*${name}`, uri: '' });
     else names.push({ name, uri: '' });
   }
   if ((referers.none || referers.blocked) && names.length === 0) {

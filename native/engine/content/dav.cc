@@ -207,8 +207,7 @@ int overwrite(Request* r) {
     if ((h->value[0] | 0x20) == 't') return 1;
     if ((h->value[0] | 0x20) == 'f') return 0;
   }
-  MOONPHASE_LOG(r, kLogErr, 0, "client sent invalid \"Overwrite\" header: \"%.*s\"",
-                STR(h->value));
+  MOONPHASE_LOG(r, kLogErr, 0, "client sent invalid \"Overwrite\" header: \"%.*s\"", STR(h->value));
   return -1;
 }
 

@@ -20,7 +20,8 @@ int dav_handler(Request* r);
 
 // --- dav_files.cc: what is done to the file system. Paths are NUL-terminated. ---
 
-// A call failed: logged; what the client is told. `missing` is the status where a file is not there.
+// A call failed: logged; what the client is told. `missing` is the status where a file is not
+// there.
 int dav_error(Request* r, int err, int missing, const char* call, const char* path);
 inline mode_t dav_dir_access(int access) {
   return static_cast<mode_t>(access | ((access & 0444) >> 2));

@@ -51,9 +51,8 @@ bool is_valid(Request* r, const RefererConf& conf) {
   size_t length = std::min(rest.find_first_of("/:"), rest.size());
   if (length > kLongestHost) return false;
   char buf[kLongestHost];
-  std::transform(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(length), buf, [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  });
+  std::transform(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(length), buf,
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
   Str host(buf, length);
   if (const std::string* uri = find_host(conf, host)) {
     if (uri->empty()) return true;
