@@ -63,11 +63,11 @@ int exec(LuaCtx* ctx) {
   cleanup(ctx);
   stop_watching(r);
   Str uri = ctx->exec_uri, args = ctx->exec_args;
-  r->lua = nullptr;
   if (uri[0] != '@') return internal_redirect(r, uri, args);
   if (!args.empty())
     MOONPHASE_LOG(r, kLogWarn, 0, "query strings %.*s ignored when exec'ing named location %.*s",
                   STR(args), STR(uri));
+  r->lua = nullptr;
   for (void*& c : r->ctx) c = nullptr;
   return named_location(r, uri);
 }

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { startExample } from '../helpers/example.js';
 import { type Answer, exchange, parseAnswers } from '../helpers/http.js';
 import { type Kind, root, Server, sleep } from '../helpers/server.js';
-import { requestCases } from './phases.js';
+import { endingCases, requestCases } from './phases.js';
 import { type Case, common, files } from './requests.js';
 
 interface Accepted {
@@ -159,3 +159,20 @@ t.test(
     await compare(t, start, requestCases());
   },
 );
+
+t.test('endings: what is logged, too', { skip: noNginx }, async (t) => {
+  const text = fs.readFileSync(path.join(here, 'endings.conf'), 'utf8');
+  const start = async (kind: Kind): Promise<Server> => {
+    const server = await Server.start({ kind, http: text, files: { 'html/f.txt': 'file\n' } });
+    fs.utimesSync(path.join(server.prefix, 'html/f.txt'), 1767323045, 1767323045);
+    return server;
+  };
+  const [nginx, moonphase] = await compare(t, start, endingCases(text));
+  await sleep(200);
+  const lines = (server: Server): string[] =>
+    [...server.errorLog().matchAll(/\[(?:LOG|TIMER|EOF)\] .*?(?=, client: )/g)]
+      .map((m) => m[0])
+      .sort();
+  t.ok(lines(moonphase).length > 400, 'every request is logged');
+  t.same(lines(moonphase), lines(nginx), 'log lines');
+});

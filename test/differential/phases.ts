@@ -252,3 +252,24 @@ export function requestCases(): Case[] {
     raw('HTTP/1.0 /proxy/plain', 'GET /proxy/plain HTTP/1.0\r\nHost: localhost\r\n\r\n'),
   ];
 }
+
+/** For endings.conf: each of its locations in five ways. */
+export function endingCases(conf: string): Case[] {
+  const front = conf.split('server { listen 127.0.0.1:$port2')[0] as string;
+  const named = [...front.matchAll(/location (?:= )?(\/\w[\w-]*)/g)].map((m) => m[1] as string);
+  const more =
+    '/dir/ /dir/f.txt /nowhere /setif?x=1 /iftwo?a=1 /iftwo?b=1 /iftwo?a=1&b=2 /ifproxy?a=1 /inherit/a /inherit/b /abc/named /capnest?n=12';
+  const host = 'Host: localhost\r\n';
+  return [...new Set([...named, ...more.split(' ')])].flatMap((uri) => [
+    one(`GET ${uri}`, `GET ${uri}`, 'X_Under: 1\r\nX-Dash: 2\r\n'),
+    one(`POST ${uri}`, `POST ${uri}`, 'Content-Length: 5\r\n', 'hello'),
+    one(`HEAD ${uri}`, `HEAD ${uri}`),
+    raw(`HTTP/1.0 ${uri}`, `GET ${uri} HTTP/1.0\r\n${host}\r\n`),
+    raw(
+      `${uri}, then another`,
+      `GET ${uri} HTTP/1.1\r\n${host}\r\nGET /abc HTTP/1.1\r\n${host}Connection: close\r\n\r\n`,
+      'GET',
+      'GET',
+    ),
+  ]);
+}
