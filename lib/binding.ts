@@ -141,6 +141,8 @@ export interface Native {
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;
+  /** What PCRE2 says against a pattern. */
+  regexError(pattern: string, caseless: boolean): string | undefined;
   account(user: string, group?: string): { uid: number; gid: number } | CallFailure;
   setLimits(limits: { nofile?: number; core?: number; priority?: number }): CallFailure | undefined;
   setAffinity(mask: string): CallFailure | undefined;

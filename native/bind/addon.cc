@@ -6,6 +6,7 @@
 #include "bind/gateway.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
+#include "bind/plan_reader.h"
 #include "bind/process.h"
 #include "bind/promise_wait.h"
 #include "bind/shared_dict.h"
@@ -58,6 +59,7 @@ NAPI_MODULE_INIT() {
   add_function(env, exports, "settled", PromiseWait::settled);
   define_gateway(env, exports);
   define_luavm(env, exports);
+  define_plan_reader(env, exports);
   define_process(env, exports);
   define_shared_dict(env, exports);
   define_signals(env, exports);
