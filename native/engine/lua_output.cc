@@ -267,6 +267,7 @@ void lua_write_event(Request* r) {
   LuaCtx* ctx = ctx_of(r);
   if (!ctx) return;
   if (ctx->downstream && ctx->downstream->write_event()) return;
+  if (r->output_held) return;  // a filter waits: it goes on from there
   http::Connection* c = r->conn;
   if (c->write_timedout && !c->write_delayed) {
     MOONPHASE_LOG(r, kLogInfo, ETIMEDOUT, "client timed out");

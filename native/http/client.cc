@@ -160,6 +160,11 @@ void Client::free_request(Request* r, int rc) {
   if (timedout && r->loc->reset_timedout_connection) stream->set_linger0();
   server->loop->clear_timer(&r->timer);
   server->loop->cancel(&r->posted);
+  if (r->logging) {
+    detach(r);
+    destroyed = true;
+    return;
+  }
   r->pool->run_cleanups();
   request = active = current = nullptr;
   destroyed = true;
