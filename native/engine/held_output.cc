@@ -120,13 +120,6 @@ int finish_header(SideRun* s, int rc) {
   return rc == kError || rc == kAgain ? rc : int{kDeclined};
 }
 
-// To the others the header counts as sent while its filter waits.
-void show_as_sent(Request* r, bool sent) {
-  r->header_held = sent;
-  r->header_sent = sent;
-  if (r->method == http::kHead) r->header_only = sent;
-}
-
 void header_ended(SideRun* s, int rc) {
   LuaCtx* ctx = s->ctx;
   Request* r = ctx->r;
@@ -136,7 +129,6 @@ void header_ended(SideRun* s, int rc) {
     return;
   }
   CtxGuard guard(ctx);
-  show_as_sent(r, false);
   http::HeldChunk* chunk = r->held;
   r->held = nullptr;
   rc = finish_header(s, rc);
@@ -151,6 +143,7 @@ void header_ended(SideRun* s, int rc) {
   }
   if (!guard.alive()) return;
   consume(chunk);
+  ctx->header_sent = true;
   if (rc == kError || rc > kOk) x->failed = true;
   settle(ctx);
 }
@@ -227,7 +220,6 @@ int extended_header_filter(LuaCtx* ctx, const Handler* h) {
   int rc = begin_side(s, 0);
   if (rc == kDone) return kError;
   if (rc == kAgain) {
-    show_as_sent(r, true);
     hold(r);
     return kAgain;
   }

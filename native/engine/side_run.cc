@@ -12,6 +12,13 @@ namespace {
 // Its run comes into place, and what was there is kept; or the other way round.
 void exchange(SideRun* s) { std::swap(static_cast<Run&>(*s->ctx), s->run); }
 
+// To all but the header filter itself the header counts as sent while that waits.
+void show_header(LuaCtx* ctx, bool sent) {
+  Request* r = ctx->r;
+  r->header_held = r->header_sent = ctx->header_sent = sent;
+  if (r->method == http::kHead) r->header_only = sent;
+}
+
 // kAgain: waits, and is out of place.
 int run(SideRun* s, int nargs) {
   LuaCtx* ctx = s->ctx;
@@ -20,6 +27,7 @@ int run(SideRun* s, int nargs) {
   if (guard.alive() && (rc == kAgain || rc == kDone)) rc = run_posted_threads(ctx);
   if (!guard.alive()) return kDone;
   if (rc != kAgain && rc != kDone) return rc;
+  if (ctx->phase == kPhaseHeaderFilter) show_header(ctx, true);
   exchange(s);
   return kAgain;
 }
@@ -77,6 +85,7 @@ void resume_side(Co* co, int nargs) {
   LuaCtx* ctx = s->ctx;
   exchange(s);
   ctx->current = co;
+  if (ctx->phase == kPhaseHeaderFilter) show_header(ctx, false);
   int rc = run(s, nargs);
   if (rc != kAgain && rc != kDone) s->ended(s, rc);
 }

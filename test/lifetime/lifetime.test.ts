@@ -3,7 +3,12 @@
 import fs from 'node:fs';
 import t, { type Test } from 'tap';
 import { Server, sleep } from '../helpers/server.js';
-import { get, http, leave, places } from './scenarios.mjs';
+import { extendedHttp, extendedPlaces, get, http, leave, places } from './scenarios.mjs';
+
+const variants = [
+  { name: 'strict', http, places },
+  { name: 'extended', http: extendedHttp, places: extendedPlaces },
+];
 
 /** Sockets that the process has: what is left when no client is there any more. */
 function sockets(pid: number): number {
@@ -27,7 +32,8 @@ async function settled(t: Test, server: Server, before: number): Promise<void> {
   t.notMatch(server.errorLog(), /\[(alert|emerg|crit)\]/, 'nothing alarming is logged');
 }
 
-t.test('clients go away', async (t) => {
+for (const { name, http, places } of variants) {
+t.test(`clients go away: ${name}`, async (t) => {
   const server = await Server.start({ http, errorLogLevel: 'info' });
   t.teardown(() => server.stop());
   await get(server.port, '/ok');
@@ -44,7 +50,7 @@ t.test('clients go away', async (t) => {
   t.ok(Number(await get(server.port, '/aborted')) >= 4, 'ngx.on_abort saw who went away');
 });
 
-t.test('the Lua heap does not grow with clients that go away', async (t) => {
+t.test(`the Lua heap does not grow with clients that go away: ${name}`, async (t) => {
   const server = await Server.start({ http });
   t.teardown(() => server.stop());
   const round = async (): Promise<number> => {
@@ -60,6 +66,8 @@ t.test('the Lua heap does not grow with clients that go away', async (t) => {
   const second = await round();
   t.ok(second - first < 100, `${first} KB, then ${second} KB`);
 });
+
+}
 
 t.test('HUP under load loses nothing', async (t) => {
   for (const workers of [0, 1]) {
@@ -87,7 +95,8 @@ t.test('HUP under load loses nothing', async (t) => {
   }
 });
 
-t.test('ends at every place', async (t) => {
+for (const { name, http, places } of variants) {
+t.test(`ends at every place: ${name}`, async (t) => {
   for (const signal of ['SIGTERM', 'SIGQUIT'] as const) {
     const server = await Server.start({ http });
     const clients = places.map((place) => leave(server.port, place, 400, false));
@@ -96,3 +105,4 @@ t.test('ends at every place', async (t) => {
     await Promise.all(clients);
   }
 });
+}
