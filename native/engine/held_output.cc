@@ -88,6 +88,7 @@ void settle(LuaCtx* ctx) {
       wake(w);
     }
     if (!guard.alive() || r->output_held) return;
+    if (ctx->flushing) post_request(r);
   }
   if (x->ends) {
     x->ends = false;
