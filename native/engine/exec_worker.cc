@@ -69,7 +69,8 @@ int end_init(LuaCtx* ctx, int rc) {
     init->error = std::string(init->directive) +
                   (init->handler->kind == Handler::kFile ? "_file" : "") + " error: " + init->error;
     rc = kError;
-    if (ctx->phase == kPhaseInitWorker) MOONPHASE_LOG(ctx->r, kLogErr, 0, "%s", init->error.c_str());
+    if (ctx->phase == kPhaseInitWorker)
+      MOONPHASE_LOG(ctx->r, kLogErr, 0, "%s", init->error.c_str());
   } else {
     rc = kOk;
   }
@@ -116,8 +117,7 @@ int lua_run_init(lua::Vm* vm, Generation* g, std::string* error) {
 int lua_init(Generation* g, InitRun* init) {
   const HandlerPtr& h = g->plan->lua.init;
   if (!runs(g, h)) return kOk;
-  if (g->plan->lua.extended_capabilities)
-    return begin_init(g, h, kPhaseInit, "init_by_lua", init);
+  if (g->plan->lua.extended_capabilities) return begin_init(g, h, kPhaseInit, "init_by_lua", init);
   g->initializing = true;
   int rc = lua_run_init(g->vm, g, &init->error);
   g->initializing = false;

@@ -14,11 +14,11 @@
 namespace moonphase::engine {
 
 struct LuaCtx;
-class ReqSocket;        // engine/req_socket.h
-struct SideRun;         // engine/side_run.h
-struct ExtendedState;   // engine/side_run.h
-struct InitRun;         // engine/exec.h
-struct Generation;  // engine/runtime.h
+class ReqSocket;       // engine/req_socket.h
+struct SideRun;        // engine/side_run.h
+struct ExtendedState;  // engine/side_run.h
+struct InitRun;        // engine/exec.h
+struct Generation;     // engine/runtime.h
 
 // A coroutine known to the scheduler: a phase's entry thread, a light thread, or a user coroutine.
 // Lies in a table of its Generation that only grows, so that a stale pointer in a lua_State
@@ -39,8 +39,8 @@ struct Co {
   LuaCtx* ctx = nullptr;
   SideRun* side = nullptr;  // the run that it belongs to
   Co* parent = nullptr;     // who resumed or spawned it; null: dead
-  Co* child = nullptr;   // the user coroutine that it runs now
-  int nresults = 0;      // of a zombie: the values on its stack's top
+  Co* child = nullptr;      // the user coroutine that it runs now
+  int nresults = 0;         // of a zombie: the values on its stack's top
   Pending* pending = nullptr;
   Co* zombies = nullptr;  // its light threads that have ended and were not waited for, in order
   Co* zombies_tail = nullptr;
@@ -112,14 +112,14 @@ struct Run {
 struct LuaCtx : Run {
   http::Request* r = nullptr;
   Generation* gen = nullptr;
-  lua::Vm* vm = nullptr;  // the generation's, or the request's own (lua_code_cache off)
-  bool holds_vm = false;  // captures have their main request's
+  lua::Vm* vm = nullptr;    // the generation's, or the request's own (lua_code_cache off)
+  bool holds_vm = false;    // captures have their main request's
   int ctx_ref = LUA_NOREF;  // ngx.ctx, in the registry table ngx_lua_ctx_tables
   CtxGuard* guard = nullptr;
-  void* host = nullptr;            // bind: the call from JavaScript that this is
-  InitRun* init = nullptr;         // init_by_lua or init_worker_by_lua that may wait
+  void* host = nullptr;               // bind: the call from JavaScript that this is
+  InitRun* init = nullptr;            // init_by_lua or init_worker_by_lua that may wait
   ExtendedState* extended = nullptr;  // with lua_phase_capabilities extended, once a phase needs it
-  LuaCtx* next_of_main = nullptr;     // extended: the others of the main request and its subrequests
+  LuaCtx* next_of_main = nullptr;  // extended: the others of the main request and its subrequests
 
   // output
   bool header_sent = false, eof = false, buffering = false, headers_set = false,

@@ -126,8 +126,6 @@ int lua_send_header(LuaCtx* ctx) {
   }
   if (ctx->buffering) return kOk;
   int rc = http::send_header(r);
-  // An error page from a header filter clears the request's ctx.
-  if (r->filter_finalize) r->lua = ctx;
   ctx->header_sent = true;
   return rc;
 }

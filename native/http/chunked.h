@@ -1,4 +1,5 @@
-// Decodes chunked bodies; llhttp does it.
+// Decodes chunked bodies; llhttp does it, up to the trailer, which nginx reads over whatever it
+// holds.
 #pragma once
 
 #include <llhttp.h>
@@ -22,7 +23,10 @@ struct ChunkDecoder {
 
   llhttp_t parser;
   const Sink* sink = nullptr;
-  bool ended = false;
+  enum Trailer : uint8_t { kNone, kLineStart, kLine, kLineEnd, kEnd } trailer = kNone;
+
+ private:
+  int skip_trailer(char*& pos, char* last);
 };
 
 }  // namespace moonphase::http

@@ -209,6 +209,9 @@ void Client::keepalive(Request* r) {
   read_timedout = write_timedout = write_delayed = false;
   write_deadline = 0;
   action = "closing request";
+  // nginx reads a body of known length to its end and not further, unless it is in its buffer.
+  const HeadersIn& in = r->headers_in;
+  bool body_behind = in.content_length && !in.chunked && rpos > rbuf + window_;
   free_request(r, 0);
   state = kIdle;
   ++server->stats.waiting;
@@ -220,14 +223,21 @@ void Client::keepalive(Request* r) {
       setsockopt(stream->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
   }
-  pipelined = rpos < rlast;
-  if (!pipelined) set_read_timeout(loc->keepalive_timeout);
+  bool more = rpos < rlast;
+  pipelined = more && !body_behind;
+  if (!more) set_read_timeout(loc->keepalive_timeout);
   // Inside process_input its loop goes on by itself.
   if (in_input) return;
-  if (pipelined)
+  if (more)
     post_input();
   else
     process_input();
+}
+
+// What the error page and the log know of a line that is no good: HEAD's has no body.
+void Client::keep_line() {
+  request->method = line_.method;
+  if (line_.protocol) request->http_protocol = between(line_.protocol, line_.protocol);
 }
 
 void Client::linger(Request* r) {

@@ -102,6 +102,7 @@ class Client final : public Connection {
   int finish_headers();
   bool next_buffer(
       bool line);  // nginx's large_client_header_buffers, by counting; false: too large
+  void keep_line();
   void reject(int status);
   void process();
   void make_room();

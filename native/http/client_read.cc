@@ -275,6 +275,7 @@ int Client::parse_line() {
       char* end = line_.start ? line_.start : rpos;
       while (end < rlast && *end != '\r' && *end != '\n') ++end;
       if (rc == kBad09Method) request->http_version = kVersion09;
+      keep_line();
       if (line_.start) request->request_line = between(line_.start, end);
       reject(rc == kBadVersion ? 505 : 400);
       return kDone;
@@ -282,6 +283,7 @@ int Client::parse_line() {
     if (rpos == rbuf + window_) {
       if (!next_buffer(true)) {
         request->request_line = between(line_.start, rpos);
+        keep_line();
         log_write(log, this, kLogInfo, 0, "client sent too long URI");
         reject(414);
         return kDone;

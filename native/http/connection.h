@@ -56,8 +56,8 @@ struct HttpServer {
   ServerHooks hooks;
   Stats stats;
   uint64_t next_connection = 1;
-  bool closing = false;         // quitting or reloading: no keep-alive any more
-  Connection* first = nullptr;  // all connections
+  bool closing = false;            // quitting or reloading: no keep-alive any more
+  Connection* first = nullptr;     // all connections
   Connection* detached = nullptr;  // requests whose connections have gone on
   int64_t connections = 0, max_connections = 512;
   const char* server_version = "nginx/1.31.2";

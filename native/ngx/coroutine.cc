@@ -125,8 +125,10 @@ int choose_yield(lua_State* L) {
 }
 
 void choose_by_phase(lua_State* L) {
-  constexpr luaL_Reg functions[] = {{"_create", choose<create>}, {"_resume", choose<resume>},
-                                    {"_wrap", choose<wrap>},     {"_status", choose<status>},
+  constexpr luaL_Reg functions[] = {{"_create", choose<create>},
+                                    {"_resume", choose<resume>},
+                                    {"_wrap", choose<wrap>},
+                                    {"_status", choose<status>},
                                     {"_yield", choose_yield}};
   for (const luaL_Reg& f : functions) {
     lua_getfield(L, -1, f.name);

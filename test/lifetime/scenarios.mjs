@@ -94,7 +94,10 @@ export const extendedPlaces = [
 ];
 
 export const extendedHttp = http
-  .replace('lua_check_client_abort on;', 'lua_phase_capabilities extended; lua_check_client_abort on;')
+  .replace(
+    'lua_check_client_abort on;',
+    'lua_phase_capabilities extended; lua_check_client_abort on;',
+  )
   .replace('log_by_lua_block {', 'log_by_lua_block { ngx.sleep(0.02)')
   .replace('location = /cosocket', 'location = /unused-cosocket')
   .replace('location = /body', 'location = /unused-body')

@@ -211,9 +211,14 @@ void t.test('a slow log handler holds neither the connection nor the next reques
   const took = Date.now() - began;
   t.equal(text.split('HTTP/1.1 200').length - 1, 20);
   t.ok(took < 20 * 300, `20 requests on a connection took ${took} ms`);
-  t.equal((fs.readFileSync(`${server.prefix}/logs/access.log`, 'latin1').match(/\/t 200/g) ?? []).length, 20);
+  t.equal(
+    (fs.readFileSync(`${server.prefix}/logs/access.log`, 'latin1').match(/\/t 200/g) ?? []).length,
+    20,
+  );
   await sleep(600);
-  const wanted = Array.from({ length: 20 }, (_, i) => `${i + 1} 127.0.0.1 ${server.port}\n`).join('');
+  const wanted = Array.from({ length: 20 }, (_, i) => `${i + 1} 127.0.0.1 ${server.port}\n`).join(
+    '',
+  );
   t.equal(await body(server.port, '/logged'), wanted);
 
   await body(server.port, '/t?n=30');
