@@ -73,7 +73,6 @@ http::Request* Runtime::fake_request(Generation* g, uint32_t phase) {
   c->gen = g;
   c->join();
   if (phase == kPhaseTimer) c->context = "ngx.timer";
-  if (phase == kPhaseInit) c->context = "init_by_lua*";
   if (phase == kPhaseInitWorker) c->context = "init_worker_by_lua*";
   retain(g);
 

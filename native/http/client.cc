@@ -237,7 +237,7 @@ void Client::keepalive(Request* r) {
 // What the error page and the log know of a line that is no good: HEAD's has no body.
 void Client::keep_line() {
   request->method = line_.method;
-  if (line_.protocol) request->http_protocol = between(line_.protocol, line_.protocol);
+  if (line_.protocol) request->http_protocol = Str(line_.protocol, 0);
 }
 
 void Client::linger(Request* r) {

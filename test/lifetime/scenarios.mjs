@@ -133,7 +133,7 @@ export const extendedHttp = http
             }
         }
         location = /exit { content_by_lua_block { ngx.say("x") } header_filter_by_lua_block { ngx.sleep(0.05) ngx.exit(403) } }
-        location = /error { log_by_lua_block { } content_by_lua_block { ngx.say("x") } header_filter_by_lua_block { ngx.sleep(0.05) error("x") } }
+        location = /error { log_by_lua_block { } content_by_lua_block { ngx.say("x") } header_filter_by_lua_block { ngx.sleep(0.05) error("on purpose") } }
         location = /threads {
             content_by_lua_block { ngx.say("x") }
             header_filter_by_lua_block {
