@@ -59,8 +59,9 @@ void consume(http::HeldChunk* chunk) {
 
 bool held(const Request* r, const ExtendedState* x) { return r->header_held || x->body; }
 
-void hold(Request* r) {
-  r->output_held = true;
+void hold(LuaCtx* ctx) {
+  Request* r = ctx->r;
+  r->output_held = ctx;
   r->buffered_bits |= http::kLuaBuffered;
   // What waits for the client waits for the filter now.
   if (!r->conn->write_delayed) r->conn->set_write_timeout(0);
@@ -71,7 +72,7 @@ void settle(LuaCtx* ctx) {
   Request* r = ctx->r;
   ExtendedState* x = ctx->extended;
   if (held(r, x)) return;
-  r->output_held = false;
+  r->output_held = nullptr;
   r->buffered_bits &= ~http::kLuaBuffered;
   bool failed = x->failed;
   x->failed = false;
@@ -183,7 +184,7 @@ int pump(LuaCtx* ctx) {
     if (rc == kDone) return kError;
     if (rc == kAgain) {
       x->body = s;
-      hold(r);
+      hold(ctx);
       return kAgain;
     }
     rc = finish_body(s);
@@ -221,10 +222,12 @@ int extended_header_filter(LuaCtx* ctx, const Handler* h) {
   int rc = begin_side(s, 0);
   if (rc == kDone) return kError;
   if (rc == kAgain) {
-    hold(r);
+    hold(ctx);
     return kAgain;
   }
-  return finish_header(s, rc);
+  rc = finish_header(s, rc);
+  // An error page is on its way, and its own header filter waits.
+  return rc == kAgain && r->output_held ? int{kError} : rc;
 }
 
 int extended_body_filter(LuaCtx* ctx, Chain* in) {
@@ -256,7 +259,7 @@ int extended_body_filter(LuaCtx* ctx, Chain* in) {
 }
 
 bool wait_for_filter(lua_State* L, LuaCtx* ctx, int* result) {
-  if (!ctx->r->output_held || ctx_of(ctx->r) != ctx || !ctx->current || ctx->current->L != L ||
+  if (ctx->r->output_held != ctx || !ctx->current || ctx->current->L != L ||
       !lua_isyieldable(L))
     return false;
   *result = wait(L, new OutputWait(ctx));
@@ -265,12 +268,13 @@ bool wait_for_filter(lua_State* L, LuaCtx* ctx, int* result) {
 
 bool end_later(Request* r, int rc) {
   http::Connection* c = r->conn;
-  LuaCtx* ctx = ctx_of(r);
-  if (c->error || rc == kError || rc == kDone || rc == kDeclined || rc == 408 || rc == 499 ||
-      rc == 444 || !ctx || !ctx->extended)
+  // An error behind an error page does not stop that.
+  bool failed = rc == kError && !r->filter_finalize;
+  if (c->error || failed || rc == kDone || rc == kDeclined || rc == 408 || rc == 499 || rc == 444)
     return false;
-  ctx->extended->ends = true;
-  ctx->extended->end_code = rc;
+  ExtendedState* x = static_cast<LuaCtx*>(r->output_held)->extended;
+  x->ends = true;
+  x->end_code = rc;
   r->write_event_handler = empty_handler;
   if (!r->is_main()) return true;
   r->read_event_handler = r->discard_body ? http::discarded_body_handler : http::test_reading;

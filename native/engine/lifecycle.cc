@@ -194,8 +194,8 @@ void finalize_request(Request* r, int rc) {
     finalize_connection(r);
     return;
   }
-  if (rc == kOk && r->filter_finalize) c->error = true;
   if (r->output_held && end_later(r, rc)) return;
+  if (rc == kOk && r->filter_finalize) c->error = true;
   if (rc == kDeclined) {
     r->content_handler = nullptr;
     r->write_event_handler = run_phases;

@@ -39,7 +39,8 @@ bool sent_header(const LuaCtx* ctx) { return ctx->r->header_sent || ctx->header_
 bool closes_silently(int status) { return status == 408 || status == 499 || status == 444; }
 
 void keep_ctx(LuaCtx* ctx) {
-  if (ctx->r->filter_finalize) ctx->r->lua = ctx;
+  // Unless the error page has one that a filter waits in.
+  if (ctx->r->filter_finalize && !ctx->r->output_held) ctx->r->lua = ctx;
 }
 
 int rewrite_jump(LuaCtx* ctx) {

@@ -478,26 +478,4 @@ void Client::reject(int status) {
   if (server->hooks.run_posted && state == kProcessing) server->hooks.run_posted(this);
 }
 
-void Client::read_lingering() {
-  char waste[4096];
-  Request* r = request;
-  int64_t left = r->lingering_until - clock.monotonic_ms;
-  if (left <= 0) {
-    close_connection_with_request(r, 0);
-    return;
-  }
-  rpos = rlast;
-  for (;;) {
-    ssize_t n = stream->recv(waste, sizeof waste);
-    if (n == net::kIoAgain) break;
-    if (n <= 0) {
-      if (n < 0) log_write(log, this, kLogInfo, stream->error(), "recv() failed");
-      close_connection_with_request(r, 0);
-      return;
-    }
-    if (static_cast<size_t>(n) < sizeof waste) break;
-  }
-  set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
-}
-
 }  // namespace moonphase::http

@@ -168,8 +168,7 @@ struct Request {
        main_filter_need_in_memory = false;
   bool gzip_tested = false, gzip_ok = false, gzip_vary = false;
   bool subrequest_ranges = false, pipeline = false, terminated = false;
-  bool output_held = false;  // a header or body filter waits: what comes is queued behind it
-  bool header_held = false;  // it is a header filter
+  bool header_held = false;  // a header filter waits: what comes is queued before all filters
   bool detached = false;     // of main requests: the connection has gone on without it
   bool bypass_cache = false, background = false, upgrade = false, stat_reading = false;
   uint64_t limit_rate = 0, limit_rate_after = 0;
@@ -179,7 +178,8 @@ struct Request {
   Chain* out = nullptr;  // what the write filter holds
   Chain* free_links = nullptr;
   Postponed* postponed = nullptr;
-  HeldChunk* held = nullptr;  // while header_held
+  void* output_held = nullptr;  // engine: the LuaCtx of a header or body filter that waits
+  HeldChunk* held = nullptr;    // while header_held
   PostSubrequest* post_subrequest = nullptr;
   Str upstream_status;  // and other $upstream_* live in their module's ctx
   int64_t header_size = 0;
