@@ -2,6 +2,7 @@
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
+#include "engine/side_run.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
@@ -138,6 +139,23 @@ int CaptureSet::results(lua_State* L) {
 // The subrequests go on without anybody who waits for them.
 void CaptureSet::cancel() { waiter = nullptr; }
 
+namespace {
+
+// As an error page would have it, without its body.
+int send_error_header(LuaCtx* ctx, int status) {
+  Request* sr = ctx->r;
+  if (sr->header_sent && extended(ctx)) return kOk;
+  sr->err_status = status;
+  sr->expect_tested = true;
+  sr->headers_out.content_type = {};
+  sr->headers_out.content_length_n = 0;
+  http::clear_accept_ranges(sr);
+  http::clear_last_modified(sr);
+  return lua_send_header(ctx);
+}
+
+}  // namespace
+
 int lua_post_capture(Request* sr, void* data, int rc) {
   auto* link = static_cast<CaptureLink*>(data);
   LuaCtx* ctx = link->ctx;
@@ -148,6 +166,14 @@ int lua_post_capture(Request* sr, void* data, int rc) {
 
   CaptureSet* set = link->set;
   Capture& item = set->items[link->index];
+  if (extended(ctx) && rc > kOk && is_error_status(rc) && !sr->header_sent) {
+    // The header filter may wait: then this is called again, and the answer has its headers.
+    if (send_error_header(ctx, rc) == kError) return kError;
+    if (sr->output_held) {
+      ctx->run_post_subrequest = false;
+      return kOk;
+    }
+  }
   item.status = status_of(sr, rc);
   item.truncated = !ctx->seen_last_for_subreq;
   if (sr->headers_out.status == 0 && rc == kOk) rc = 200;
@@ -166,16 +192,7 @@ int lua_post_capture(Request* sr, void* data, int rc) {
     wake_later(set);
   }
   if (!is_error_status(rc)) return rc;
-  if (rc > kOk) {
-    // As an error page would have it, without its body.
-    sr->err_status = rc;
-    sr->expect_tested = true;
-    sr->headers_out.content_type = {};
-    sr->headers_out.content_length_n = 0;
-    http::clear_accept_ranges(sr);
-    http::clear_last_modified(sr);
-    if (lua_send_header(ctx) == kError) return kError;
-  }
+  if (rc > kOk && send_error_header(ctx, rc) == kError) return kError;
   return kOk;
 }
 

@@ -212,7 +212,7 @@ void Upstream::pass_body() {
   passing_ = false;
 
   http::Connection* c = r->conn;
-  if (client_blocked_ && c->active == r && !c->write_delayed) {
+  if (client_blocked_ && c->active == r && !c->write_delayed && !r->output_held) {
     c->set_write_timeout(r->loc->send_timeout);
     c->want_write(true);
   }
