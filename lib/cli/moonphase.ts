@@ -113,6 +113,7 @@ function read(options: Options, log: ErrorLog): Compiled | undefined {
       confFile: options.config,
       globals: options.globals,
       overrides: { daemon: false },
+      regexError: native().regexError,
     });
     for (const { level, message } of compiled.notices) log.write(level, message);
     return compiled;

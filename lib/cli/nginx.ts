@@ -92,6 +92,7 @@ class Command {
         confFile: paths.conf,
         globals: options.params,
         errorLog: paths.errorLog === '' ? 'stderr' : paths.errorLog,
+        regexError: (pattern, caseless) => native().regexError(pattern, caseless),
       });
       for (const { level, message } of compiled.notices) log.write(level, message);
       return compiled;

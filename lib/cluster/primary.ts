@@ -153,7 +153,7 @@ export class Primary {
     );
     const failure = failures.find((f) => f !== undefined);
     if (failure !== undefined || this.ending !== undefined) {
-      if (failure !== undefined) log.write(levelOf(failure), failure);
+      if (failure !== undefined && this.ending === undefined) log.write(levelOf(failure), failure);
       generation.current = false;
       this.signal('SIGTERM', (w) => w.generation === generation);
       acquired.undo();

@@ -26,7 +26,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 
 /** The same for parts of directives: `NAME PART`. */
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
-  'lua_phase_capabilities extended',
   'listen ssl',
   'listen http2',
   'listen proxy_protocol',

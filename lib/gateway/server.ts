@@ -57,6 +57,7 @@ export class Server {
     try {
       await this.gateway.load(plan);
     } catch (error) {
+      if (this.closing) return; // an end that came meanwhile is no failure
       const code = (error as MoonphaseError).code ?? 'ERR_MOONPHASE_START';
       throw new MoonphaseError(code, (error as Error).message);
     }

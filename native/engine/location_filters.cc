@@ -16,12 +16,13 @@ const T* module(const LocConf& conf, int number) {
 
 }  // namespace
 
-// What is not named here always runs. range_body and gzip_body are switched on by their header
-// filters; subrequests run all.
+// What is not named here always runs. What ranges, gunzip and gzip do to bodies is switched on by
+// their header filters; subrequests run all.
 void seal_filters(const Plan& plan, LocConf& conf) {
   using http::Slot;
   using Expires = http::CoreConf::Expires;
-  uint32_t header = 0, body = slot_bit(Slot::kRangeBody) | slot_bit(Slot::kGzip);
+  uint32_t header = 0;
+  uint32_t body = slot_bit(Slot::kRangeBody) | slot_bit(Slot::kGunzip) | slot_bit(Slot::kGzip);
 
   auto* more = module<HeadersMoreConf>(conf, kModHeadersMore);
   if (!more || more->out.empty()) header |= slot_bit(Slot::kHeadersMore);
@@ -43,6 +44,7 @@ void seal_filters(const Plan& plan, LocConf& conf) {
       header |= slot_bit(Slot::kHeaders);
   }
   if (!conf.module[kModCharset]) header |= slot_bit(Slot::kCharset);
+  if (!conf.gzip || !conf.gzip->gunzip) header |= slot_bit(Slot::kGunzip);
   if (!conf.gzip || !conf.gzip->on) header |= slot_bit(Slot::kGzip);
   conf.header_filters = ~header;
   conf.body_filters = ~body;

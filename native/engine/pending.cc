@@ -70,7 +70,8 @@ void wait_later(lua_State* L, Pending* p) { arm(ctx_of(request_of(L)), p); }
 void wake(Pending* p) {
   Co* co = p->co;
   if (!co) return;
-  if (RunningLua::any()) {
+  // A side run that is in place is below us on the stack.
+  if (RunningLua::any() || co->ctx->side) {
     wake_later(p);
     return;
   }

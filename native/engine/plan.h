@@ -348,7 +348,9 @@ enum Module : int {
   kModAuthRequest,
   kModStatic,
   kModUpstream,
-  kModMemc
+  kModMemc,
+  kModReferer,
+  kModDav
 };
 
 }  // namespace moonphase::engine

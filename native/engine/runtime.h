@@ -67,7 +67,7 @@ class Runtime {
   Runtime(net::Loop* loop, RuntimeOptions options);
   ~Runtime();
   // Makes the VM, runs init_by_lua and init_worker_by_lua. `done(ok, message)` later when a phase
-  // yields (extended).
+  // waits (extended); with ok false and "cancelled" when quit or terminate come first.
   using Started = void (*)(void* data, bool ok, Str message);
   void load(std::unique_ptr<Plan> plan, Started done, void* data);
   // Listens on every address of the plan; `fds[i]` ≥ 0 is a listening descriptor for listens[i],
@@ -96,6 +96,10 @@ class Runtime {
   void* bind_data = nullptr;
 
  private:
+  void initialized();
+  void worker_initialized();
+  void not_loaded(const std::string& error);
+  void cancel_loading();
   void adopt_connections();
   void continue_quit();
   struct Impl;

@@ -69,7 +69,7 @@ class SocketPool {
 
 class SocketPools {
  public:
-  SocketPools(net::Loop* l, const Log* log) : loop(l), resolver(l), log_(log) {}
+  SocketPools(net::Loop* l, const Log* log) : loop(l), resolver(l, log), log_(log) {}
   SocketPool* find(Str key);
   SocketPool* make(Str key, int size, int backlog);
   // The generation ends: idle connections close now.

@@ -17,6 +17,7 @@ void register_http_filters() {
   t.add(Slot::kCopy, nullptr, copy_body_filter);
   t.add(Slot::kHeaders, headers_header_filter, trailers_body_filter);
   t.add(Slot::kPostpone, nullptr, postpone_body_filter);
+  t.add(Slot::kGunzip, gunzip_header_filter, gunzip_body_filter);
   t.add(Slot::kGzip, gzip_header_filter, gzip_body_filter);
   t.add(Slot::kRangeHeader, range_header_filter, nullptr);
   t.add(Slot::kChunked, chunked_header_filter, chunked_body_filter);
@@ -37,7 +38,24 @@ int send_header(Request* r) {
   return filters().header(r, ~0u);
 }
 
+namespace {
+
+int hold(Request* r, Chain* in) {
+  if (in) {
+    auto* chunk = r->pool->make<HeldChunk>();
+    chain_add_copy(*r->pool, &chunk->in, in);
+    HeldChunk** end = &r->held;
+    while (*end) end = &(*end)->next;
+    *end = chunk;
+  }
+  r->buffered_bits |= kLuaBuffered;
+  return kAgain;
+}
+
+}  // namespace
+
 int output(Request* r, Chain* in) {
+  if (r->header_held) return hold(r, in);
   int rc = filters().body(r, ~0u, in);
   // Whichever filter has failed: the answer can't go on.
   if (rc == kError) r->conn->error = true;

@@ -168,6 +168,12 @@ Lualib choose_lualib(const VmOptions& options, const std::string& package_path) 
     if (at == std::string::npos || at + 6 != entry.size()) continue;
     std::string dir = entry.substr(0, at);
     if (dir == options.lualib || is_system_directory(dir)) continue;
+    // Not a lua-resty-core, but a module of the user's own in its place.
+    if (is_readable(dir + "/resty/core.lua") && !is_readable(dir + "/resty/core/base.lua")) {
+      chosen.root = dir;
+      chosen.warning.clear();
+      return chosen;
+    }
     if (accepts(dir, &chosen)) {
       chosen.warning.clear();
       return chosen;

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/types.h"
 
 namespace moonphase::net {
@@ -61,6 +62,11 @@ class Loop {
 
   // Keeps the process alive or lets it go (embedded gateways unref).
   void ref(bool on);
+
+  // Each turn and how long it may wait goes to this log, on level debug, in nginx's words; null:
+  // no more. It must stay until then.
+  void trace(const Log* log);
+  const Log* traced() const;
 
  private:
   friend class Scope;
