@@ -119,6 +119,7 @@ class Command {
           worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
           reread,
           workerTitle: 'nginx: worker process',
+          agentTitle: 'nginx: privileged agent process',
           daemon,
         })
       : new Single({ log, serverVersion: SERVER_VERSION, reread });

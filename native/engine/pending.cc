@@ -30,7 +30,7 @@ int push_results(LuaCtx* ctx, Co* co, Pending* p) {
   void* outer = lua_getexdata(L);
   lua_setexdata(L, ctx->r);
   Fetch f{p, co->L, 0};
-  RunningLua running(ctx->gen);
+  RunningLua running(ctx->gen, L, 0, ctx->r->conn);
   int status = lua::protect(L, fetch, &f);
   lua_setexdata(L, outer);
   if (status == 0) return f.count;

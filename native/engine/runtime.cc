@@ -3,17 +3,22 @@
 
 #include <mutex>
 
+#include "engine/block_watch.h"
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/listening.h"
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
 #include "engine/upstream_peer.h"
+#include "engine/worker_threads.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
 
 // --- generations ---
+
+Generation::Generation() = default;
+Generation::~Generation() = default;
 
 void retain(Generation* g) { ++g->refs; }
 
@@ -92,6 +97,8 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
     retire(g, false);
     done(data, false, error);
   };
+  if (int64_t ms = g->plan->lua.blocking_threshold)
+    g->block_watch = std::make_unique<BlockWatch>(g, ms);
   if (g->plan->has_http) {
     g->vm = make_vm(g, &error);
     if (!g->vm || lua_init(g, &error) == kError) return fail();
@@ -160,7 +167,8 @@ void Runtime::continue_quit() {
   bool timers =
       current && current->vm && (lua_pending_timers(current) || lua_running_timers(current));
   bool late = impl_->quit_deadline && now().monotonic_ms >= impl_->quit_deadline;
-  if ((http.connections > 0 || timers) && !late) {
+  bool threads = current && current->worker_threads && current->worker_threads->running();
+  if ((http.connections > 0 || timers || threads) && !late) {
     loop->set_timer(&impl_->quit_timer, kQuitPoll);
     return;
   }
@@ -182,7 +190,10 @@ void Runtime::terminate() {
   }
   // Timers are not run any more: what they would run in is going away.
   end_running_timers(this);
-  for (Generation* g : std::vector<Generation*>(generations)) lua_drop_timers(g);
+  for (Generation* g : std::vector<Generation*>(generations)) {
+    lua_drop_timers(g);
+    if (g->worker_threads) g->worker_threads->finish();
+  }
   if (Generation* g = current) {
     current = nullptr;
     g->exiting = true;

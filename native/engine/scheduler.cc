@@ -302,7 +302,7 @@ int run_thread(LuaCtx* ctx, int nargs) {
     } else {
       int status;
       {
-        RunningLua running(ctx->gen);
+        RunningLua running(ctx->gen, co->L, nargs, ctx->r->conn);
         status = lua::resume(co->L, nargs);
       }
       if (status == LUA_YIELD) {

@@ -94,7 +94,8 @@ void SocketPool::release() {
     admit();
     return;
   }
-  debug("lua tcp socket keepalive: free connection pool for \"%s\"", key_.c_str());
+  debug("lua tcp socket keepalive: free connection pool %" PTR " for \"%s\"", ptr(this),
+        key_.c_str());
   pools_->pools_.erase(std::string(key_));
 }
 
@@ -113,8 +114,8 @@ void SocketPools::close_idle() {
   closing = true;
   for (auto it = pools_.begin(); it != pools_.end();) {
     SocketPool* pool = (it++)->second.get();
-    pool->debug("lua tcp socket keepalive: free connection pool %p for \"%s\"",
-                static_cast<void*>(pool), pool->key().c_str());
+    pool->debug("lua tcp socket keepalive: free connection pool %" PTR " for \"%s\"",
+                ptr(pool), pool->key().c_str());
     pool->drop_all();
     if (pool->connections == 0) pools_.erase(pool->key());
   }

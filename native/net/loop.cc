@@ -26,7 +26,7 @@ struct Loop::Impl {
   uint64_t order = 0;
   Posted* first_posted = nullptr;
   Posted** last_posted = &first_posted;
-  std::vector<Deferred> deferred, freeing;
+  std::vector<Deferred> deferred, freeing, at_end;
   int depth = 0;
   bool leaving = false;
   bool referenced = true;
@@ -47,6 +47,7 @@ Loop::Loop(uv_loop_t* uv) : impl_(new Impl), uv_(uv) {
 
 Loop::~Loop() {
   impl_->leave(this);
+  for (const Deferred& end : impl_->at_end) end.fn(end.data);
   uv_timer_stop(&impl_->timer);
   close_handle(
       reinterpret_cast<uv_handle_t*>(&impl_->timer), [](void* p) { delete static_cast<Impl*>(p); },
@@ -139,6 +140,8 @@ void Loop::defer_free(void (*fn)(void*), void* data) {
   impl_->deferred.push_back({fn, data});
   if (!impl_->depth) impl_->wake(this);
 }
+
+void Loop::at_end(void (*fn)(void*), void* data) { impl_->at_end.push_back({fn, data}); }
 
 void Loop::Impl::leave(Loop* loop) {
   (void)loop;
