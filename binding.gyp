@@ -90,5 +90,14 @@
         '-lpthread',
       ],
     },
+    {
+      # What lua-resty-signal looks for, beside the addon.
+      'target_name': 'restysignal',
+      'type': 'loadable_module',
+      'product_prefix': 'lib',
+      'product_extension': 'so',
+      'sources': ['native/lua/resty_signal.c'],
+      'cflags': ['-O2', '-fPIC', '-Wall', '-Wextra', '-fvisibility=hidden'],
+    },
   ],
 }

@@ -231,6 +231,8 @@ export class Primary {
         },
       };
       this.workers.add(worker);
+      if (child.pid !== undefined)
+        options.log.write('notice', `start ${nameOf(worker)} ${child.pid}`);
       child.on('message', (message: ToPrimary) => this.onMessage(worker, message));
       child.on('error', (error) => {
         options.log.write('alert', `a worker process could not be started: ${error.message}`);

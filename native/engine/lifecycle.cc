@@ -131,11 +131,11 @@ void finalize_connection(Request* r) {
 }  // namespace
 
 void free_request(Request* r, int rc) {
-  MOONPHASE_LOG(r, kLogDebug, 0, "http close request");
   run_request_end(r);
   forget_posted(r);
   late_status(r, rc);
   if (r->logged) return;
+  MOONPHASE_LOG(r, kLogDebug, 0, "http close request");
   r->logged = true;
   r->conn->current = r;
   r->conn->action = "logging request";
