@@ -61,7 +61,9 @@ int wait(lua_State* L, Pending* p) {
     return yield_error(L);
   }
   arm(ctx, p);
-  return lua_yield(L, 0);
+  // With its arguments, though nobody takes them: they may be all that holds the object that it is
+  // a method of. The results come behind them.
+  return lua_yield(L, lua_gettop(L));
 }
 
 void wait_later(LuaCtx* ctx, Pending* p) { arm(ctx, p); }
