@@ -4,8 +4,6 @@
 // is the line at the run's end, which tells how long it took and what it was.
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -23,8 +21,8 @@ class BlockWatch {
   BlockWatch(const BlockWatch&) = delete;
   BlockWatch& operator=(const BlockWatch&) = delete;
 
-  // Around every run of Lua that the loop waits for (RunningLua): of a coroutine with `nargs` values
-  // on its stack, or of what is called on L. `log` may be null.
+  // Around every run of Lua that the loop waits for (RunningLua): of a coroutine with `nargs`
+  // values on its stack, or of what is called on L. `log` may be null.
   void enter(lua_State* L, int nargs, const LogContext* log);
   void leave();
 
@@ -41,7 +39,7 @@ class BlockWatch {
   lua_Debug place_{};  // where the run began
   int line_ = 0;
   const int64_t threshold_ns_;
-  const pthread_t loop_thread_;
+  const std::thread::native_handle_type loop_thread_;
   std::atomic<int64_t> since_{0};  // when the run began, monotonic ns; 0: none
   std::atomic<bool> told_{false};  // the hook was asked for in this run
   // The hook that the program itself has set (debug.sethook).

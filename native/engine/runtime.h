@@ -24,10 +24,10 @@ struct Generation {
   lua::Vm* vm = nullptr;  // null while there is no Lua
   Runtime* runtime = nullptr;
   int refs = 1;
-  bool exiting = false;          // ngx.worker.exiting()
-  bool initializing = false;     // init_by_lua runs
-  void* socket_pools = nullptr;  // keepalive pools of cosockets
-  void* scheduler = nullptr;     // engine/coroutines.cc: pooled coroutines
+  bool exiting = false;                           // ngx.worker.exiting()
+  bool initializing = false;                      // init_by_lua runs
+  void* socket_pools = nullptr;                   // keepalive pools of cosockets
+  void* scheduler = nullptr;                      // engine/coroutines.cc: pooled coroutines
   std::unique_ptr<WorkerThreads> worker_threads;  // ngx.run_worker_thread
   std::unique_ptr<BlockWatch> block_watch;        // null: lua_blocking_threshold is off
   Generation();

@@ -285,8 +285,8 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
   return deliver(ctx, co, false, 1);
 }
 
-// With MOONPHASE_GC_STRESS=1, in debug and sanitizer builds: whatever only the collector keeps us from
-// seeing is gone when a coroutine waits.
+// With MOONPHASE_GC_STRESS=1, in debug and sanitizer builds: whatever only the collector keeps us
+// from seeing is gone when a coroutine waits.
 #ifdef MOONPHASE_CHECKED
 void stress(LuaCtx* ctx) {
   static const bool on = [] {

@@ -114,8 +114,8 @@ void SocketPools::close_idle() {
   closing = true;
   for (auto it = pools_.begin(); it != pools_.end();) {
     SocketPool* pool = (it++)->second.get();
-    pool->debug("lua tcp socket keepalive: free connection pool %" PTR " for \"%s\"",
-                ptr(pool), pool->key().c_str());
+    pool->debug("lua tcp socket keepalive: free connection pool %" PTR " for \"%s\"", ptr(pool),
+                pool->key().c_str());
     pool->drop_all();
     if (pool->connections == 0) pools_.erase(pool->key());
   }

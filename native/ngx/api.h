@@ -33,7 +33,7 @@ void open_coroutine(lua_State* L);
 void open_thread(lua_State* L);
 void open_timer(lua_State* L);
 void open_worker_thread(lua_State* L);  // ngx.run_worker_thread
-void open_phase(lua_State* L);  // ngx._phase_ctx; get_phase and ngx.ctx for resty.core
+void open_phase(lua_State* L);          // ngx._phase_ctx; get_phase and ngx.ctx for resty.core
 void open_socket_tcp(lua_State* L);
 void open_socket_udp(lua_State* L);
 void open_req_socket(lua_State* L);  // ngx.req.socket

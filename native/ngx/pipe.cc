@@ -29,8 +29,9 @@ void PipeWait::again() {
   PipeProc* proc = pipe_->proc();
   if (timeout_ > 0) {
     net::current_loop()->set_timer(&timer_, timeout_);
-    const char* doing = *what_ == 'r' ? "reading" : *what_ == 'w' && what_[1] == 'r' ? "writing"
-                                                                                      : "waiting";
+    const char* doing = *what_ == 'r'                      ? "reading"
+                        : *what_ == 'w' && what_[1] == 'r' ? "writing"
+                                                           : "waiting";
     PIPE_DEBUG(pipe_, 0, "lua pipe add timer for %s: %d(ms) process:%" PTR " pid:%d", doing,
                static_cast<int>(timeout_), ptr(proc), pipe_->pid_);
   }

@@ -183,9 +183,9 @@ class Pipe {
   PipeEndWait wait_{this};
 };
 
-#define PIPE_DEBUG(pipe, err, ...)                                              \
-  do {                                                                          \
-    if ((pipe)->debug())                                                        \
+#define PIPE_DEBUG(pipe, err, ...)                                                 \
+  do {                                                                             \
+    if ((pipe)->debug())                                                           \
       ::moonphase::log_write((pipe)->log(), nullptr, kLogDebug, err, __VA_ARGS__); \
   } while (0)
 

@@ -81,10 +81,9 @@ MOONPHASE_FFI int ngx_http_lua_ffi_pipe_proc_read(Request* r, PipeProc* proc, in
   return put_result(reader, buf, size, err, errlen);
 }
 
-MOONPHASE_FFI int ngx_http_lua_ffi_pipe_get_read_result(Request* r, PipeProc* proc,
-                                                        int from_stderr, unsigned char** buf,
-                                                        size_t* size, unsigned char* err,
-                                                        size_t* errlen) {
+MOONPHASE_FFI int ngx_http_lua_ffi_pipe_get_read_result(Request* r, PipeProc* proc, int from_stderr,
+                                                        unsigned char** buf, size_t* size,
+                                                        unsigned char* err, size_t* errlen) {
   MOONPHASE_LOG(r, kLogDebug, 0, "lua pipe get read result process:%" PTR " pid:%d", ptr(proc),
                 proc->pid);
   if (!proc->pipe) return ffi_error(err, errlen, "aborted");
@@ -146,8 +145,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_pipe_proc_shutdown_stderr(PipeProc* proc, uns
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_pipe_proc_wait(Request* r, PipeProc* proc, char** reason,
-                                                  int* status, unsigned char* err,
-                                                  size_t* errlen) {
+                                                  int* status, unsigned char* err, size_t* errlen) {
   int rc = engine::check_ffi(r, engine::kCapPipe, reinterpret_cast<char*>(err), errlen);
   if (rc != kOk) return rc;
   MOONPHASE_LOG(r, kLogDebug, 0, "lua pipe wait process:%" PTR " pid:%d", ptr(proc), proc->pid);

@@ -64,8 +64,7 @@ int SemaphoreWait::results(lua_State* L) {
 }
 
 void SemaphoreWait::cancel() {
-  if (log->enabled(kLogDebug))
-    log_write(*log, nullptr, kLogDebug, 0, "http lua semaphore cleanup");
+  if (log->enabled(kLogDebug)) log_write(*log, nullptr, kLogDebug, 0, "http lua semaphore cleanup");
   unlink();
   delete this;
 }

@@ -1,8 +1,10 @@
 // Clients that go away while a request waits, reloads under load, workers that are ended: nothing crashes, nothing is
 // left. `npm run soak` does the same for longer.
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import path from 'node:path';
 import t, { type Test } from 'tap';
-import { Server, sleep } from '../helpers/server.js';
+import { Server, root, sleep } from '../helpers/server.js';
 import { get, http, leave, places } from './scenarios.mjs';
 
 /** Sockets that the process has: what is left when no client is there any more. */
@@ -85,6 +87,17 @@ t.test('HUP under load loses nothing', async (t) => {
     t.equal(lost, 0, `${asked} requests, ${workers ? 'with a primary' : 'in one process'}`);
     t.notMatch(server.errorLog(), /\[(alert|emerg|crit|error)\]/);
   }
+});
+
+t.test('reloads and a VM for each request leave no memory behind', (t) => {
+  const script = path.join(root, 'bench/reloads.mjs');
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [script, '--reloads=40', '--requests=160', '--clients=2'],
+    { encoding: 'utf8', timeout: 120_000 },
+  );
+  t.equal(status, 0, stdout);
+  t.end();
 });
 
 t.test('ends at every place', async (t) => {

@@ -17,7 +17,10 @@ function children(pid: number): string[] {
 }
 
 /** Peers that say nothing: one that accepts, one whose queue is full; with the server between them. */
-async function start(t: Test, options: { codeCache?: boolean; workers?: number } = {}): Promise<Server> {
+async function start(
+  t: Test,
+  options: { codeCache?: boolean; workers?: number } = {},
+): Promise<Server> {
   const server = await Server.start({
     http: http(options.codeCache ?? true),
     main: 'thread_pool pool threads=40; worker_shutdown_timeout 300ms; env PATH;',
@@ -44,7 +47,9 @@ function quiet(t: Test, server: Server): void {
   const alarms = server
     .errorLog()
     .split('\n')
-    .filter((line) => /\[(alert|emerg|crit)\]/.test(line) && !line.includes('lua_code_cache is off'));
+    .filter(
+      (line) => /\[(alert|emerg|crit)\]/.test(line) && !line.includes('lua_code_cache is off'),
+    );
   t.same(alarms, [], 'nothing alarming is logged');
   t.notMatch(server.output, /AddressSanitizer|runtime error:/);
 }
@@ -78,11 +83,17 @@ for (const codeCache of [true, false]) {
         t.match(await get(server.port, `/short?op=${op}`), new RegExp(`^${op}`), `${op}: timeout`);
         // A subrequest cannot be left: the request ends when it does, as in OpenResty.
         for (const end of op === 'capture' ? [] : ['kill', 'exit', 'error'])
-          t.match(await get(server.port, `/${end}?op=${op}`), /^(killed|left)\n|500 Internal/, `${op}: ${end}`);
+          t.match(
+            await get(server.port, `/${end}?op=${op}`),
+            /^(killed|left)\n|500 Internal/,
+            `${op}: ${end}`,
+          );
       }
       await Promise.all(
         ['/op', '/access', '/kill', '/exit'].flatMap((target) =>
-          [1, 10, 40].flatMap((ms) => [false, true].map((rst) => leave(server.port, place(target), ms, rst))),
+          [1, 10, 40].flatMap((ms) =>
+            [false, true].map((rst) => leave(server.port, place(target), ms, rst)),
+          ),
         ),
       );
       t.equal(await get(server.port, '/ok'), 'ok\n', `${op}: client gone`);
@@ -111,7 +122,11 @@ for (const codeCache of [true, false]) {
         await sleep(SANITIZED ? 2500 : 700);
         t.equal(await get(server.port, '/ok'), 'ok\n', `${signal}: it serves`);
       }
-      t.equal(await server.stop(signal === 'SIGTERM' ? 'SIGTERM' : 'SIGQUIT'), 0, `${signal}, ${workers} workers`);
+      t.equal(
+        await server.stop(signal === 'SIGTERM' ? 'SIGTERM' : 'SIGQUIT'),
+        0,
+        `${signal}, ${workers} workers`,
+      );
       await Promise.all(clients);
       quiet(t, server);
     }
