@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ListenPlan, Plan } from './conf/plan.js';
-import { LuaError, MoonphaseError } from './errors.js';
+import { LuaError, MoonphaseError, type ErrorCode } from './errors.js';
 
 /** What a system call of the addon answers when it fails. */
 export interface CallFailure {
@@ -153,6 +153,7 @@ export interface Native {
 interface Internal extends Native {
   setup(helpers: {
     makeError(message: string, luaStack: string, value: unknown, isText: boolean): Error;
+    makeCoded(code: ErrorCode, message: string): Error;
     watchPromise(promise: Promise<unknown>, id: number): void;
     makeProxy(vm: object, handle: object): object;
   }): void;
@@ -182,6 +183,7 @@ export function native(): Native {
   addon.setup({
     makeError: (message, luaStack, value, isText) =>
       new LuaError(message, luaStack, isText ? message : value),
+    makeCoded: (code, message) => new MoonphaseError(code, message),
     watchPromise: (promise, id) => {
       promise.then(
         (value) => addon.settled(id, true, value),

@@ -13,7 +13,7 @@ import {
 import type { HttpPlan, LocationConf, Plan, ProcessPlan, ServerPlan } from './plan.js';
 import { Reader } from './reader.js';
 import type { Scope } from './scope.js';
-import { checkCertificates, checkServerNames } from './server_checks.js';
+import { checkCertificates, checkConnections, checkServerNames } from './server_checks.js';
 import { NATIVE_PENDING, PENDING_PARTS } from './support.js';
 import { TABLE } from './table.js';
 
@@ -127,6 +127,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
   const listens = cf.listens.plan();
   checkServerNames(cf, servers, listens);
   checkCertificates(servers, listens);
+  checkConnections(cf, listens);
   return {
     lua,
     formats: cf.formats,

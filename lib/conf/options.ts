@@ -61,6 +61,8 @@ export interface ServerOptions extends PhaseOptions, DirectiveOptions {
 export interface GatewayPlanOptions extends ServerOptions {
   /** Directory for relative paths; the working directory by default. */
   readonly prefix?: string;
+  /** The `Server` header; by default there is none. */
+  readonly serverHeader?: string;
   readonly capabilities?: 'strict' | 'extended';
   readonly sharedDicts?: Readonly<
     Record<string, string | number | { readonly size: string | number; readonly exact?: boolean }>
@@ -116,7 +118,15 @@ class Builder {
   readonly functions: ((...args: never[]) => unknown)[] = [];
 
   gateway(options: GatewayPlanOptions): Node[] {
-    const { prefix: _, capabilities, sharedDicts, upstreams, servers, ...rest } = options;
+    const {
+      prefix: _,
+      serverHeader: _header,
+      capabilities,
+      sharedDicts,
+      upstreams,
+      servers,
+      ...rest
+    } = options;
     const http: Node[] = [];
     // files under the prefix would be a surprise inside somebody's own server
     if (rest['accessLog'] === undefined)
@@ -128,6 +138,7 @@ class Builder {
       });
     }
     for (const [name, value] of Object.entries(sharedDicts ?? {})) {
+      if (!/^[\w.-]+$/.test(name)) throw option(`"${name}" is no name of a shared dictionary`);
       const at = `sharedDicts.${name}`;
       const { size, exact } = typeof value === 'object' ? value : { size: value, exact: false };
       const words = [

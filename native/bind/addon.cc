@@ -20,7 +20,7 @@ namespace moonphase::bind {
 
 namespace {
 
-// setup({makeError, watchPromise, makeProxy}): what lib/binding.ts does for us.
+// setup({makeError, makeCoded, watchPromise, makeProxy}): what lib/binding.ts does for us.
 napi_value setup(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   Env* e = Env::of(env);
@@ -28,6 +28,7 @@ napi_value setup(napi_env env, napi_callback_info info) {
     if (!*ref) napi_create_reference(env, js_get(env, args[0], name), 1, ref);
   };
   take("makeError", &e->make_error);
+  take("makeCoded", &e->make_coded);
   take("watchPromise", &e->watch_promise);
   take("makeProxy", &e->make_proxy);
   return nullptr;

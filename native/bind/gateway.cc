@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "bind/js_call.h"
+#include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/plan_reader.h"
@@ -78,9 +79,7 @@ class Gateway final : public Resource {
       napi_resolve_deferred(env, deferred, js_undefined(env));
       return;
     }
-    napi_value error = nullptr;
-    napi_create_error(env, js_string(env, code), js_string(env, *message), &error);
-    napi_reject_deferred(env, deferred, error);
+    napi_reject_deferred(env, deferred, make_error(env, code, *message));
   }
   static void on_loaded(void* data, bool ok, Str message) {
     Gateway* self = static_cast<Gateway*>(data);
@@ -111,12 +110,12 @@ class Gateway final : public Resource {
 Gateway* gateway_of(napi_env env, napi_value self) {
   void* data = nullptr;
   if (napi_unwrap(env, self, &data) != napi_ok || !data) {
-    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "not a gateway");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "not a gateway");
     return nullptr;
   }
   Gateway* g = static_cast<Gateway*>(data);
   if (g->runtime()) return g;
-  napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway has ended");
+  throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway has ended");
   return nullptr;
 }
 
@@ -169,7 +168,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   Gateway* g = gateway_of(env, args.self);
   if (!g) return nullptr;
   if (g->loading) {
-    napi_throw_error(env, "ERR_MOONPHASE_START", "another plan is being loaded");
+    throw_error(env, "ERR_MOONPHASE_START", "another plan is being loaded");
     return nullptr;
   }
   FromJs from(g->env());
@@ -202,8 +201,7 @@ napi_value listen(napi_env env, napi_callback_info info) {
     fds.push_back(fd);
   }
   std::string error;
-  if (!g->runtime()->listen(fds, &error))
-    napi_throw_error(env, "ERR_MOONPHASE_LISTEN", error.c_str());
+  if (!g->runtime()->listen(fds, &error)) throw_error(env, "ERR_MOONPHASE_LISTEN", error);
   return nullptr;
 }
 
@@ -222,7 +220,7 @@ napi_value quit(napi_env env, napi_callback_info info) {
   Gateway* g = gateway_of(env, args.self);
   if (!g) return nullptr;
   if (g->quitting) {
-    napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway is ending");
+    throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway is ending");
     return nullptr;
   }
   FromJs from(g->env());

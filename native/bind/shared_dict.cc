@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "bind/js_error.h"
 #include "bind/napi_util.h"
 #include "bind/utf8.h"
 #include "shm/zone.h"
@@ -25,7 +26,7 @@ napi_value construct(napi_env env, napi_callback_info info) {
   std::string error;
   shm::Zone* zone = shm::zone_registry_open(spec, &error);
   if (!zone) {
-    napi_throw_error(env, "ERR_MOONPHASE_START", error.c_str());
+    throw_error(env, "ERR_MOONPHASE_START", error);
     return nullptr;
   }
   napi_wrap(env, args.self, zone, release, nullptr, nullptr);
@@ -38,11 +39,19 @@ struct Call : Args<N> {
   Call(napi_env env, napi_callback_info info) : Args<N>(env, info) {
     void* data = nullptr;
     if (napi_unwrap(env, this->self, &data) != napi_ok || !data) {
-      napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "not a shared dictionary");
+      throw_error(env, "ERR_MOONPHASE_OPTION", "not a shared dictionary");
       return;
     }
     if (N > 0 && !text(this->v[0], &key, &key_bytes)) {
-      napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "the key is a string or a Buffer");
+      throw_error(env, "ERR_MOONPHASE_OPTION", "the key is a string or a Buffer");
+      return;
+    }
+    if (N > 0 && key.empty()) {
+      throw_error(this->env, "ERR_MOONPHASE_SHARED", "empty key");
+      return;
+    }
+    if (N > 0 && key.size() > shm::kMaxKey) {
+      throw_error(this->env, "ERR_MOONPHASE_SHARED", "key too long");
       return;
     }
     dict = &static_cast<shm::Zone*>(data)->dict;
@@ -61,11 +70,18 @@ struct Call : Args<N> {
     *out = Str(static_cast<const char*>(data), n);
     return true;
   }
-  // Seconds, as in Lua; nothing and 0: for ever.
-  int64_t ttl(size_t i) {
+  // Seconds, as in Lua; nothing and 0: for ever. False: an exception is pending.
+  bool ttl(size_t i, int64_t* ms) {
     double seconds = 0;
-    if (i < this->count) napi_get_value_double(this->env, this->v[i], &seconds);
-    return static_cast<int64_t>(seconds * 1000);
+    napi_valuetype type = i < this->count ? js_type(this->env, this->v[i]) : napi_undefined;
+    if (type == napi_number) napi_get_value_double(this->env, this->v[i], &seconds);
+    *ms = 0;
+    if ((type == napi_number || type == napi_undefined) && seconds >= 0 && seconds < 9e15) {
+      *ms = static_cast<int64_t>(seconds * 1000);
+      return true;
+    }
+    throw_error(this->env, "ERR_MOONPHASE_OPTION", "bad \"exptime\" argument");
+    return false;
   }
   shm::Dict* dict = nullptr;
   Str key;
@@ -85,7 +101,7 @@ napi_value text_value(napi_env env, const char* data, size_t n) {
 }
 
 napi_value fail(napi_env env, const char* error) {
-  napi_throw_error(env, "ERR_MOONPHASE_SHARED", error ? error : "failed");
+  throw_error(env, "ERR_MOONPHASE_SHARED", error ? error : "failed");
   return nullptr;
 }
 
@@ -138,12 +154,16 @@ napi_value store(napi_env env, napi_callback_info info, int mode) {
     default:
       value.type = shm::Type::kString;
       if (!call.text(call[1], &value.bytes, &keep)) {
-        napi_throw_type_error(env, "ERR_MOONPHASE_OPTION",
-                              "the value is a string, Buffer, number or boolean");
+        throw_error(env, "ERR_MOONPHASE_OPTION",
+                    "the value is a string, Buffer, number or boolean");
         return nullptr;
       }
   }
-  shm::StoreResult result = call.dict->store(mode, call.key, value, call.ttl(2), 0, shm::now_ms());
+  int64_t ttl = 0;
+  if (!call.ttl(2, &ttl)) return nullptr;
+  if (mode != shm::kSet && value.type == shm::Type::kNil)
+    return fail(env, "attempt to add or replace nil values");
+  shm::StoreResult result = call.dict->store(mode, call.key, value, ttl, 0, shm::now_ms());
   if (result.rc == kOk) return js_boolean(env, true);
   if (result.rc == kDeclined) return js_boolean(env, false);
   return fail(env, result.error);
@@ -168,12 +188,13 @@ napi_value incr(napi_env env, napi_callback_info info) {
   if (!call.dict) return nullptr;
   double by = 0, init = 0;
   if (napi_get_value_double(env, call[1], &by) != napi_ok) {
-    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "the increment is a number");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "the increment is a number");
     return nullptr;
   }
   bool has_init = call.count > 2 && napi_get_value_double(env, call[2], &init) == napi_ok;
-  shm::IncrResult result =
-      call.dict->incr(call.key, by, has_init, init, call.ttl(3), shm::now_ms());
+  int64_t ttl = 0;
+  if (!call.ttl(3, &ttl)) return nullptr;
+  shm::IncrResult result = call.dict->incr(call.key, by, has_init, init, ttl, shm::now_ms());
   if (result.rc == kOk) return js_number(env, result.number);
   return result.error && Str(result.error) == "not found" ? js_undefined(env)
                                                           : fail(env, result.error);
@@ -191,7 +212,9 @@ napi_value ttl(napi_env env, napi_callback_info info) {
 napi_value expire(napi_env env, napi_callback_info info) {
   Call<2> call(env, info);
   if (!call.dict) return nullptr;
-  return js_boolean(env, call.dict->set_expire(call.key, call.ttl(1), shm::now_ms()) == kOk);
+  int64_t ttl = 0;
+  if (!call.ttl(1, &ttl)) return nullptr;
+  return js_boolean(env, call.dict->set_expire(call.key, ttl, shm::now_ms()) == kOk);
 }
 
 napi_value flush_all(napi_env env, napi_callback_info info) {

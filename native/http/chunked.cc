@@ -12,6 +12,9 @@ const llhttp_settings_t* settings() {
     llhttp_settings_init(&x);
     x.on_chunk_header = [](llhttp_t* p) -> int {
       ChunkDecoder* d = self(p);
+      // nginx's limit: what is left of the body, its last chunk included, is an off_t.
+      d->overflow = p->content_length > INT64_MAX - 5;
+      if (d->overflow) return -1;
       return p->content_length && !d->sink->size(d->sink->data, p->content_length) ? -1 : 0;
     };
     x.on_body = [](llhttp_t* p, const char* at, size_t n) -> int {
@@ -51,7 +54,7 @@ int ChunkDecoder::decode(char*& pos, char* last, const Sink& to) {
   }
   pos = const_cast<char*>(llhttp_get_error_pos(&parser));
   if (rc == HPE_PAUSED && ended) return kDone;
-  return rc == HPE_CB_CHUNK_HEADER ? kDeclined : kError;
+  return rc == HPE_CB_CHUNK_HEADER && !overflow ? kDeclined : kError;
 }
 
 }  // namespace moonphase::http

@@ -17,12 +17,14 @@ struct ChunkDecoder {
 
   void init();
   // Takes bytes from `pos`, which moves. kAgain: all taken, more must come; kDone: the body has
-  // ended at `pos`; kDeclined: the sink refused a size; kError: not a chunked body.
+  // ended at `pos`; kDeclined: the sink refused a size; kError: not a chunked body, or a
+  // chunk too large for an off_t.
   int decode(char*& pos, char* last, const Sink& sink);
 
   llhttp_t parser;
   const Sink* sink = nullptr;
   bool ended = false;
+  bool overflow = false;  // a chunk's size is no off_t
 };
 
 }  // namespace moonphase::http

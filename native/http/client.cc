@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 
 #include "http/body.h"
@@ -14,6 +15,11 @@
 namespace moonphase::http {
 
 static_assert(std::is_trivially_destructible_v<Request>);
+
+uint64_t HttpServer::next_serial() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
 
 Pool* Pool::of_thread() {
   static thread_local Pool pool;

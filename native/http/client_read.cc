@@ -58,10 +58,13 @@ bool Client::fill() {
     return false;
   }
   if (request) {
-    if (n == 0) log_write(log, this, kLogInfo, 0, "client prematurely closed connection");
+    action = "reading client request headers";
+    if (n == 0)
+      log_write(log, this, kLogInfo, 0, "client prematurely closed connection");
+    else
+      log_write(log, this, kLogInfo, stream->error(), "recv() failed");
     error = true;
     eof = n == 0;
-    action = "reading client request headers";
     state = kProcessing;
     server->hooks.finalize(request, 400);
     return false;
@@ -486,6 +489,7 @@ void Client::read_lingering() {
     ssize_t n = stream->recv(waste, sizeof waste);
     if (n == net::kIoAgain) break;
     if (n <= 0) {
+      if (n < 0) log_write(log, this, kLogInfo, stream->error(), "recv() failed");
       close_connection_with_request(r, 0);
       return;
     }

@@ -155,6 +155,7 @@ ssize_t Client::recv(void* buf, size_t n) {
   ssize_t got = stream->recv(buf, n);
   read_full = got == static_cast<ssize_t>(n);
   if (got == 0) eof = true;
+  if (got == net::kIoError) log_write(log, this, kLogInfo, stream->error(), "recv() failed");
   return got;
 }
 

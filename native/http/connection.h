@@ -50,6 +50,7 @@ struct Stats {  // stub_status, and ngx_stat_* for Lua
 // One running HTTP server: its listeners share it. Owned by the engine's runtime.
 struct HttpServer {
   net::Loop* loop = nullptr;
+  const uint64_t serial = next_serial();  // no other server of the process has or had it
   ServerHooks hooks;
   Stats stats;
   uint64_t next_connection = 1;
@@ -58,6 +59,9 @@ struct HttpServer {
   int64_t connections = 0, max_connections = 512;
   const char* server_version = "nginx/1.31.2";
   bool embedded = false;
+
+ private:
+  static uint64_t next_serial();
 };
 
 // Takes an accepted descriptor.

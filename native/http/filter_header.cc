@@ -19,7 +19,7 @@ char* put_number(char* p, int64_t n) { return std::to_chars(p, p + 20, n).ptr; }
 // name changes.
 struct Prefix {
   int64_t second = -1;
-  const void* server = nullptr;
+  uint64_t server = 0;
   int tokens = -1;
   size_t size = 0;
   char text[256];
@@ -40,11 +40,11 @@ Str ok_prefix(Request* r) {
   const HttpServer* s = r->conn->server;
   int64_t sec = s->loop->clock().wall_sec();
   int tokens = r->loc->server_tokens;
-  if (x.second != sec || x.server != s || x.tokens != tokens) {
+  if (x.second != sec || x.server != s->serial || x.tokens != tokens) {
     Str token = server_token(r);
     if (token.size() > 120) return Str();
     x.second = sec;
-    x.server = s;
+    x.server = s->serial;
     x.tokens = tokens;
     x.size = make_prefix(x.text, "200 OK", token);
   }

@@ -143,6 +143,8 @@ MOONPHASE_FFI int ngx_http_lua_ffi_set_resp_header(Request* r, const char* key_d
     return kDeclined;
   }
 
+  if (key_len == 0) return kOk;  // a header without a name is not sent
+
   char* copy = r->pool->bytes(key_len);
   std::memcpy(copy, key_data, key_len);
   if (engine::loc(r)->lua.transform_underscores) std::replace(copy, copy + key_len, '_', '-');

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { createGateway } from '../../lib/index.js';
+import { createGateway, MoonphaseError } from '../../lib/index.js';
 import { freePorts, root, sleep } from '../helpers/server.js';
 
 const get = async (port: number, at: string): Promise<[number, string, string | null]> => {
@@ -85,7 +85,7 @@ t.test('options instead of a file', async (t) => {
 t.test('what is wrong is said', async (t) => {
   await t.rejects(createGateway(undefined as never), { code: 'ERR_MOONPHASE_OPTION' });
   await t.rejects(createGateway({ config: 1 as never }), {
-    message: 'config is a string, not number',
+    message: 'config is a string, not 1',
   });
   await t.rejects(createGateway({ locations: [{ path: '/', content: () => undefined }] }), {
     message: /handlers in JavaScript come with a later version/,
@@ -146,6 +146,59 @@ t.test('shared dictionaries from JavaScript', async (t) => {
   d.flushAll();
   t.same(d.keys(), []);
   t.throws(() => d.get(1 as never), { code: 'ERR_MOONPHASE_OPTION' });
+  t.throws(() => d.set('', 1), { code: 'ERR_MOONPHASE_SHARED', message: 'empty key' });
+  t.throws(() => d.set('x'.repeat(65536), 1), { message: 'key too long' });
+  t.throws(() => d.add('nothing', undefined as never), { message: /nil values/ });
+  for (const ttl of [-1, NaN, Infinity, 'x', null]) {
+    t.throws(() => d.set('q', 1, ttl as never), {
+      code: 'ERR_MOONPHASE_OPTION',
+      message: 'bad "exptime" argument',
+    });
+  }
+  t.ok(thrown(() => d.set('q', 1, -1)) instanceof MoonphaseError);
+});
+
+const thrown = (work: () => unknown): unknown => {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+};
+
+t.test("the Server header is this gateway's own", async (t) => {
+  const [port = 0] = await freePorts(1);
+  for (const serverHeader of ['a', 'b', undefined, 'c']) {
+    const gw = await createGateway({
+      listen: `127.0.0.1:${port}`,
+      ...(serverHeader === undefined ? {} : { serverHeader }),
+      locations: [{ path: '/', contentByLua: 'ngx.say("x")' }],
+    });
+    await gw.start();
+    t.same(await get(port, '/'), [200, 'x\n', serverHeader ?? null]);
+    await gw.stop();
+  }
+});
+
+t.test('options that are wrong are refused by name', async (t) => {
+  const bad: [unknown, RegExp][] = [
+    [{ config: 'nginx.conf', serverHeader: 'a\r\nX-Inj: y' }, /^serverHeader is a string of/],
+    [{ serverHeader: 5, locations: [] }, /^serverHeader is a string of/],
+    [{ config: 'nginx.conf', listen: 80 }, /has no option "listen"/],
+    [{ config: 'nginx.conf', prefix: 5 }, /^prefix is a string, not 5/],
+    [{ sharedDicts: { 'a b': '1m' } }, /"a b" is no name of a shared dictionary/],
+    [5, /takes an object of options/],
+  ];
+  for (const [options, message] of bad)
+    await t.rejects(createGateway(options as never), { message });
+  const gw = await createGateway({ locations: [] });
+  await gw.start();
+  await t.rejects(gw.stop({ timeout: 'x' as never }), {
+    code: 'ERR_MOONPHASE_OPTION',
+    message: 'timeout is a number of milliseconds, not "x"',
+  });
+  await gw.stop();
 });
 
 t.test('worker_threads may be terminated at any moment', async (t) => {
