@@ -125,6 +125,10 @@ void BlockWatch::on_hook(lua_State* L, lua_Debug*) {
   BlockWatch* self = t_watch;
   if (!self || !self->hooked_) return;
   self->restore_hook(L);
+  if (present_ns() - self->since_.load() < self->threshold_ns_) {
+    self->told_.store(false);  // the signal was meant for the run before
+    return;
+  }
   self->report(L, (present_ns() - self->since_.load()) / 1'000'000);
 }
 

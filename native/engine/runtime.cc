@@ -20,6 +20,20 @@ namespace moonphase::engine {
 Generation::Generation() = default;
 Generation::~Generation() = default;
 
+Lingering::~Lingering() {
+  if (!link_) return;
+  *link_ = next_;
+  if (next_) next_->link_ = link_;
+}
+
+void Lingering::linger(Generation* g) {
+  if (link_) return;
+  next_ = g->lingering;
+  link_ = &g->lingering;
+  if (next_) next_->link_ = &next_;
+  g->lingering = this;
+}
+
 void retain(Generation* g) { ++g->refs; }
 
 void release(Generation* g) {
@@ -29,6 +43,7 @@ void release(Generation* g) {
       [](void* p) {
         auto* generation = static_cast<Generation*>(p);
         if (generation->vm) close_vm(generation);
+        while (Lingering* l = generation->lingering) l->drop();
         destroy_socket_pools(generation);
         delete generation;
       },

@@ -14,8 +14,26 @@ namespace moonphase::engine {
 
 class Runtime;
 class FakeConnection;
+struct Generation;
 class WorkerThreads;  // engine/worker_threads.h
 class BlockWatch;     // engine/block_watch.h
+
+// What outlives its owner in Lua until something has happened, and writes to the generation's log
+// then. It goes with the generation at the latest.
+class Lingering {
+ public:
+  Lingering(const Lingering&) = delete;
+  Lingering& operator=(const Lingering&) = delete;
+  virtual void drop() = 0;  // the generation ends: frees itself
+
+ protected:
+  Lingering() = default;
+  virtual ~Lingering();
+  void linger(Generation* g);
+
+ private:
+  Lingering *next_ = nullptr, **link_ = nullptr;
+};
 
 // A Plan and its VM. Retained by the runtime while current and by every request and timer that
 // began with it.
@@ -30,6 +48,7 @@ struct Generation {
   void* scheduler = nullptr;                      // engine/coroutines.cc: pooled coroutines
   std::unique_ptr<WorkerThreads> worker_threads;  // ngx.run_worker_thread
   std::unique_ptr<BlockWatch> block_watch;        // null: lua_blocking_threshold is off
+  Lingering* lingering = nullptr;
   Generation();
   ~Generation();
 };

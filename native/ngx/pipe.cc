@@ -308,7 +308,12 @@ void Pipe::child_ended(void* self) {
   if (p->log().enabled(kLogNotice))
     log_write(p->log(), nullptr, kLogNotice, 0, "signal %d (SIGCHLD) received from %d", SIGCHLD,
               p->pid_);
-  if (p->wait_.busy()) p->wait_.ended();
+  PIPE_DEBUG(p, 0, "lua pipe SIGCHLD fd read pid:%d status:%d", p->pid_, p->child_->status());
+  if (p->wait_.busy()) {
+    p->wait_.ended();
+  } else {
+    p->free_if_unused();
+  }
 }
 
 const char* Pipe::reason(int* status) const {
@@ -354,7 +359,12 @@ void Pipe::destroy() {
 }
 
 void Pipe::free_if_unused() {
-  if (!proc_ && waiting_ == 0) delete this;
+  if (proc_ || waiting_ > 0) return;
+  if (dead()) {
+    delete this;
+  } else {
+    linger(gen_);  // it was killed: its end is logged
+  }
 }
 
 }  // namespace moonphase::ngx

@@ -136,7 +136,7 @@ class PipeEndWait final : public PipeWait {
   bool timeout_ = false, aborted_ = false;
 };
 
-class Pipe {
+class Pipe final : public engine::Lingering {
  public:
   // Null with a text in err.
   static Pipe* spawn(Request* r, PipeProc* proc, const net::ChildSpec& spec, size_t buffer_size,
@@ -164,7 +164,8 @@ class Pipe {
  private:
   friend class PipeWait;
   Pipe(engine::Generation* g, PipeProc* proc, net::Child* child, bool merge, size_t buffer_size);
-  ~Pipe();
+  ~Pipe() override;
+  void drop() override { delete this; }
   static void child_ended(void* self);
   void free_if_unused();
 
