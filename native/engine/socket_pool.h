@@ -92,8 +92,8 @@ class SocketPools {
 
 // Made on first use; destroyed with the generation by destroy_socket_pools.
 SocketPools& socket_pools(Generation* g);
-// The pools for the sockets of a VM: the generation's, or those of a request's own VM, which go with
-// it.
+// The pools for the sockets of a VM: the generation's, or those of a request's own VM, which go
+// with it.
 SocketPools& socket_pools(Generation* g, lua::Vm* vm);
 void destroy_socket_pools(Generation* g);
 

@@ -1,4 +1,5 @@
-// ThreadPool: every task runs once, in order with one thread, side by side with more; a full queue refuses; the end waits.
+// ThreadPool: every task runs once, in order with one thread, side by side with more; a full queue
+// refuses; the end waits.
 #include "base/thread_pool.h"
 
 #include <atomic>
@@ -43,7 +44,8 @@ void run(void* data) {
 
 std::unique_ptr<Job[]> jobs(Count* count, int n, int ms) {
   auto list = std::make_unique<Job[]>(static_cast<size_t>(n));
-  for (int i = 0; i < n; ++i) list[static_cast<size_t>(i)] = {{run, &list[static_cast<size_t>(i)]}, count, i, ms};
+  for (int i = 0; i < n; ++i)
+    list[static_cast<size_t>(i)] = {{run, &list[static_cast<size_t>(i)]}, count, i, ms};
   return list;
 }
 
