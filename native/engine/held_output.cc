@@ -259,8 +259,7 @@ int extended_body_filter(LuaCtx* ctx, Chain* in) {
 }
 
 bool wait_for_filter(lua_State* L, LuaCtx* ctx, int* result) {
-  if (ctx->r->output_held != ctx || !ctx->current || ctx->current->L != L ||
-      !lua_isyieldable(L))
+  if (ctx->r->output_held != ctx || !ctx->current || ctx->current->L != L || !lua_isyieldable(L))
     return false;
   *result = wait(L, new OutputWait(ctx));
   return true;
