@@ -51,9 +51,7 @@ class Gateway final : public Resource {
     hosts_.clear();
     engine::Runtime* runtime = runtime_;
     runtime_ = nullptr;
-    runtime->terminate();
-    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); },
-                             runtime);
+    runtime->dispose();
     let_go();
   }
   void env_closing() override { end(); }

@@ -48,7 +48,9 @@ void release(Generation* g) {
         if (generation->vm) close_vm(generation);
         while (Lingering* l = generation->lingering) l->drop();
         destroy_socket_pools(generation);
+        Runtime* runtime = generation->runtime;
         delete generation;
+        if (runtime->disposed_ && !runtime->going_ && runtime->generations.empty()) delete runtime;
       },
       g);
 }
@@ -258,6 +260,15 @@ void Runtime::continue_quit() {
   auto done = impl_->quit_done;
   impl_->quit_done = nullptr;
   if (done) done(impl_->quit_data);
+}
+
+void Runtime::dispose() {
+  disposed_ = true;
+  terminate();
+  if (!generations.empty()) return;
+  // What was released above is freed first.
+  going_ = true;
+  loop->defer_free([](void* self) { delete static_cast<Runtime*>(self); }, this);
 }
 
 void Runtime::terminate() {

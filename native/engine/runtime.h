@@ -104,6 +104,9 @@ class Runtime {
   void quit(void (*done)(void*), void* data);
   // At once.
   void terminate();
+  // The same, and the object goes when its last generation does: a call from JavaScript may still
+  // wait in it.
+  void dispose();
   void reopen_logs();
   // A request with no client: init_worker, timers. Freed by finish_fake_request.
   http::Request* fake_request(Generation* g, uint32_t phase);
@@ -126,8 +129,10 @@ class Runtime {
   void worker_initialized();
   void not_loaded(const std::string& error);
   void cancel_loading();
+  friend void release(Generation* g);
   void adopt_connections();
   void continue_quit();
+  bool disposed_ = false, going_ = false;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
