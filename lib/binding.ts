@@ -60,6 +60,8 @@ export interface NativeGateway {
   terminate(): void;
   reopenLogs(): void;
   stats(): GatewayStats;
+  /** How many connections `init_by_lua` wants a privileged agent to have; undefined: it wants none. */
+  privilegedAgent(): number | undefined;
 }
 
 export type ResultMode = 'first' | 'all' | 'live';

@@ -156,6 +156,7 @@ async function serve(options: Options): Promise<number> {
           worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
           reread,
           workerTitle: 'moonphase: worker process',
+          agentTitle: 'moonphase: privileged agent process',
           daemon: false,
         })
       : new Single({ log, serverVersion: undefined, reread });

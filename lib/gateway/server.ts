@@ -72,6 +72,11 @@ export class Server {
     return this.gateway.stats();
   }
 
+  /** What `init_by_lua` has asked for by `ngx.process.enable_privileged_agent`: its connections. */
+  privilegedAgent(): number | undefined {
+    return this.gateway.privilegedAgent();
+  }
+
   reopenLogs(): void {
     if (!this.ended) this.gateway.reopenLogs();
   }

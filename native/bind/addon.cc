@@ -14,6 +14,7 @@
 #include "bind/sockets.h"
 #include "bind/zones.h"
 #include "engine/exec.h"
+#include "engine/worker_threads.h"
 #include "ngx/api.h"
 
 namespace moonphase::bind {
@@ -41,6 +42,7 @@ bool init_process() {
     dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
   }
   engine::lua_open_api = ngx::open_all;
+  engine::lua_open_worker_api = ngx::open_for_worker_thread;
   return true;
 }
 

@@ -42,6 +42,12 @@ void read_process(PlanParts& parts, const PlanValue& v) {
     env.has_value = one.has("value");
     PLAN_READ_OPTIONAL(env, one, value);
   });
+  v.get("thread_pools").each([&](const PlanValue& one) {
+    engine::ThreadPoolPlan& pool = plan.thread_pools.emplace_back();
+    PLAN_READ(pool, one, name);
+    PLAN_READ(pool, one, threads);
+    PLAN_READ(pool, one, max_queue);
+  });
   plan.error_log = parts.log(v.get("error_log"));
 }
 

@@ -23,7 +23,7 @@ int call(LuaCtx* ctx, int nargs, const char* what) {
   lua_setexdata(L, ctx->r);
   int status;
   {
-    RunningLua running(ctx->gen);
+    RunningLua running(ctx->gen, L, nargs, ctx->r->conn);
     status = lua::protected_call(L, nargs, 1);
   }
   lua_setexdata(L, outer);

@@ -28,7 +28,7 @@ int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* wh
   lua_setexdata(L, r);
   int status = load(L, *g->plan, h);
   if (status == 0) {
-    RunningLua running(g);
+    RunningLua running(g, L, 0, r ? r->conn : nullptr);
     status = lua::protected_call(L, 0, 0);
   }
   lua_setexdata(L, nullptr);

@@ -136,6 +136,7 @@ void free_request(Request* r, int rc) {
   forget_posted(r);
   late_status(r, rc);
   if (r->logged) return;
+  MOONPHASE_LOG(r, kLogDebug, 0, "http close request");
   r->logged = true;
   r->conn->current = r;
   r->conn->action = "logging request";

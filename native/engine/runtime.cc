@@ -3,6 +3,7 @@
 
 #include <mutex>
 
+#include "engine/block_watch.h"
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/listening.h"
@@ -10,11 +11,29 @@
 #include "engine/socket_pool.h"
 #include "engine/upstream_peer.h"
 #include "http/detached.h"
+#include "engine/worker_threads.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
 
 // --- generations ---
+
+Generation::Generation() = default;
+Generation::~Generation() = default;
+
+Lingering::~Lingering() {
+  if (!link_) return;
+  *link_ = next_;
+  if (next_) next_->link_ = link_;
+}
+
+void Lingering::linger(Generation* g) {
+  if (link_) return;
+  next_ = g->lingering;
+  link_ = &g->lingering;
+  if (next_) next_->link_ = &next_;
+  g->lingering = this;
+}
 
 void retain(Generation* g) { ++g->refs; }
 
@@ -27,8 +46,11 @@ void release(Generation* g) {
       [](void* p) {
         auto* generation = static_cast<Generation*>(p);
         if (generation->vm) close_vm(generation);
+        while (Lingering* l = generation->lingering) l->drop();
         destroy_socket_pools(generation);
+        Runtime* runtime = generation->runtime;
         delete generation;
+        if (runtime->disposed_ && !runtime->going_ && runtime->generations.empty()) delete runtime;
       },
       g);
 }
@@ -107,6 +129,8 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   now.done = done;
   now.data = data;
   now.init.data = this;
+  if (int64_t ms = g->plan->lua.blocking_threshold)
+    g->block_watch = std::make_unique<BlockWatch>(g, ms);
   if (g->plan->has_http) {
     g->vm = make_vm(g, &error);
     if (!g->vm) return not_loaded(error);
@@ -227,7 +251,8 @@ void Runtime::continue_quit() {
   bool timers =
       current && current->vm && (lua_pending_timers(current) || lua_running_timers(current));
   bool late = impl_->quit_deadline && now().monotonic_ms >= impl_->quit_deadline;
-  if ((http.connections > 0 || http.detached || timers) && !late) {
+  bool threads = current && current->worker_threads && current->worker_threads->running();
+  if ((http.connections > 0 || http.detached || timers || threads) && !late) {
     loop->set_timer(&impl_->quit_timer, kQuitPoll);
     return;
   }
@@ -235,6 +260,15 @@ void Runtime::continue_quit() {
   auto done = impl_->quit_done;
   impl_->quit_done = nullptr;
   if (done) done(impl_->quit_data);
+}
+
+void Runtime::dispose() {
+  disposed_ = true;
+  terminate();
+  if (!generations.empty()) return;
+  // What was released above is freed first.
+  going_ = true;
+  loop->defer_free([](void* self) { delete static_cast<Runtime*>(self); }, this);
 }
 
 void Runtime::terminate() {
@@ -251,7 +285,10 @@ void Runtime::terminate() {
   http::end_all_detached(&http);
   // Timers are not run any more: what they would run in is going away.
   end_running_timers(this);
-  for (Generation* g : std::vector<Generation*>(generations)) lua_drop_timers(g);
+  for (Generation* g : std::vector<Generation*>(generations)) {
+    lua_drop_timers(g);
+    if (g->worker_threads) g->worker_threads->finish();
+  }
   if (Generation* g = current) {
     current = nullptr;
     g->exiting = true;

@@ -295,6 +295,20 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
   return deliver(ctx, co, false, 1);
 }
 
+// With MOONPHASE_GC_STRESS=1, in debug and sanitizer builds: whatever only the collector keeps us
+// from seeing is gone when a coroutine waits.
+#ifdef MOONPHASE_CHECKED
+void stress(LuaCtx* ctx) {
+  static const bool on = [] {
+    const char* value = getenv("MOONPHASE_GC_STRESS");
+    return value && *value == '1';
+  }();
+  if (on) lua_gc(ctx->L(), LUA_GCCOLLECT, 0);
+}
+#else
+void stress(LuaCtx*) {}
+#endif
+
 }  // namespace
 
 int run_thread(LuaCtx* ctx, int nargs) {
@@ -312,8 +326,9 @@ int run_thread(LuaCtx* ctx, int nargs) {
     } else {
       int status;
       {
-        RunningLua running(ctx->gen);
+        RunningLua running(ctx->gen, co->L, nargs, ctx->r->conn);
         status = lua::resume(co->L, nargs);
+        if (status == LUA_YIELD) stress(ctx);
       }
       if (status == LUA_YIELD) {
         next = yielded(ctx);

@@ -36,7 +36,7 @@ struct Loop::Impl {
   uint64_t order = 0;
   Posted* first_posted = nullptr;
   Posted** last_posted = &first_posted;
-  std::vector<Deferred> deferred, freeing;
+  std::vector<Deferred> deferred, freeing, at_end;
   int depth = 0;
   bool leaving = false;
   bool referenced = true;
@@ -69,6 +69,7 @@ Loop::~Loop() {
   impl_->leave(this);
   impl_->log = nullptr;
   impl_->stop_soon();
+  for (const Deferred& end : impl_->at_end) end.fn(end.data);
   uv_timer_stop(&impl_->timer);
   auto gone = [](void* p) {
     auto* d = static_cast<Impl*>(p);
@@ -214,6 +215,8 @@ void Loop::defer_free(void (*fn)(void*), void* data) {
   impl_->deferred.push_back({fn, data});
   if (!impl_->depth) impl_->wake(this);
 }
+
+void Loop::at_end(void (*fn)(void*), void* data) { impl_->at_end.push_back({fn, data}); }
 
 void Loop::Impl::leave(Loop* loop) {
   (void)loop;

@@ -48,6 +48,8 @@ class Loop {
   // `fn(data)` after the loop turn, when no frame of the callback is left: the way to free what is
   // being called.
   void defer_free(void (*fn)(void*), void* data);
+  // `fn(data)` when the loop goes: for what keeps handles per loop.
+  void at_end(void (*fn)(void*), void* data);
 
   // Every entry from libuv or from JavaScript is inside one of these; the outermost updates the
   // clock on entry (when `fresh` is set), and on leaving runs what was posted and deferred.

@@ -1,8 +1,10 @@
 // Clients that go away while a request waits, reloads under load, workers that are ended: nothing crashes, nothing is
 // left. `npm run soak` does the same for longer.
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
+import path from 'node:path';
 import t, { type Test } from 'tap';
-import { Server, sleep } from '../helpers/server.js';
+import { Server, root, sleep } from '../helpers/server.js';
 import { extendedHttp, extendedPlaces, get, http, leave, places } from './scenarios.mjs';
 
 const variants = [
@@ -107,3 +109,14 @@ for (const { name, http, places } of variants) {
     }
   });
 }
+
+t.test('reloads and a VM for each request leave no memory behind', (t) => {
+  const script = path.join(root, 'bench/reloads.mjs');
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [script, '--reloads=40', '--requests=160', '--clients=2'],
+    { encoding: 'utf8', timeout: 120_000 },
+  );
+  t.equal(status, 0, stdout);
+  t.end();
+});
