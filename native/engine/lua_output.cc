@@ -72,8 +72,8 @@ bool may_park(const Request* r, const Chain* in) {
                               slot_bit(http::Slot::kChunked) | slot_bit(http::Slot::kWrite);
   const http::Connection* c = r->conn;
   if (http::filters().bodies(r) != kPlain || !r->is_main() || c->active != r || r->postponed ||
-      r->post_action || r->filter_finalize || r->header_held || r->output_held || c->error || c->buffered_bits ||
-      in->next || !in->buf->temporary)
+      r->post_action || r->filter_finalize || r->header_held || r->output_held || c->error ||
+      c->buffered_bits || in->next || !in->buf->temporary)
     return false;
   return chain_size(r->out) + in->buf->size() + kChunkRoom <
          static_cast<off_t>(r->loc->postpone_output);
