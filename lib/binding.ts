@@ -60,6 +60,8 @@ export interface NativeGateway {
   terminate(): void;
   reopenLogs(): void;
   stats(): GatewayStats;
+  /** How many connections `init_by_lua` wants a privileged agent to have; undefined: it wants none. */
+  privilegedAgent(): number | undefined;
 }
 
 export type ResultMode = 'first' | 'all' | 'live';
@@ -210,6 +212,8 @@ export interface Native {
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;
+  /** What PCRE2 says against a pattern. */
+  regexError(pattern: string, caseless: boolean): string | undefined;
   account(user: string, group?: string): { uid: number; gid: number } | CallFailure;
   setLimits(limits: { nofile?: number; core?: number; priority?: number }): CallFailure | undefined;
   setAffinity(mask: string): CallFailure | undefined;

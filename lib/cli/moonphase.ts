@@ -132,6 +132,7 @@ function read(options: Options, log: ErrorLog): Compiled | undefined {
       confFile: options.config,
       globals: options.globals,
       overrides: { daemon: false },
+      regexError: native().regexError,
     });
     for (const { level, message } of compiled.notices) log.write(level, message);
     return compiled;
@@ -174,6 +175,7 @@ async function serve(options: Options): Promise<number> {
           worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
           reread,
           workerTitle: 'moonphase: worker process',
+          agentTitle: 'moonphase: privileged agent process',
           daemon: false,
         })
       : new Single({ log, serverVersion: undefined, reread });

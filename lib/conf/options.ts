@@ -95,7 +95,7 @@ interface Node {
 /** Compiles the options of `createGateway`: each becomes a directive, and these are read as nginx.conf's are. */
 export function compileOptions(
   options: GatewayPlanOptions,
-  input: Pick<CompileInput, 'pending' | 'overrides'> = {},
+  input: Pick<CompileInput, 'pending' | 'overrides' | 'regexError'> = {},
 ): Compiled {
   const builder = new Builder();
   const nodes = builder.gateway(options);

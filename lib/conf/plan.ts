@@ -15,11 +15,13 @@
 import type {
   Charset,
   EchoCommand,
+  DavPlan,
   GzipPlan,
   LuaSslPlan,
   MemcPlan,
   MoreHeaders,
   ProxyPlan,
+  ReferersPlan,
 } from './plan_modules.js';
 
 export * from './plan_modules.js';
@@ -494,6 +496,8 @@ export interface LocationConf {
 
   // filters
   readonly gzip?: GzipPlan;
+  readonly valid_referers?: ReferersPlan;
+  readonly dav?: DavPlan;
   /** "" is `off` */
   readonly auth_request?: Complex;
   readonly auth_request_set: readonly { readonly var: number; readonly value: Complex }[];

@@ -157,7 +157,7 @@ export async function createGateway(options: GatewayInput): Promise<Gateway> {
 
 function read(options: GatewayInput): Compiled {
   if (options.config === undefined) {
-    const compiled = compileOptions(options);
+    const compiled = compileOptions(options, { regexError: native().regexError });
     if (compiled.functions.length > 0) {
       throw new MoonphaseError(
         'ERR_MOONPHASE_OPTION',
@@ -171,5 +171,6 @@ function read(options: GatewayInput): Compiled {
     confFile: options.config,
     globals: options.globals,
     errorLog: options.errorLog,
+    regexError: native().regexError,
   });
 }

@@ -6,6 +6,7 @@
 #include "bind/gateway.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
+#include "bind/plan_reader.h"
 #include "bind/process.h"
 #include "bind/promise_wait.h"
 #include "bind/shared_dict.h"
@@ -13,6 +14,7 @@
 #include "bind/sockets.h"
 #include "bind/zones.h"
 #include "engine/exec.h"
+#include "engine/worker_threads.h"
 #include "ngx/api.h"
 
 namespace moonphase::bind {
@@ -40,6 +42,7 @@ bool init_process() {
     dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
   }
   engine::lua_open_api = ngx::open_all;
+  engine::lua_open_worker_api = ngx::open_for_worker_thread;
   return true;
 }
 
@@ -58,6 +61,7 @@ NAPI_MODULE_INIT() {
   add_function(env, exports, "settled", PromiseWait::settled);
   define_gateway(env, exports);
   define_luavm(env, exports);
+  define_plan_reader(env, exports);
   define_process(env, exports);
   define_shared_dict(env, exports);
   define_signals(env, exports);

@@ -51,9 +51,7 @@ class Gateway final : public Resource {
     hosts_.clear();
     engine::Runtime* runtime = runtime_;
     runtime_ = nullptr;
-    runtime->terminate();
-    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); },
-                             runtime);
+    runtime->dispose();
     let_go();
   }
   void env_closing() override { end(); }
@@ -269,6 +267,16 @@ napi_value stats(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// privilegedAgent(): how many connections init_by_lua wants a privileged agent to have; undefined:
+// none.
+napi_value privileged_agent(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g) return nullptr;
+  int n = g->runtime()->privileged_agent;
+  return n < 0 ? js_undefined(env) : js_number(env, n);
+}
+
 }  // namespace
 
 engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
@@ -285,7 +293,7 @@ void define_gateway(napi_env env, napi_value exports) {
       method("load", load),           method("listen", listen),
       method("quit", quit),           method("stopListening", stop_listening),
       method("terminate", terminate), method("reopenLogs", reopen_logs),
-      method("stats", stats),
+      method("stats", stats),         method("privilegedAgent", privileged_agent),
   };
   napi_value constructor = nullptr;
   napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr,

@@ -137,6 +137,7 @@ Co* make_co(LuaCtx* ctx, lua_State* L) {
   Co* co = Scheduler::of(ctx->gen).alloc();
   co->L = L;
   co->ctx = ctx;
+  co->side = ctx->side;
   lua_setexdata2(L, co);
   return co;
 }
@@ -225,7 +226,7 @@ void* dead_thread() {
 
 Co* co_of(LuaCtx* ctx, lua_State* L) {
   auto* co = static_cast<Co*>(lua_getexdata2(L));
-  return co && co->L == L && co->ctx == ctx ? co : nullptr;
+  return co && co->L == L && co->ctx == ctx && co->side == ctx->side ? co : nullptr;
 }
 
 void cancel_pending(Co* co) {

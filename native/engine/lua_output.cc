@@ -126,8 +126,6 @@ int lua_send_header(LuaCtx* ctx) {
   }
   if (ctx->buffering) return kOk;
   int rc = http::send_header(r);
-  // An error page from a header filter clears the request's ctx.
-  if (r->filter_finalize) r->lua = ctx;
   ctx->header_sent = true;
   return rc;
 }
@@ -267,6 +265,7 @@ void lua_write_event(Request* r) {
   LuaCtx* ctx = ctx_of(r);
   if (!ctx) return;
   if (ctx->downstream && ctx->downstream->write_event()) return;
+  if (r->output_held) return;  // a filter waits: it goes on from there
   http::Connection* c = r->conn;
   if (c->write_timedout && !c->write_delayed) {
     MOONPHASE_LOG(r, kLogInfo, ETIMEDOUT, "client timed out");

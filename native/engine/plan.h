@@ -245,6 +245,11 @@ struct SharedDictPlan {
   bool any = false;  // values of any type
 };
 
+struct ThreadPoolPlan {
+  std::string name;
+  int threads = 0, max_queue = 0;
+};
+
 struct LuaMainConf {
   std::string package_path, package_cpath;
   HandlerPtr init, init_worker, exit_worker;
@@ -306,6 +311,7 @@ struct Plan {
   bool daemon = false, master_process = true;
   int worker_processes = 1, worker_connections = 512;
   int64_t worker_shutdown_timeout = 0;
+  std::vector<ThreadPoolPlan> thread_pools;
   Log error_log;
 
   std::vector<VariableSlot> variables;
@@ -349,7 +355,9 @@ enum Module : int {
   kModAuthRequest,
   kModStatic,
   kModUpstream,
-  kModMemc
+  kModMemc,
+  kModReferer,
+  kModDav
 };
 
 }  // namespace moonphase::engine

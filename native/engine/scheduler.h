@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/block_watch.h"
 #include "engine/exec.h"
 #include "engine/running.h"
 #include "engine/runtime.h"
@@ -52,14 +53,25 @@ struct Scheduler {
 // True while a coroutine of this thread runs: events then wait for its end.
 class RunningLua {
  public:
-  explicit RunningLua(Generation* g) : generation_(g) { ++depth; }
-  ~RunningLua() { --depth; }
+  // A coroutine that is to be resumed with `nargs` values, or what is to be called on L.
+  RunningLua(Generation* g, lua_State* L, int nargs, const LogContext* log = nullptr)
+      : generation_(g) {
+    if (++depth == 1 && g->block_watch) {
+      watch_ = g->block_watch.get();
+      watch_->enter(L, nargs, log);
+    }
+  }
+  ~RunningLua() {
+    if (watch_) watch_->leave();
+    --depth;
+  }
   RunningLua(const RunningLua&) = delete;
   RunningLua& operator=(const RunningLua&) = delete;
   static constinit thread_local int depth;
 
  private:
   Running generation_;
+  BlockWatch* watch_ = nullptr;
 };
 
 // A finished coroutine's thread goes to the pool, or to the garbage collector.

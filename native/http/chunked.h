@@ -1,4 +1,5 @@
-// Decodes chunked bodies; llhttp does it.
+// Decodes chunked bodies; llhttp does it, up to the trailer, which nginx reads over whatever it
+// holds.
 #pragma once
 
 #include <llhttp.h>
@@ -23,8 +24,11 @@ struct ChunkDecoder {
 
   llhttp_t parser;
   const Sink* sink = nullptr;
-  bool ended = false;
   bool overflow = false;  // a chunk's size is no off_t
+  enum Trailer : uint8_t { kNone, kLineStart, kLine, kLineEnd, kEnd } trailer = kNone;
+
+ private:
+  int skip_trailer(char*& pos, char* last);
 };
 
 }  // namespace moonphase::http

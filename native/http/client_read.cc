@@ -278,6 +278,7 @@ int Client::parse_line() {
       char* end = line_.start ? line_.start : rpos;
       while (end < rlast && *end != '\r' && *end != '\n') ++end;
       if (rc == kBad09Method) request->http_version = kVersion09;
+      keep_line();
       if (line_.start) request->request_line = between(line_.start, end);
       reject(rc == kBadVersion ? 505 : 400);
       return kDone;
@@ -285,6 +286,7 @@ int Client::parse_line() {
     if (rpos == rbuf + window_) {
       if (!next_buffer(true)) {
         request->request_line = between(line_.start, rpos);
+        keep_line();
         log_write(log, this, kLogInfo, 0, "client sent too long URI");
         reject(414);
         return kDone;
@@ -474,28 +476,6 @@ void Client::reject(int status) {
   read_deadline = 0;
   server->hooks.reject(r, status);
   if (server->hooks.run_posted && state == kProcessing) server->hooks.run_posted(this);
-}
-
-void Client::read_lingering() {
-  char waste[4096];
-  Request* r = request;
-  int64_t left = r->lingering_until - clock.monotonic_ms;
-  if (left <= 0) {
-    close_connection_with_request(r, 0);
-    return;
-  }
-  rpos = rlast;
-  for (;;) {
-    ssize_t n = stream->recv(waste, sizeof waste);
-    if (n == net::kIoAgain) break;
-    if (n <= 0) {
-      if (n < 0) log_write(log, this, kLogInfo, stream->error(), "recv() failed");
-      close_connection_with_request(r, 0);
-      return;
-    }
-    if (static_cast<size_t>(n) < sizeof waste) break;
-  }
-  set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
 }
 
 }  // namespace moonphase::http

@@ -108,7 +108,7 @@ struct CoreConf {
     Complex value;     // with variables: parsed anew for each request
   } expires;
   int64_t sendfile_max_chunk = 2 << 20;
-  std::shared_ptr<const GzipConf> gzip;  // null: neither gzip nor gzip_static
+  std::shared_ptr<const GzipConf> gzip;  // null: neither gzip, gzip_static nor gunzip
 };
 
 struct ServerName {

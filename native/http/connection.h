@@ -22,8 +22,11 @@ struct ServerHooks {
   void (*reject)(Request* r, int status) = nullptr;
   // A new main request: generation, log, defaults.
   void (*init)(Request* r) = nullptr;
-  // The request's memory is about to go.
+  // The request's memory is about to go; unless r->logging is set afterwards, then it goes on
+  // without its connection (http/detached.h).
   void (*destroy)(Request* r) = nullptr;
+  // It does: `c` stands for the connection from now on.
+  void (*detached)(Request* r, Connection* c) = nullptr;
   // nginx's ngx_http_finalize_request, for what ends inside http (body read errors, clients that
   // went away).
   void (*finalize)(Request* r, int rc) = nullptr;
@@ -54,8 +57,9 @@ struct HttpServer {
   ServerHooks hooks;
   Stats stats;
   uint64_t next_connection = 1;
-  bool closing = false;         // quitting or reloading: no keep-alive any more
-  Connection* first = nullptr;  // all connections
+  bool closing = false;            // quitting or reloading: no keep-alive any more
+  Connection* first = nullptr;     // all connections
+  Connection* detached = nullptr;  // requests whose connections have gone on
   int64_t connections = 0, max_connections = 512;
   const char* server_version = "nginx/1.31.2";
   bool embedded = false;

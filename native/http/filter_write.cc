@@ -131,7 +131,7 @@ int write_filter(Request* r, Chain* in) {
         (beyond(c->sent, r->limit_rate_after) - beyond(sent, r->limit_rate_after)) * 1000 / rate;
     if (delay > 0) {
       c->write_delayed = true;
-      c->set_write_timeout(delay);
+      c->set_write_timeout(delay + 1);  // the clock counts whole milliseconds
     }
   }
   if (own)

@@ -20,6 +20,8 @@ void register_http_filters() {
   header(Slot::kHeaders, headers_header_filter);
   body(Slot::kHeaders, trailers_body_filter);
   body(Slot::kPostpone, postpone_body_filter);
+  header(Slot::kGunzip, gunzip_header_filter);
+  body(Slot::kGunzip, gunzip_body_filter);
   header(Slot::kGzip, gzip_header_filter);
   body(Slot::kGzip, gzip_body_filter);
   header(Slot::kRangeHeader, range_header_filter);
@@ -43,7 +45,24 @@ int send_header(Request* r) {
   return t.header[0] ? t.header[0](r) : next_header(r, Slot::kNotModified);
 }
 
+namespace {
+
+int hold(Request* r, Chain* in) {
+  if (in) {
+    auto* chunk = r->pool->make<HeldChunk>();
+    chain_add_copy(*r->pool, &chunk->in, in);
+    HeldChunk** end = &r->held;
+    while (*end) end = &(*end)->next;
+    *end = chunk;
+  }
+  r->buffered_bits |= kLuaBuffered;
+  return kAgain;
+}
+
+}  // namespace
+
 int output(Request* r, Chain* in) {
+  if (r->header_held) return hold(r, in);
   const FilterTable& t = filters();
   int rc = t.body[0] ? t.body[0](r, in) : next_body(r, static_cast<Slot>(0), in);
   // Whichever filter has failed: the answer can't go on.

@@ -19,6 +19,7 @@ enum class Slot : uint8_t {
   kLuaCapture,  // ngx.location.capture's collector
   kEcho,        // echo_before_body, echo_after_body
   kHeaders,     // add_header, expires
+  kGunzip,
   kCharset,
   kPostpone,  // order of subrequests' output
   kGzip,

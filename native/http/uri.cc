@@ -183,7 +183,7 @@ int parse_request_uri(Request* r, bool merge_slashes) {
 
   if (!x.complex && !x.quoted && !r->empty_path_in_uri) {
     r->uri = raw.substr(0, x.path_end);
-    if (x.has_args) r->args = raw.substr(x.path_end + 1);
+    if (x.has_args && raw.size() > x.path_end + 1) r->args = raw.substr(x.path_end + 1);
     if (x.ext) r->exten = r->uri.substr(x.ext);
     return kOk;
   }
@@ -195,7 +195,7 @@ int parse_request_uri(Request* r, bool merge_slashes) {
     return kError;
   }
   r->uri = n.path;
-  r->args = n.args;
+  r->args = n.args.empty() ? Str() : n.args;  // "/x?" has none
   r->exten = n.exten;
   r->quoted_uri = n.quoted;
   r->plus_in_uri = n.plus;

@@ -13,7 +13,6 @@ const later: Record<string, RegExp> = {
   'ngx.ssl, ngx.ocsp, ngx.ssl.session, ngx.ssl.clienthello, ngx.proxyssl':
     /^ngx_http_lua_ffi_(proxy_)?ssl_|_ssl_pointer$|_ssl_ctx$|^ngx_http_lua_ffi_(cert|priv_key|parse_pem|parse_der|set_cert|set_priv|free)_|^ngx_http_lua_ffi_(set_cert|free_cert)$|^ngx_http_lua_ffi_req_shared_ssl_ciphers$/,
   'TLS cosockets': /^ngx_http_lua_ffi_socket_tcp_((get_)?sslhandshake|settrustedstore)/,
-  'ngx.pipe': /^ngx_http_lua_ffi_pipe_/,
   // Declared only where LuaJIT cannot pass nine arguments.
   macOS: /_macos$/,
 };

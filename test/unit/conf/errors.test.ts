@@ -184,9 +184,9 @@ t.test('what the native side does not do yet is refused by name', async (t) => {
   for (const name of [...NATIVE_PENDING, ...PENDING_PARTS]) {
     t.ok(TABLE.has(name.split(' ')[0] ?? ''), `${name} is a directive`);
   }
-  t.throws(() => compileText(location('dav_methods PUT;')), {
+  t.throws(() => compileText(location('mirror /m;')), {
     code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
-    words: '"dav_methods" directive is not supported yet',
+    words: '"mirror" directive is not supported yet',
     line: 6,
   });
   t.throws(() => compileText(location('echo hi;'), {}, { pending: new Set(['echo']) }), {
