@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 // npm run soak: test/lifetime at full size. Clients come and go at every place where a request can wait, the configuration
 // is read again and again, workers are killed; every so often it says how much memory and how many descriptors there are.
-//   node bench/soak.mjs [--minutes=10] [--clients=64] [--workers=2] [--extended]
-import { spawn } from 'node:child_process';
+// Before that, the shared memory tests at full size: a thousand killed processes, twelve million random operations compared
+// with a model.
+//   node bench/soak.mjs [--minutes=10] [--clients=64] [--workers=2] [--only=shm|server] [--extended]
+import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -21,6 +23,20 @@ const places = extended ? scenarios.extendedPlaces : scenarios.places;
 const minutes = Number(options.minutes ?? 10);
 const count = Number(options.clients ?? 64);
 const workers = Number(options.workers ?? 2);
+
+if (options.only !== 'server') {
+  for (const [test, scale] of [
+    ['kill_minus_nine', 7],
+    ['model', 10],
+  ]) {
+    const done = spawnSync('sh', [path.join(root, 'test/native/shm_run.sh'), 'plain', test], {
+      env: { ...process.env, SHM_TEST_SCALE: String(scale) },
+      stdio: 'inherit',
+    });
+    if (done.status !== 0) process.exit(1);
+  }
+}
+if (options.only === 'shm') process.exit(0);
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-soak-'));
 for (const sub of ['conf', 'logs']) fs.mkdirSync(path.join(dir, sub));

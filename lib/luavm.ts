@@ -16,7 +16,12 @@ export interface LuaVMOptions {
   /** Global variables of the Lua code. Functions may be async: Lua then waits for them. */
   readonly globals?: Readonly<Record<string, unknown>>;
   /** `ngx.shared` dictionaries: name and size, in bytes or as nginx writes it (`10m`). */
-  readonly sharedDicts?: Readonly<Record<string, string | number>>;
+  readonly sharedDicts?: Readonly<
+    Record<
+      string,
+      string | number | { readonly size: string | number; readonly values?: 'plain' | 'any' }
+    >
+  >;
   /**
    * What a Lua string becomes: `auto` text if it is UTF-8, else a Buffer; `buffer` always a Buffer; `latin1` text with
    * one character per byte.
@@ -130,10 +135,11 @@ export class LuaVM extends Lua {
         packagePath: options.packagePath ?? ';;',
         packageCpath: options.packageCpath ?? ';;',
         strings: options.strings ?? 'auto',
-        sharedDicts: Object.entries(options.sharedDicts ?? {}).map(([name, size]) => ({
+        sharedDicts: Object.entries(options.sharedDicts ?? {}).map(([name, dict]) => ({
           name,
-          size: bytes(name, size),
+          size: bytes(name, typeof dict === 'object' ? dict.size : dict),
           exact: false,
+          any: typeof dict === 'object' && dict.values === 'any',
         })),
       }),
     );

@@ -203,6 +203,8 @@ export interface LuaMainPlan {
     readonly name: Bytes;
     readonly size: number;
     readonly exact: boolean;
+    /** Values of any type. */
+    readonly any: boolean;
   }[];
   readonly lua_regex_cache_max_entries: number;
   readonly lua_regex_match_limit: number;

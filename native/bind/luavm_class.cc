@@ -40,6 +40,7 @@ std::unique_ptr<engine::Plan> make_plan(napi_env env, napi_value options) {
     dict.name = text_option(env, item, "name");
     dict.size = static_cast<size_t>(number_option(env, item, "size", 0));
     dict.exact = bool_option(env, item, "exact", false);
+    dict.any = bool_option(env, item, "any", false);
     plan->lua.shared_dicts.push_back(dict);
   }
   plan->confs.push_back(std::make_unique<engine::LocConf>());

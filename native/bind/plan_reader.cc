@@ -133,6 +133,7 @@ void read_lua(PlanParts& parts, const PlanValue& v) {
     PLAN_READ(dict, one, name);
     PLAN_READ(dict, one, size);
     PLAN_READ(dict, one, exact);
+    PLAN_READ(dict, one, any);
   });
   read(v.get("lua_regex_cache_max_entries"), lua.regex_cache_max_entries);
   read(v.get("lua_regex_match_limit"), lua.regex_match_limit);

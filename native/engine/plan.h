@@ -242,6 +242,7 @@ struct SharedDictPlan {
   std::string name;
   size_t size = 0;
   bool exact = false;
+  bool any = false;  // values of any type
 };
 
 struct ThreadPoolPlan {

@@ -172,7 +172,8 @@ const Log* Loop::traced() const { return impl_->log; }
 
 void Loop::set_timer(Timer* t, uint64_t ms, uint64_t slack) {
   Impl* d = impl_;
-  uint64_t due = static_cast<uint64_t>(clock_.monotonic_ms) + ms;
+  // The clock's millisecond has begun before now, so one more: nobody waits for less than `ms`.
+  uint64_t due = static_cast<uint64_t>(clock_.monotonic_ms) + ms + (ms > 0 ? 1 : 0);
   if (t->set()) {
     uint64_t apart = due > t->due ? due - t->due : t->due - due;
     if (apart < slack || apart == 0) return;

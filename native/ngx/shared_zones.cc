@@ -24,17 +24,17 @@ shm::Zone* open_zone(const engine::Generation* g, const engine::SharedDictPlan& 
 }  // namespace
 
 void open_shared_dict(lua_State* L) {
-  std::vector<shm::Zone*> zones;
+  std::vector<SharedDict> zones;
   std::string error;
   if (engine::Generation* g = engine::generation_of(L)) {
     for (const engine::SharedDictPlan& dict : g->plan->lua.shared_dicts) {
       shm::Zone* zone = open_zone(g, dict, &error);
       if (!zone) break;
-      zones.push_back(zone);
+      zones.push_back({zone, dict.any});
     }
   }
   if (error.empty()) inject_shared_dicts(L, zones);
-  for (shm::Zone* zone : zones) shm::zone_registry_release(zone);
+  for (const SharedDict& dict : zones) shm::zone_registry_release(dict.zone);
   if (!error.empty()) luaL_error(L, "%s", error.c_str());
 }
 

@@ -107,6 +107,87 @@ t.test('what is wrong is said', async (t) => {
   await t.rejects(two.start(), { message: /init_by_lua error: .*x/ });
 });
 
+t.test('shared dictionaries: what OpenResty has not', async (t) => {
+  const gw = await createGateway({
+    sharedDicts: { more: '100k', any: { size: '100k', values: 'any' } },
+    locations: [],
+  });
+  await gw.start();
+  t.teardown(() => gw.stop());
+  const { more: d, any } = gw.shared;
+  if (d === undefined || any === undefined) throw new Error('no dictionary');
+  t.equal(d.cas('k', undefined, 1), true);
+  t.equal(d.cas('k', undefined, 1), false);
+  t.equal(d.cas('k', 1, 'two', 100), true);
+  t.ok((d.ttl('k') ?? 0) > 90);
+  t.equal(d.cas('k', 'two', undefined), true);
+  t.equal(d.get('k'), undefined);
+  t.equal(d.setMulti([['a', 1] as const, ['b', 'two'] as const], 100), true);
+  t.same(d.getMulti(['b', 'none', 'a']), [
+    ['b', 'two'],
+    ['a', 1],
+  ]);
+  t.throws(() => d.set('x', { a: 1 }), { code: 'ERR_MOONPHASE_OPTION' });
+
+  d.resize(2_000_000);
+  t.equal(d.capacity, 2_000_000);
+  d.set('large', 'x'.repeat(1_000_000));
+  t.equal(gw.lua.eval('return ngx.shared.more:capacity()'), 2_000_000);
+  t.equal(gw.lua.eval('return ngx.shared.more:get("a")'), 1);
+  t.throws(() => d.resize(50_000), { message: 'no memory' });
+  t.throws(() => d.resize(1), { code: 'ERR_MOONPHASE_OPTION' });
+  t.match(d.stats(), { entries: 3, capacity: 2_000_000, evictions: 0, recoveries: 0 });
+  await gw.reload();
+  t.equal(gw.shared['more']?.capacity, 2_000_000, 'a reload keeps the size');
+  t.equal(gw.shared['more']?.get('a'), 1);
+
+  const value = {
+    list: [1, 'two', [true, null]],
+    deep: { text: 'täxt', none: {}, big: 2n ** 40n },
+    many: Array.from({ length: 9000 }, (_, i) => i),
+    long: 'x'.repeat(300),
+  };
+  any.resize(1_000_000);
+  any.set('v', value);
+  t.same(any.get('v'), value);
+  t.equal(gw.lua.eval('return ngx.shared.any:get("v").deep.text'), 'täxt');
+  t.equal(gw.lua.eval('return #ngx.shared.any:get("v").many'), 9000);
+  gw.lua.eval('ngx.shared.any:set("l", { 1, 2, { x = "y", [1.5] = 3, n = -2 } })');
+  t.same(any.get('l'), [1, 2, { x: 'y', '1.5': 3, n: -2 }]);
+  gw.lua.eval('ngx.shared.any:set("e", {})');
+  t.same(any.get('e'), {});
+  t.throws(() => any.set('f', { f() {} }), { message: 'the value holds a function or a symbol' });
+  const loop: unknown[] = [];
+  loop.push(loop);
+  t.throws(() => any.set('f', loop), { message: 'the value is nested too deep' });
+  t.throws(() => gw.lua.eval('return assert(ngx.shared.more:set("t", {}))'), /bad value type/);
+});
+
+t.test('subscribers are told of changes', async (t) => {
+  const gw = await createGateway({ sharedDicts: { news: '100k' }, locations: [] });
+  await gw.start();
+  t.teardown(() => gw.stop());
+  const { news: d } = gw.shared;
+  if (d === undefined) throw new Error('no dictionary');
+  const seen: unknown[] = [];
+  const end = d.subscribe('a', (key, change) => seen.push([key, change]));
+  gw.lua.eval('ngx.shared.news:set("a1", 1) ngx.shared.news:set("b", 1)');
+  d.delete('a1');
+  d.flushAll();
+  for (let i = 0; i < 100 && seen.length < 3; i++) await sleep(10);
+  t.same(seen, [
+    ['a1', 'set'],
+    ['a1', 'delete'],
+    [undefined, 'flush'],
+  ]);
+  end();
+  end();
+  d.set('a2', 1);
+  await sleep(50);
+  t.equal(seen.length, 3);
+  t.throws(() => d.subscribe(1 as never, () => undefined), { code: 'ERR_MOONPHASE_OPTION' });
+});
+
 t.test('shared dictionaries from JavaScript', async (t) => {
   const gw = await createGateway({ sharedDicts: { d: '100k' }, locations: [] });
   await gw.start();
