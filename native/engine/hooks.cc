@@ -1,4 +1,5 @@
 // What http asks of the engine (http::ServerHooks).
+#include "engine/handshake.h"
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
@@ -64,6 +65,11 @@ http::ServerHooks server_hooks(void* runtime) {
   hooks.run_posted = run_posted;
   hooks.append_log = append_upstream;
   hooks.match_regex_name = match_regex_name;
+  hooks.tls_client_hello = handshake_client_hello;
+  hooks.tls_certificate = handshake_certificate;
+  hooks.tls_new_session = handshake_new_session;
+  hooks.tls_get_session = handshake_get_session;
+  hooks.tls_closed = handshake_closed;
   hooks.data = runtime;
   return hooks;
 }

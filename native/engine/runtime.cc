@@ -119,6 +119,7 @@ void Runtime::adopt_connections() {
     if (!conf && c->request) c->request->keepalive = false;
     if (!conf && listens.empty()) continue;
     c->listen = conf ? conf : listens[0].get();
+    c->tls_server = nullptr;  // the old plan's
     if (!c->request) c->log = c->listen->default_server->conf->error_log;
   }
 }

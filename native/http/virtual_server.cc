@@ -172,4 +172,9 @@ void set_virtual_server(Request* r, Str host) {
   c->log = s->conf->error_log;
 }
 
+const ServerCore* named_server(const ListenConf* listen, Str host) {
+  if (!listen->names) listen->names = make_index(listen);
+  return listen->names->needed ? find_server(*listen->names, host) : nullptr;
+}
+
 }  // namespace moonphase::http

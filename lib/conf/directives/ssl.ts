@@ -23,7 +23,9 @@ const sessionCache: Setter = (cf, args, row) => {
 /** A file under the configuration's directory, `data:…` or `engine:…`; it may hold variables. */
 const certificate: Setter = (cf, [text = ''], row) => {
   const isPath = !text.startsWith('data:') && !text.startsWith('engine:') && !text.startsWith('$');
-  cf.list(row).push(cf.complex(isPath ? cf.confName(text) : text));
+  const value = cf.complex(isPath ? cf.confName(text) : text);
+  if (typeof value !== 'string') cf.part('with variables');
+  cf.list(row).push(value);
 };
 
 export const sslModule: Module = {
