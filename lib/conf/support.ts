@@ -25,14 +25,16 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
   'lua_phase_capabilities extended',
   'listen http2',
+  'proxy_ssl_certificate with variables',
+  'proxy_ssl_certificate_key with variables',
   'ssl_certificate with variables',
+  'ssl_early_data on',
   'ssl_certificate_key with variables',
   'listen proxy_protocol',
   'access_log syslog:',
   'access_log gzip',
   'error_log syslog:',
   'geo proxy',
-  'proxy_pass https',
   'proxy_http_version 2',
   'server resolve',
 ]);

@@ -8,6 +8,7 @@
 
 #include "bind/plan_value.h"
 #include "engine/plan.h"
+#include "engine/upstream.h"
 
 namespace moonphase::bind {
 
@@ -39,6 +40,7 @@ class PlanParts {
 void read(const PlanValue& from, engine::Where& to);
 // plan_tls.cc
 void read_client_tls(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PlanValue& v);
 void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& server);
 // plan_location.cc
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);

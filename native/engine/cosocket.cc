@@ -21,7 +21,6 @@ CoSocket::CoSocket(http::Request* r, Generation* g)
   handshake_timer_.data = this;
   handshake_timer_.fn = [](void* p) {
     auto* s = static_cast<CoSocket*>(p);
-    if (s->log_errors()) s->log_failure(kLogErr, 0, "lua tcp socket connect timed out");
     s->handshake_fail("timeout");
     wake(&s->handshake_wait_);
   };

@@ -4,6 +4,8 @@
 
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
+#include "engine/scheduler.h"
+#include "lua/call.h"
 #include "net/tls_hello.h"
 
 namespace moonphase::engine {
@@ -44,7 +46,7 @@ Handshake* handshake(http::Connection* c) {
 // The coroutines of a handler have ended.
 void finish(LuaCtx* ctx, int rc) {
   Handshake* h = handshake_of(ctx->r);
-  const int code = ctx->exited ? ctx->exit_code : rc;
+  const int code = h->code = ctx->exited ? ctx->exit_code : rc;
   h->result = code == kError || code >= 300 ? kError : kOk;
   h->done = true;
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, "http lua finalize fake request: %d, a:1, c:1", code);
@@ -56,6 +58,25 @@ void finish(LuaCtx* ctx, int rc) {
 
 const ServerConf* server_of(const http::Connection* c) {
   return static_cast<const ServerConf*>(c->tls_server ? c->tls_server : c->listen->default_server);
+}
+
+void log_reusable(const http::Connection* c, const char* what) {
+  if (c->log.enabled(kLogDebug))
+    log_write(c->log, c, kLogDebug, 0, "ssl %s: connection reusable: 0", what);
+}
+
+// Begins a handler's request.
+LuaCtx* begin(Handshake* h, const ServerConf* srv, const Kind& kind) {
+  http::Connection* c = h->c;
+  Generation* g = h->gen;
+  c->action = kind.action;
+  Request* r = h->request = g->runtime->fake_request(g, kind.phase);
+  inherit_request(r, srv, srv->conf, c->listen, c->addr_text);
+  r->conn->handshake_of = c;
+  g->vm->retain();
+  LuaCtx* ctx = make_fake_ctx(r, g->vm, kind.phase);
+  ctx->entered_content = true;
+  return ctx;
 }
 
 // Runs the handler, or tells what has become of it. kAgain: it waits.
@@ -76,13 +97,7 @@ Rc run(http::Connection* c, const ServerConf* srv, const Handler* handler, const
   h->result = kOk;
   Generation* g = h->gen;
   if (!g->vm || handler->kind == Handler::kJs) return kError;
-  c->action = kind.action;
-  Request* r = h->request = g->runtime->fake_request(g, kind.phase);
-  inherit_request(r, srv, srv->conf, c->listen, c->addr_text);
-  r->conn->handshake_of = c;
-  g->vm->retain();
-  LuaCtx* ctx = make_fake_ctx(r, g->vm, kind.phase);
-  ctx->entered_content = true;
+  LuaCtx* ctx = begin(h, srv, kind);
   ctx->finish = finish;
   h->calling = true;
   const int loaded = push_handler(ctx, handler);
@@ -94,8 +109,42 @@ Rc run(http::Connection* c, const ServerConf* srv, const Handler* handler, const
   if (!h->done) return kAgain;
   if (c->log.enabled(kLogDebug))
     log_write(c->log, c, kLogDebug, 0, "%s: handler return value: %d, %s exit code: %d",
-              kind.directive, static_cast<int>(h->result), kind.callback, h->result == kOk ? 1 : 0);
+              kind.directive, h->code, kind.callback, h->result == kOk ? 1 : 0);
   return h->result;
+}
+
+// Nothing can wait while OpenSSL hands out a session: the handler runs like set_by_lua's.
+void store(Handshake* h, const ServerConf* srv) {
+  Generation* g = h->gen;
+  const Handler* handler = srv->ssl_session_store.get();
+  if (!g->vm || handler->kind == Handler::kJs) return;
+  // With its result the handshake goes on, whatever it is.
+  Request* before = h->request;
+  LuaCtx* ctx = begin(h, srv, kStore);
+  Request* r = ctx->r;
+  int rc = push_handler(ctx, handler);
+  if (rc == kOk) {
+    lua_State* L = ctx->L();
+    lua_setexdata(L, r);
+    {
+      RunningLua running(g);
+      rc = lua::protected_call(L, 0, 0);
+    }
+    lua_setexdata(L, nullptr);
+    if (rc != 0) {
+      const Str message = lua::error_text(L, "unknown reason");
+      MOONPHASE_LOG(r, kLogErr, 0, "failed to run session_store_by_lua*: %.*s", STR(message));
+      lua_pop(L, 1);
+      rc = kError;
+    }
+  }
+  if (h->c->log.enabled(kLogDebug))
+    log_write(h->c->log, h->c, kLogDebug, 0,
+              "%s: handler return value: %d, sess new cb exit code: %d", kStore.directive, rc,
+              h->entered && h->result == kOk && rc == kOk && !ctx->exited ? 1 : 0);
+  h->request = before;
+  finish_fake_request(r);
+  h->c->action = "SSL handshaking";
 }
 
 }  // namespace
@@ -108,6 +157,8 @@ Handshake* handshake_of(const http::Request* r) {
 Rc handshake_client_hello(http::Connection* c, int*) {
   const auto* srv = static_cast<const ServerConf*>(c->listen->default_server);
   if (srv->ssl_client_hello) {
+    if (!(c->tls_lua && handshake(c)->entered & kPhaseSslClientHello))
+      log_reusable(c, "client hello");
     const Rc rc = run(c, srv, srv->ssl_client_hello.get(), kHello);
     if (rc != kOk) return rc;
   }
@@ -124,15 +175,24 @@ Rc handshake_client_hello(http::Connection* c, int*) {
   if (id.empty()) return kOk;
   Handshake* h = handshake(c);
   h->session_id.assign(id);
+  if (!(h->entered & kPhaseSslSessionFetch)) log_reusable(c, "session fetch");
   // A handler that fails has found nothing.
   return run(c, srv, srv->ssl_session_fetch.get(), kFetch) == kAgain ? kAgain : kOk;
 }
 
 Rc handshake_certificate(http::Connection* c) {
   const ServerConf* srv = server_of(c);
-  if (!srv->ssl_certificate) return kOk;
-  if (!(c->tls_lua && handshake(c)->entered & kPhaseSslCert) && c->log.enabled(kLogDebug))
-    log_write(c->log, c, kLogDebug, 0, "ssl cert: connection reusable: 0");
+  // A server without certificates is served by the default server's context, and that one's
+  // handler is asked for.
+  const auto* by =
+      srv->tls_context ? srv : static_cast<const ServerConf*>(c->listen->default_server);
+  if (!by->ssl_certificate) return kOk;
+  if (!(c->tls_lua && handshake(c)->entered & kPhaseSslCert)) log_reusable(c, "cert");
+  if (!srv->ssl_certificate) {
+    log_write(c->log, c, kLogAlert, 0, "no ssl_certificate_by_lua* defined in server %s",
+              srv->name().c_str());
+    return kError;
+  }
   return run(c, srv, srv->ssl_certificate.get(), kCert);
 }
 
@@ -145,14 +205,12 @@ void handshake_new_session(http::Connection* c, SSL_SESSION* session) {
                 "ssl_session_store_by_lua*: skipped since TLS version >= 1.3 (304)");
     return;
   }
-  if (c->log.enabled(kLogDebug))
-    log_write(c->log, c, kLogDebug, 0, "ssl session store: connection reusable: 0");
+  log_reusable(c, "session store");
   Handshake* h = handshake(c);
   net::free_session_if(std::exchange(h->session, session), h->owns_session);
   h->owns_session = false;
   h->session_id = net::session_id(session);
-  h->entered &= ~static_cast<uint32_t>(kPhaseSslSessionStore);
-  run(c, srv, srv->ssl_session_store.get(), kStore);
+  store(h, srv);
   h->session = nullptr;
 }
 
@@ -183,6 +241,8 @@ void handshake_closed(http::Connection* c) {
   }
   net::free_session_if(h->session, h->owns_session);
   if (h->ctx_ref >= 0 && h->gen->vm) {
+    if (c->log.enabled(kLogDebug))
+      log_write(c->log, c, kLogDebug, 0, "lua release ngx.ctx at ref %d", h->ctx_ref);
     lua_State* L = h->gen->vm->L();
     lua_pushliteral(L, "ngx_lua_ctx_tables");
     lua_rawget(L, LUA_REGISTRYINDEX);

@@ -20,6 +20,7 @@ struct Handshake {
   uint32_t entered = 0;              // phases whose handler was started
   bool done = false, calling = false;
   Rc result = kOk;
+  int code = 0;  // what the handler has returned
   std::string session_id;
   SSL_SESSION* session =
       nullptr;  // store: the new one, not counted; fetch: what Lua found, counted

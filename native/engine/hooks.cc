@@ -41,11 +41,11 @@ bool evaluate(Request* r, const Complex& value, Str* out) {
 }
 
 const http::ServerCore* match_regex_name(const http::ListenConf* listen, Request* r, Str host) {
-  if (!r) return nullptr;
   for (const http::ServerCore* core : listen->servers) {
     auto* server = static_cast<const ServerConf*>(core);
     for (const RegexPtr& regex : server->name_regex)
-      if (regex && match_regex(r, *regex, host) == kOk) return server;
+      if (regex && (r ? match_regex(r, *regex, host) == kOk : regex->match(host, nullptr, 0) >= 0))
+        return server;
   }
   return nullptr;
 }

@@ -232,10 +232,18 @@ bool seal_tls(Plan& plan, std::string* error) {
     const net::TlsClientSettings& s = conf->lua.tls->settings;
     const bool plain = s.certificates.empty() && s.trusted_certificate.empty() && s.crl.empty() &&
                        s.key_log.empty() && s.conf_commands.empty() && s.ciphers == "DEFAULT";
+    if (s.certificates.size() > s.keys.size()) {
+      *error = "no \"lua_ssl_certificate_key\" is defined for certificate \"" +
+               s.certificates.back() + "\" in " + conf->where.file + ":" +
+               std::to_string(conf->where.line);
+      return false;
+    }
     if (!plain && !conf->lua.tls->get(error)) return false;
   }
   for (const auto& server : plan.servers) {
-    if (!server->tls) continue;
+    // Without certificates the default server's context serves it.
+    if (!server->tls || (server->tls->certificates.empty() && !server->tls->reject_handshake))
+      continue;
     server->tls->store_sessions = server->ssl_session_store != nullptr;
     server->tls->fetch_sessions = server->ssl_session_fetch != nullptr;
     server->tls_context = net::make_server_context(*server->tls, error);

@@ -35,11 +35,15 @@ void Client::handshake() {
       return;
     }
     const ServerCore* srv = listen->default_server;
+    if (!srv->tls_context)
+      log_write(log, this, kLogErr, 0,
+                "no \"ssl_certificate\" is defined in server listening on SSL port");
     if (!srv->tls_context || !net::TlsSession::attach(stream, srv->tls_context.get(), true, this)) {
       close();
       return;
     }
     stream->tls->set_buffer_size(srv->tls->buffer_size);
+    if (log.enabled(kLogDebug)) log_write(log, this, kLogDebug, 0, "reusable connection: 0");
     if (log.enabled(kLogDebug))
       log_write(log, this, kLogDebug, 0, "https ssl handshake: 0x%02x", first);
   }
@@ -75,7 +79,7 @@ Rc Client::tls_server_name(Str name, int*) {
   const ServerCore* found = nullptr;
   Arena arena{256};
   Str host = name;
-  if (!name.empty() && validate_host(arena, &host)) found = named_server(listen, host);
+  if (!name.empty() && validate_host(arena, &host)) found = named_server(this, host);
   const ServerCore* srv = found ? found : listen->default_server;
   if (srv->tls && srv->tls->reject_handshake) {
     stream->tls->rejected = true;

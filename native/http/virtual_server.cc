@@ -172,9 +172,14 @@ void set_virtual_server(Request* r, Str host) {
   c->log = s->conf->error_log;
 }
 
-const ServerCore* named_server(const ListenConf* listen, Str host) {
+const ServerCore* named_server(const Connection* c, Str host) {
+  const ListenConf* listen = c->listen;
   if (!listen->names) listen->names = make_index(listen);
-  return listen->names->needed ? find_server(*listen->names, host) : nullptr;
+  const NameIndex& x = *listen->names;
+  const ServerCore* s = x.needed ? find_server(x, host) : nullptr;
+  if (!s && x.regex && c->server->hooks.match_regex_name)
+    s = c->server->hooks.match_regex_name(listen, nullptr, host);
+  return s;
 }
 
 }  // namespace moonphase::http

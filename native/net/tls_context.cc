@@ -153,8 +153,13 @@ bool set_ciphers(SSL_CTX* ctx, const TlsSettings& s, std::string* error) {
 bool use_certificates(SSL_CTX* ctx, const TlsSettings& s, std::string* error) {
   TlsPasswords passwords;
   if (!s.password_file.empty() && !passwords.read(s.password_file, error)) return false;
-  for (size_t i = 0; i < s.certificates.size(); ++i)
+  for (size_t i = 0; i < s.certificates.size(); ++i) {
+    if (i >= s.keys.size()) {
+      *error = "no key is defined for certificate \"" + s.certificates[i] + "\"";
+      return false;
+    }
     if (!use_certificate(ctx, s.certificates[i], s.keys[i], &passwords, error)) return false;
+  }
   return true;
 }
 
@@ -195,7 +200,6 @@ TlsContext make_client_context(const TlsClientSettings& s, std::string* error) {
   TlsContext made = fresh(s, error);
   SSL_CTX* ctx = made.get();
   if (!ctx || !use_certificates(ctx, s, error) || !set_ciphers(ctx, s, error)) return nullptr;
-  SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, verified);
   if (!s.trusted_certificate.empty()) {
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, verified);
     SSL_CTX_set_verify_depth(ctx, s.verify_depth);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "engine/upstream.h"
 #include "ngx/ssl_ffi.h"
 
 using namespace moonphase;
@@ -97,6 +98,17 @@ MOONPHASE_FFI void* ngx_http_lua_ffi_get_req_ssl_pointer(Request* r, char** err)
   constexpr int kHasError = 10030;
   const LuaCtx* ctx = r ? engine::ctx_of(r) : nullptr;
   if (ctx && ctx->vm->lua_version >= kHasError) ffi_error(err, "bad request");
+  return nullptr;
+}
+
+MOONPHASE_FFI void* ngx_http_lua_ffi_get_upstream_ssl_pointer(Request* r, char** err) {
+  const char* why = "bad request";
+  if (r) {
+    const engine::Upstream* u = engine::Upstream::of(r);
+    if (u && u->tls()) return u->tls()->ssl();
+    why = !u ? "bad upstream" : !u->stream() ? "bad peer connection" : "not ssl connection";
+  }
+  ffi_error(err, why);
   return nullptr;
 }
 
