@@ -155,8 +155,13 @@ Handshake* handshake_of(const http::Request* r) {
 }
 
 Rc handshake_client_hello(http::Connection* c, int*) {
-  const auto* srv = static_cast<const ServerConf*>(c->listen->default_server);
-  if (srv->ssl_client_hello) {
+  const ServerConf* srv = server_of(c);
+  if (static_cast<const ServerConf*>(c->listen->default_server)->ssl_client_hello) {
+    if (!srv->ssl_client_hello) {
+      log_write(c->log, c, kLogAlert, 0, "no ssl_client_hello_by_lua* defined in server %s",
+                srv->name().c_str());
+      return kError;
+    }
     if (!(c->tls_lua && handshake(c)->entered & kPhaseSslClientHello))
       log_reusable(c, "client hello");
     const Rc rc = run(c, srv, srv->ssl_client_hello.get(), kHello);

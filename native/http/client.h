@@ -103,7 +103,7 @@ class Client final : public Connection {
 
  private:
   void end_handshake();
-  bool in_handshake_ = false;
+  bool in_handshake_ = false, hello_seen_ = false;
   bool fill();  // reads once; false: nothing came (or the end: closed then)
   void begin_request();
   int parse_line();  // kOk, kAgain (needs bytes), kDone (the request has ended)

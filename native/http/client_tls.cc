@@ -5,13 +5,15 @@
 
 #include "http/client.h"
 #include "http/virtual_server.h"
+#include "net/tls_hello.h"
 #include "net/tls_info.h"
 
 namespace moonphase::http {
 
 namespace {
 constexpr unsigned char kHandshakeRecord = 0x16, kSslv2 = 0x80;
-}
+constexpr int kUnrecognizedName = 112;  // an alert of TLS
+}  // namespace
 
 // Goes on with the handshake, or begins it when the first byte is one of TLS: others speak plain
 // HTTP, and are told so with their request.
@@ -71,7 +73,15 @@ void continue_handshake(Connection* c) {
   if (client(c)->state == Client::kHandshake) client(c)->handshake();
 }
 
+// The server is chosen as soon as its name is known: its protocols are to hold, too.
 Rc Client::tls_client_hello(int* alert) {
+  if (!hello_seen_) {
+    hello_seen_ = true;
+    if (tls_server_name(net::hello_server_name(stream->tls), alert) == kError) {
+      *alert = kUnrecognizedName;
+      return kError;
+    }
+  }
   return server->hooks.tls_client_hello ? server->hooks.tls_client_hello(this, alert) : kOk;
 }
 

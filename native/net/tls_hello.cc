@@ -16,6 +16,18 @@ bool hello_takes_tls13(const TlsSession* tls) {
   return false;
 }
 
+Str hello_server_name(const TlsSession* tls) {
+  const unsigned char* p = nullptr;
+  size_t n = 0;
+  if (!SSL_client_hello_get0_ext(tls->ssl(), TLSEXT_TYPE_server_name, &p, &n)) return {};
+  // A list of one name: length of the list, type, length of the name, the name.
+  constexpr size_t kHead = 5;
+  if (n <= kHead || p[2] != TLSEXT_NAMETYPE_host_name) return {};
+  const size_t length = static_cast<size_t>(p[3] << 8 | p[4]);
+  if (kHead + length > n) return {};
+  return {reinterpret_cast<const char*>(p + kHead), length};
+}
+
 Str hello_session_id(const TlsSession* tls) {
   SSL* ssl = tls->ssl();
   const unsigned char* data = nullptr;

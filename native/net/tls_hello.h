@@ -1,4 +1,4 @@
-// What handlers of a handshake ask of it. The first two are for the ClientHello's callback.
+// What handlers of a handshake ask of it. The first three are for the ClientHello's callback.
 #pragma once
 
 #include "net/tls.h"
@@ -7,6 +7,8 @@ namespace moonphase::net {
 
 // The client offers TLS 1.3 and gets it.
 bool hello_takes_tls13(const TlsSession* tls);
+// The name that the client asks for; empty: none, or nonsense.
+Str hello_server_name(const TlsSession* tls);
 // The session that OpenSSL will look up by its id; empty: none.
 Str hello_session_id(const TlsSession* tls);
 bool is_tls13(const TlsSession* tls);
