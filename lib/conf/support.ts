@@ -15,10 +15,7 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
   proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
 
-  ssl_certificate ssl_certificate_key ssl_reject_handshake http2
-  ssl_client_hello_by_lua_block ssl_client_hello_by_lua_file ssl_certificate_by_lua_block ssl_certificate_by_lua_file
-  ssl_session_store_by_lua_block ssl_session_store_by_lua_file
-  ssl_session_fetch_by_lua_block ssl_session_fetch_by_lua_file
+  http2
   `
     .trim()
     .split(/\s+/),
@@ -26,14 +23,17 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 
 /** The same for parts of directives: `NAME PART`. */
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
-  'listen ssl',
   'listen http2',
+  'proxy_ssl_certificate with variables',
+  'proxy_ssl_certificate_key with variables',
+  'ssl_certificate with variables',
+  'ssl_early_data on',
+  'ssl_certificate_key with variables',
   'listen proxy_protocol',
   'access_log syslog:',
   'access_log gzip',
   'error_log syslog:',
   'geo proxy',
-  'proxy_pass https',
   'proxy_http_version 2',
   'server resolve',
 ]);

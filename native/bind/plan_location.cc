@@ -225,6 +225,7 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   read_resolver(v, conf);
   if (v.has("content")) conf.content = v.get("content").get("kind").word(kContent);
   read_lua(parts, v, conf.lua);
+  read_client_tls(parts, v, conf);
   read_proxy(parts, v, conf);
   read_filters(parts, v, conf);
   read_memc(v, conf);

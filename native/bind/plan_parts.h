@@ -2,11 +2,13 @@
 // references by index.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <unordered_map>
 
 #include "bind/plan_value.h"
 #include "engine/plan.h"
+#include "engine/upstream.h"
 
 namespace moonphase::bind {
 
@@ -14,6 +16,8 @@ class PlanParts {
  public:
   explicit PlanParts(engine::Plan& p) : plan(p) {}
   engine::Plan& plan;
+  // What plan_tls.cc has read, by its values.
+  std::unordered_map<std::string, std::shared_ptr<const engine::LuaTlsConf>> client_tls;
 
   // The optional field `name`. Levels that inherit a handler share one object.
   engine::HandlerPtr handler(const PlanValue& owner, const char* name);
@@ -34,6 +38,10 @@ class PlanParts {
 };
 
 void read(const PlanValue& from, engine::Where& to);
+// plan_tls.cc
+void read_client_tls(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PlanValue& v);
+void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& server);
 // plan_location.cc
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_proxy.cc

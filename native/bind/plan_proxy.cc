@@ -15,6 +15,8 @@ void read_target(const PlanValue& v, ProxyConf& conf) {
     read(v.get("url"), conf.url);
     return;
   }
+  if (v.has("ssl")) read(v.get("ssl"), conf.ssl);
+  if (conf.ssl) conf.schema = "https://";
   PLAN_READ(conf, v, host);
   PLAN_READ(conf, v, uri);
   PLAN_READ_OPTIONAL(conf, v, location);
@@ -97,6 +99,7 @@ std::shared_ptr<ProxyConf> read_proxy(PlanParts& parts, const PlanValue& v) {
   auto conf = std::make_shared<ProxyConf>();
   read_target(v.get("proxy_pass"), *conf);
   read_upstream(v, conf->upstream);
+  if (conf->ssl || conf->dynamic) conf->upstream.tls = read_upstream_tls(v);
   read_redirects(parts, v, *conf);
   v.get("proxy_set_header").each([&](const PlanValue& one) {
     engine::ProxyHeader& header = conf->set_headers.emplace_back();

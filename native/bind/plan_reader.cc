@@ -192,6 +192,7 @@ void read_server(PlanParts& parts, const PlanValue& v, engine::ServerConf& serve
   read(v.get("where"), server.where);
   server.rewrite_ops = parts.rewrite(v.get("rewrite"));
   server.server_rewrite = parts.handler(v, "server_rewrite_by_lua");
+  read_server_tls(parts, v, server);
 }
 
 void read_listens(PlanParts& parts, const PlanValue& from) {

@@ -16,7 +16,14 @@ namespace moonphase::engine {
 CoSocket::CoSocket(http::Request* r, Generation* g)
     : StreamSocket(Kind::kOwn),
       gen_(g),
-      connect_wait_(this, &CoSocket::push_connected, &CoSocket::cancel_connect) {
+      connect_wait_(this, &CoSocket::push_connected, &CoSocket::cancel_connect),
+      handshake_wait_(this, &CoSocket::push_handshake, &CoSocket::cancel_handshake) {
+  handshake_timer_.data = this;
+  handshake_timer_.fn = [](void* p) {
+    auto* s = static_cast<CoSocket*>(p);
+    s->handshake_fail("timeout");
+    wake(&s->handshake_wait_);
+  };
   connect_timer_.data = this;
   connect_timer_.fn = [](void* p) {
     auto* s = static_cast<CoSocket*>(p);
@@ -37,7 +44,11 @@ CoSocket::CoSocket(http::Request* r, Generation* g)
   start(r);
 }
 
-CoSocket::~CoSocket() { close(); }
+CoSocket::~CoSocket() {
+  close();
+  set_trusted_store(nullptr);
+  forget_session();
+}
 
 void CoSocket::reset(http::Request* r) {
   if (stream_) close();
@@ -87,11 +98,19 @@ void CoSocket::before_send() {
 
 void CoSocket::on_readable(void* data) {
   auto* s = static_cast<CoSocket*>(data);
+  if (s->handshaking_) {
+    if (s->handshake_step() != kAgain) wake(&s->handshake_wait_);
+    return;
+  }
   if (!s->connecting_) s->readable();  // else `writable` comes as well
 }
 
 void CoSocket::on_writable(void* data) {
   auto* s = static_cast<CoSocket*>(data);
+  if (s->handshaking_) {
+    if (s->handshake_step() != kAgain) wake(&s->handshake_wait_);
+    return;
+  }
   if (!s->connecting_) {
     s->writable();
     return;
@@ -118,6 +137,7 @@ const char* CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
   idle->stream = stream_;
   idle->peer = peer_;
   idle->reused = reused_;
+  if (stream_->tls) stream_->tls->set_owner(nullptr);
   stream_ = nullptr;
   if (!counted_ || pool_ != pool) {
     ++pool->connections;
@@ -153,6 +173,7 @@ void CoSocket::drop() {
 
 void CoSocket::close() {
   if (stream_) MOONPHASE_LOG(r_, kLogDebug, 0, "lua finalize socket");
+  if (handshaking_) handshake_fail("closed");
   if (connecting_) stop_connect();
   if (reading_) stop_read();
   if (writing_) stop_write();

@@ -4,10 +4,11 @@
 
 #include "engine/socket_pool.h"
 #include "engine/stream_socket.h"
+#include "net/tls.h"
 
 namespace moonphase::engine {
 
-class CoSocket final : public StreamSocket {
+class CoSocket final : public StreamSocket, public net::TlsOwner {
  public:
   CoSocket(http::Request* r, Generation* g);
   ~CoSocket() override;
@@ -27,6 +28,28 @@ class CoSocket final : public StreamSocket {
   int push_connected(lua_State* L);
   void resume_connect();  // the pool has a place
 
+  // TLS. What a handshake needs beyond the socket's configuration; pointers are the caller's until
+  // `handshake` returns.
+  struct TlsOptions {
+    SSL_SESSION* session = nullptr;
+    bool reuse_session = true, verify = false, status_request = false;
+    Str server_name;
+    bool has_server_name = false;
+    void* chain = nullptr;  // STACK_OF(X509)*, with its key
+    void* key = nullptr;    // EVP_PKEY*
+  };
+  // kOk: handshaken; kDone: it was before, with `session`; kAgain: `handshake_wait()`; kError:
+  // `handshake_error`.
+  Rc handshake(const TlsOptions& options);
+  Pending* handshake_wait() { return &handshake_wait_; }
+  const char* handshake_error = nullptr;
+  int handshake_code = 0;  // X509_V_ERR_…, or 0
+  // The last handshake's session, whose reference is the caller's from the first call on; null
+  // when it is not to be reused.
+  SSL_SESSION* take_session();
+  void set_trusted_store(void* store);  // X509_STORE*, for the next handshake
+  net::TlsSession* tls() const { return stream_ ? stream_->tls : nullptr; }
+
   // Gives the connection to the pool. Null when done, else an error string of setkeepalive.
   const char* keepalive(SocketPool* pool, int64_t keep_ms);
   bool at_eof();
@@ -38,6 +61,16 @@ class CoSocket final : public StreamSocket {
                char* end) const override;  // ", upstream: host:port(addr)" and the request's
 
  private:
+  const Log& tls_log() const override;
+  const LogContext* tls_log_context() const override { return this; }
+  int tls_fault_level() const override { return kLogErr; }
+  Rc handshake_step();
+  Rc handshake_done(Rc rc);
+  Rc handshake_fail(const char* why, int code = 0);
+  int push_handshake(lua_State*) { return 0; }  // Lua asks for the result by FFI
+  void cancel_handshake();
+  void save_session();
+  void forget_session();
   ssize_t recv_bytes(void* buf, size_t n) override { return stream_->recv(buf, n); }
   ssize_t send_bytes(Str data) override;
   int io_error() const override { return stream_->error(); }
@@ -70,6 +103,13 @@ class CoSocket final : public StreamSocket {
   bool queued_ = false, nodelay_set_ = false;
   net::Resolution* resolution_ = nullptr;
   Wait<CoSocket> connect_wait_;
+  Wait<CoSocket> handshake_wait_;
+  net::Timer handshake_timer_{};
+  bool handshaking_ = false, reuse_session_ = true, verify_ = false;
+  std::string server_name_;
+  void* trusted_store_ = nullptr;
+  SSL_SESSION* session_ = nullptr;
+  bool session_taken_ = false;
   net::Timer connect_timer_{};
   Failure connect_failure_ = Failure::kNone;
   int connect_errno_ = 0;

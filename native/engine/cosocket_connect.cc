@@ -55,6 +55,7 @@ void CoSocket::attach(std::unique_ptr<IdleConnection> idle) {
   nodelay_set_ = true;
   counted_ = true;
   stream_->set_events({on_readable, on_writable}, this);
+  if (stream_->tls) stream_->tls->set_owner(this);
   stream_->want_read(false);
 }
 

@@ -74,6 +74,10 @@ http::Request* Runtime::fake_request(Generation* g, uint32_t phase) {
   c->join();
   if (phase == kPhaseTimer) c->context = "ngx.timer";
   if (phase == kPhaseInitWorker) c->context = "init_worker_by_lua*";
+  if (phase == kPhaseSslCert) c->context = "ssl_certificate_by_lua*";
+  if (phase == kPhaseSslClientHello) c->context = "ssl_client_hello_by_lua*";
+  if (phase == kPhaseSslSessionFetch) c->context = "ssl_session_fetch_by_lua*";
+  if (phase == kPhaseSslSessionStore) c->context = "ssl_session_store_by_lua*";
   retain(g);
 
   auto* r = c->arena.make<Request>();

@@ -1,4 +1,5 @@
 // What http asks of the engine (http::ServerHooks).
+#include "engine/handshake.h"
 #include "engine/lifecycle.h"
 #include "engine/lua_ctx.h"
 #include "engine/phases.h"
@@ -50,11 +51,11 @@ bool evaluate(Request* r, const Complex& value, Str* out) {
 }
 
 const http::ServerCore* match_regex_name(const http::ListenConf* listen, Request* r, Str host) {
-  if (!r) return nullptr;
   for (const http::ServerCore* core : listen->servers) {
     auto* server = static_cast<const ServerConf*>(core);
     for (const RegexPtr& regex : server->name_regex)
-      if (regex && match_regex(r, *regex, host) == kOk) return server;
+      if (regex && (r ? match_regex(r, *regex, host) == kOk : regex->match(host, nullptr, 0) >= 0))
+        return server;
   }
   return nullptr;
 }
@@ -75,6 +76,11 @@ http::ServerHooks server_hooks(void* runtime) {
   hooks.run_posted = run_posted;
   hooks.append_log = append_upstream;
   hooks.match_regex_name = match_regex_name;
+  hooks.tls_client_hello = handshake_client_hello;
+  hooks.tls_certificate = handshake_certificate;
+  hooks.tls_new_session = handshake_new_session;
+  hooks.tls_get_session = handshake_get_session;
+  hooks.tls_closed = handshake_closed;
   hooks.data = runtime;
   return hooks;
 }

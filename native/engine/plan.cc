@@ -223,11 +223,44 @@ class Sealer {
 
 }  // namespace
 
+namespace {
+
+// Contexts are made now, so that what is wrong with a file is an error of the configuration. Where
+// nothing is configured, nothing can be wrong, and the first handshake makes it.
+bool seal_tls(Plan& plan, std::string* error) {
+  for (const auto& conf : plan.confs) {
+    if (!conf->lua.tls) continue;
+    const net::TlsClientSettings& s = conf->lua.tls->settings;
+    const bool plain = s.certificates.empty() && s.trusted_certificate.empty() && s.crl.empty() &&
+                       s.key_log.empty() && s.conf_commands.empty() && s.ciphers == "DEFAULT";
+    if (s.certificates.size() > s.keys.size()) {
+      *error = "no \"lua_ssl_certificate_key\" is defined for certificate \"" +
+               s.certificates.back() + "\" in " + conf->where.file + ":" +
+               std::to_string(conf->where.line);
+      return false;
+    }
+    if (!plain && !conf->lua.tls->get(error)) return false;
+  }
+  for (const auto& server : plan.servers) {
+    // Without certificates the default server's context serves it.
+    if (!server->tls || (server->tls->certificates.empty() && !server->tls->reject_handshake))
+      continue;
+    server->tls->store_sessions = server->ssl_session_store != nullptr;
+    server->tls->fetch_sessions = server->ssl_session_fetch != nullptr;
+    server->tls_context = net::make_server_context(*server->tls, error);
+    if (!server->tls_context) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool Plan::seal(std::string* error) {
   for (size_t i = 0; i < variables.size(); ++i)
     variable_index_[variables[i].name] = static_cast<int>(i);
   if (!seal_upstreams(*this, error) || !seal_proxy(*this, error) || !seal_memc(*this, error))
     return false;
+  if (!seal_tls(*this, error)) return false;
   seal_charset(*this);
   if (!Sealer(*this, error).run()) return false;
   build_steps(*this);

@@ -166,7 +166,16 @@ struct TryFiles {
   Complex target;
 };
 
+// The lua_ssl_* directives. Locations that have the same share one.
+struct LuaTlsConf {
+  net::TlsClientSettings settings;
+  mutable net::TlsContext context;  // made by seal(), or on first use when nothing can be wrong
+  // Null: *error.
+  SSL_CTX* get(std::string* error) const;
+};
+
 struct LuaLocConf {
+  std::shared_ptr<const LuaTlsConf> tls;
   HandlerPtr server_rewrite, rewrite, access, precontent, content, header_filter, body_filter, log;
   bool code_cache = true, need_request_body = false, http10_buffering = true,
        use_default_type = true, check_client_abort = false, transform_underscores = true,
@@ -235,6 +244,7 @@ struct ServerConf : http::ServerCore {
   Where where;
   RewriteProgram rewrite_ops;
   HandlerPtr server_rewrite;
+  HandlerPtr ssl_client_hello, ssl_certificate, ssl_session_store, ssl_session_fetch;
   std::vector<RegexPtr> name_regex;  // of `names`, null where the name is none; made by seal()
 };
 

@@ -5,6 +5,7 @@
 
 #include "engine/block_watch.h"
 #include "engine/exec.h"
+#include "engine/handshake.h"
 #include "engine/lifecycle.h"
 #include "engine/listening.h"
 #include "engine/modules/modules.h"
@@ -203,6 +204,9 @@ void Runtime::adopt_connections() {
     if (!conf && c->request) c->request->keepalive = false;
     if (!conf && listens.empty()) continue;
     c->listen = conf ? conf : listens[0].get();
+    c->tls_server = nullptr;  // the old plan's
+    // Its handshake is over: what Lua left of it is of the old VM.
+    if (c->tls_lua && c->ssl && !c->request) handshake_closed(c);
     if (!c->request) c->log = c->listen->default_server->conf->error_log;
   }
 }

@@ -186,7 +186,13 @@ void Upstream::connect() {
   const auto* addr = reinterpret_cast<const sockaddr*>(&peer->addr);
   link_ = {0, ms};
   if (group->keepalive) stream_ = group->keepalive->take(addr, peer->len, conf, &link_);
+  if (stream_ && (stream_->tls != nullptr) != ssl) {
+    stream_->close();
+    stream_ = nullptr;
+    link_ = {0, ms};
+  }
   cached_ = stream_ != nullptr;
+  if (cached_ && ssl) stream_->tls->set_owner(this);
   if (cached_)
     stream_->set_events(kEvents, this);
   else
@@ -230,6 +236,10 @@ void Upstream::connected() {
   if (!peer_is_unix) {
     int on = 1;
     setsockopt(stream_->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  if (ssl) {
+    begin_handshake();
+    return;
   }
   stage_ = kSending;
   stream_->want_read(true);
@@ -278,7 +288,7 @@ int Upstream::write_out() {
     }
     if (n == net::kIoAgain) return kAgain;
     if (n < 0) {
-      MOONPHASE_LOG(r, kLogErr, stream_->error(), "send() failed");
+      if (!ssl) MOONPHASE_LOG(r, kLogErr, stream_->error(), "send() failed");
       return kError;
     }
     sent_ += n;
@@ -385,7 +395,7 @@ void Upstream::read_head() {
     ssize_t n = stream_->recv(head_buf.last, static_cast<size_t>(head_buf.end - head_buf.last));
     if (n == net::kIoAgain) return;
     if (n == 0) MOONPHASE_LOG(r, kLogErr, 0, "upstream prematurely closed connection");
-    if (n < 0) MOONPHASE_LOG(r, kLogErr, stream_->error(), "recv() failed");
+    if (n < 0 && !ssl) MOONPHASE_LOG(r, kLogErr, stream_->error(), "recv() failed");
     if (n <= 0) {
       next(kFailError);
       return;
@@ -416,7 +426,9 @@ void Upstream::read_head() {
 // --- events ---
 
 void Upstream::on_readable() {
-  if (stage_ == kPassing)
+  if (stage_ == kHandshaking)
+    handshake();
+  else if (stage_ == kPassing)
     pass_body();
   else if (stage_ == kSending || stage_ == kWaiting)
     read_head();
@@ -425,6 +437,8 @@ void Upstream::on_readable() {
 void Upstream::on_writable() {
   if (stage_ == kConnecting)
     connected();
+  else if (stage_ == kHandshaking)
+    handshake();
   else if (stage_ == kSending)
     send();
   else if (stream_)

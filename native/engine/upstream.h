@@ -7,6 +7,7 @@
 #include "engine/upstream_peer.h"
 #include "http/request.h"
 #include "net/stream.h"
+#include "net/tls_context.h"
 
 namespace moonphase::engine {
 
@@ -39,7 +40,17 @@ enum IgnoredHeader : uint32_t {
   kIgnoreOther = 32,  // of caching: Expires, Cache-Control, Set-Cookie, Vary
 };
 
+// TLS to the server: proxy_ssl_*.
+struct UpstreamTls {
+  net::TlsClientSettings settings;
+  net::TlsContext context;  // made by seal_proxy()
+  bool session_reuse = true, server_name = false, verify = false;
+  bool has_name = false;
+  Complex name;  // without: the host of the URL
+};
+
 struct UpstreamConf {
+  std::shared_ptr<UpstreamTls> tls;
   int64_t connect_timeout = 60000, send_timeout = 60000, read_timeout = 60000;
   size_t buffer_size = 4096;
   int buffers_number = 8;
@@ -107,7 +118,7 @@ struct UpstreamProtocol {
   bool (*rewrite_location)(Upstream& u, Header* h, size_t prefix);
 };
 
-class Upstream {
+class Upstream final : public net::TlsOwner {
  public:
   // The request's from now on. `data` is the protocol's.
   static Upstream* create(Request* r, const UpstreamConf* conf, const UpstreamProtocol* protocol,
@@ -127,6 +138,7 @@ class Upstream {
   // Set before run(): whom to ask. Without a group, `host` is resolved.
   UpstreamGroup* group = nullptr;
   Str schema;  // "http://", for log lines
+  bool ssl = false;
   Str host;
   int port = 0;
   Str uri;  // for log lines
@@ -138,6 +150,8 @@ class Upstream {
   Buf head_buf;
   UpstreamHead head;
   UpstreamState* state = nullptr;
+  net::TlsSession* tls() const { return stream_ ? stream_->tls : nullptr; }
+  net::Stream* stream() const { return stream_; }
   Str peer_name;
   bool peer_is_unix = false;
   bool header_sent = false;
@@ -166,8 +180,25 @@ class Upstream {
     Raw* raw = nullptr;
     View* next = nullptr;
   };
-  enum Stage : uint8_t { kIdle, kResolving, kConnecting, kSending, kWaiting, kPassing, kOver };
+  enum Stage : uint8_t {
+    kIdle,
+    kResolving,
+    kConnecting,
+    kHandshaking,
+    kSending,
+    kWaiting,
+    kPassing,
+    kOver
+  };
 
+  // upstream_tls.cc
+  const Log& tls_log() const override;
+  const LogContext* tls_log_context() const override;
+  int tls_fault_level() const override { return kLogErr; }
+  void begin_handshake();
+  void handshake();
+  bool verified();
+  void save_session();
   // upstream.cc
   void begin();
   void find_peers();
@@ -208,6 +239,7 @@ class Upstream {
   void on_client_writable();
 
   net::Stream* stream_ = nullptr;
+  Str tls_name_;
   UpstreamLink link_;
   bool cached_ = false;  // the connection was idle before
   net::Timer timer_{};

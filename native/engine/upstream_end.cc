@@ -46,6 +46,10 @@ void Upstream::release_stream() {
   }
   UpstreamPeer* peer = walk_.current;
   net::current_loop()->clear_timer(&timer_);
+  if (stream_->tls) {
+    save_session();
+    stream_->tls->set_owner(nullptr);
+  }
   group->keepalive->put(stream_, reinterpret_cast<const sockaddr*>(&peer->addr), peer->len, conf,
                         link_);
   stream_ = nullptr;

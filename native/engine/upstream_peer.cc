@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "engine/lifecycle.h"
+#include "net/tls_client.h"
 
 namespace moonphase::engine {
 
@@ -123,6 +124,8 @@ std::string address_name(const sockaddr_storage& addr) {
   inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
   return std::string(text) + ":" + std::to_string(ntohs(v4->sin_port));
 }
+
+UpstreamPeer::~UpstreamPeer() { net::free_session(tls_session); }
 
 int PeerSet::usable() const {
   int n = 0;

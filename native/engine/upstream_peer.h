@@ -31,6 +31,11 @@ struct UpstreamPeer {
   int64_t fail_timeout = 10;          // seconds
   int64_t accessed = 0, checked = 0;  // wall seconds
   bool down = false;
+  SSL_SESSION* tls_session = nullptr;  // the last one, for the next connection
+  UpstreamPeer() = default;
+  UpstreamPeer(const UpstreamPeer&) = delete;
+  UpstreamPeer& operator=(const UpstreamPeer&) = delete;
+  ~UpstreamPeer();
 };
 
 struct PeerSet {

@@ -19,8 +19,8 @@ struct Registry {
   };
   std::vector<Prefix> prefixes;
   Registry() {
-    for (const VariableDef* rows : {kRequestVariables, kHeaderVariables, kConnectionVariables,
-                                    kLaterVariables, kResponseVariables})
+    for (const VariableDef* rows : {kRequestVariables, kHeaderVariables, kTlsVariables,
+                                    kConnectionVariables, kLaterVariables, kResponseVariables})
       add(rows);
   }
   void add(const VariableDef* rows) {

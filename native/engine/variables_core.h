@@ -10,6 +10,7 @@ extern const VariableDef
     kHeaderVariables[];  // variables_header.cc: http_*, sent_http_*, cookie_*, arg_*
 extern const VariableDef
     kConnectionVariables[];  // variables_connection.cc: addresses, connection_*, tcpinfo_*
+extern const VariableDef kTlsVariables[];  // variables_tls.cc: ssl_*
 extern const VariableDef kLaterVariables[];
 extern const VariableDef kResponseVariables[];  // variables_response.cc: status, bytes_sent, times
 

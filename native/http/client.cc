@@ -105,6 +105,10 @@ void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const 
   c->connection = server->next_connection++;
   c->log = listen->default_server->conf->error_log;
   c->action = "waiting for request";
+  if (listen->ssl) {
+    c->state = kHandshake;
+    c->action = "SSL handshaking";
+  }
   c->start_ms = now().monotonic_ms;
   std::memcpy(&c->peer, peer, len);
   c->peer_len = len;
@@ -135,7 +139,8 @@ Client::~Client() {
 void Client::close() {
   if (state == kClosed) return;
   if (output_pending()) flush();
-  if (state == kIdle) --server->stats.waiting;
+  if (state == kIdle || state == kHandshake) --server->stats.waiting;
+  if (tls_lua) server->hooks.tls_closed(this);
   state = kClosed;
   destroyed = true;
   server->loop->clear_timer(&read_timer);
@@ -298,6 +303,10 @@ void Client::call_write_handler() {
 
 void Client::on_writable() {
   stream->want_write(false);
+  if (state == kHandshake) {
+    handshake();
+    return;
+  }
   if (output_pending() && !flush() && !error) {
     stream->want_write(true);
     return;
@@ -330,6 +339,10 @@ bool is_due(net::Loop* loop, net::Timer* t, int64_t& deadline) {
 void Client::on_read_timeout() {
   if (!is_due(server->loop, &read_timer, read_deadline)) return;
   switch (state) {
+    case kHandshake:
+      log_write(log, this, kLogInfo, ETIMEDOUT, "client timed out");
+      close();
+      break;
     case kIdle:
       if (!requests) log_write(log, this, kLogInfo, ETIMEDOUT, "client timed out");
       close();

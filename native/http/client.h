@@ -44,7 +44,7 @@ class Pool {
 
 class Client final : public Connection {
  public:
-  enum State : uint8_t { kIdle, kLine, kHeaders, kProcessing, kLingering, kClosed };
+  enum State : uint8_t { kHandshake, kIdle, kLine, kHeaders, kProcessing, kLingering, kClosed };
 
   static void accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
                      socklen_t len);
@@ -61,11 +61,20 @@ class Client final : public Connection {
   const sockaddr* local_address() override;
   void finish(Request* r) override;
   void abandon(Request* r, int rc) override;
+  Rc tls_client_hello(int* alert) override;
+  Rc tls_server_name(Str name, int* alert) override;
+  Rc tls_certificate() override;
+  void tls_new_session(SSL_SESSION* session) override;
+  SSL_SESSION* tls_get_session(Str id) override;
 
   // client_read.cc: bytes to requests
   void on_readable();
   void process_input();  // everything that is in the buffer, then settle()
   void post_input();     // the same from outside of it, soon
+  // client_tls.cc: the handshake
+  void handshake();
+  // The status that a request over (or without) TLS gets instead; 0: none.
+  int check_tls(Request* r);
   // client.cc: life
   void on_writable();
   void on_read_timeout();
@@ -94,6 +103,8 @@ class Client final : public Connection {
   net::Posted input_task{};
 
  private:
+  void end_handshake();
+  bool in_handshake_ = false, hello_seen_ = false;
   bool fill();  // reads once; false: nothing came (or the end: closed then)
   void begin_request();
   int parse_line();  // kOk, kAgain (needs bytes), kDone (the request has ended)

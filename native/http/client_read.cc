@@ -32,6 +32,10 @@ Str between(const char* from, const char* to) { return {from, static_cast<size_t
 }  // namespace
 
 void Client::on_readable() {
+  if (state == kHandshake) {
+    handshake();
+    return;
+  }
   if (state == kProcessing) {
     call_read_handler();
     return;
@@ -75,11 +79,11 @@ bool Client::fill() {
     if (n == 0)
       log_write(log, &plain, kLogInfo, 0, "client %.*s closed keepalive connection",
                 STR(addr_text));
-    else if (stream->error() != ECONNRESET)
+    else if (stream->error() != ECONNRESET && !stream->tls)
       log_write(log, this, kLogInfo, stream->error(), "recv() failed");
   } else if (n == 0) {
     log_write(log, this, kLogInfo, 0, "client closed connection");
-  } else {
+  } else if (!stream->tls) {
     log_write(log, this, kLogInfo, stream->error(), "recv() failed");
   }
   close();
@@ -213,7 +217,7 @@ void Client::begin_request() {
   r->pool = &slot->arena;
   r->conn = this;
   r->main = r;
-  r->srv = listen->default_server;
+  r->srv = tls_server ? tls_server : listen->default_server;
   r->loc = r->srv->conf;
   r->http_version = kVersion10;
   r->read_event_handler = block_reading;
@@ -441,6 +445,12 @@ int Client::finish_headers() {
 // From here on the request is the engine's.
 void Client::process() {
   Request* r = request;
+  if (listen->ssl) [[unlikely]] {
+    if (const int status = check_tls(r)) {
+      reject(status);
+      return;
+    }
+  }
   read_deadline = 0;
   state = kProcessing;
   rfloor = rpos;

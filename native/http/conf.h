@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/types.h"
+#include "net/tls_context.h"
 
 namespace moonphase::http {
 
@@ -133,6 +134,9 @@ struct ServerCore {
   bool merge_slashes = true;
   int max_headers = 1000;
   CoreConf* conf = nullptr;  // the server's own configuration
+  // With `listen … ssl`; the context is made by the Plan's seal().
+  std::unique_ptr<net::TlsServerSettings> tls;
+  net::TlsContext tls_context;
   std::string name() const { return names.empty() ? std::string() : names[0].name; }
 };
 

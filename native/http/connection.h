@@ -7,6 +7,7 @@
 #include "http/request.h"
 #include "net/listener.h"
 #include "net/stream.h"
+#include "net/tls.h"
 
 namespace moonphase::http {
 
@@ -38,6 +39,14 @@ struct ServerHooks {
   void (*post_request)(Request* r) = nullptr;
   // After every event handler that http has called: posted requests run now. May be null.
   void (*run_posted)(Connection* c) = nullptr;
+  // TLS handshakes in Lua; null: nothing of the kind. kOk, kError, or kAgain: continue_handshake
+  // follows.
+  Rc (*tls_client_hello)(Connection* c, int* alert) = nullptr;
+  Rc (*tls_certificate)(Connection* c) = nullptr;
+  void (*tls_new_session)(Connection* c, SSL_SESSION* session) = nullptr;
+  SSL_SESSION* (*tls_get_session)(Connection* c, Str id) = nullptr;
+  // The connection goes, and with it `c->tls_lua`.
+  void (*tls_closed)(Connection* c) = nullptr;
   // What stands between "request" and "host" in log lines: `, upstream: "…"`. May be null.
   char* (*append_log)(const Request* r, char* p, char* end) = nullptr;
   // ServerName kRegex: the names' regexes live in the engine. Returns the server or null.
@@ -74,7 +83,7 @@ void accept_connection(HttpServer* server, const ListenConf* listen, int fd, con
 // Closes idle connections; busy ones close after their request (QUIT, reload).
 void drain_connections(HttpServer* server);
 
-class Connection : public LogContext {
+class Connection : public LogContext, public net::TlsOwner {
  public:
   HttpServer* server = nullptr;
   const ListenConf* listen = nullptr;
@@ -92,6 +101,17 @@ class Connection : public LogContext {
   Str addr_text;  // "127.0.0.1", "unix:"
   bool error = false, timedout = false, destroyed = false, reading_tested = false, ssl = false;
   bool need_last_buf = false, tcp_nodelay_set = false;
+  const ServerCore* tls_server = nullptr;  // chosen by the name that the handshake asked for
+  void* tls_lua = nullptr;                 // engine/handshake.cc: handlers of the handshake
+  // A request without a client that runs such a handler: whose handshake it is.
+  Connection* handshake_of = nullptr;
+  // The TLS session of this connection or of the one above; null: plain.
+  net::TlsSession* tls() const {
+    const Connection* c = handshake_of ? handshake_of : this;
+    return c->stream ? c->stream->tls : nullptr;
+  }
+  const Log& tls_log() const override { return log; }
+  const LogContext* tls_log_context() const override { return this; }
   int64_t sent = 0;  // bytes sent for the current request, $bytes_sent
   unsigned buffered_bits = 0;
 
@@ -151,6 +171,8 @@ class Connection : public LogContext {
 // The end of a main request, called by the engine's lifecycle when its count is 0 or the connection
 // is lost: keep-alive or lingering or close, `r` and its arena are freed. rc is what the request
 // ended with.
+// A handler that the handshake waited for is done.
+void continue_handshake(Connection* c);
 void finish_request(Request* r);  // keep-alive, lingering or close by r's flags
 void close_connection_with_request(Request* r, int rc);  // error, timeout: at once
 // keepalive_timeout, _requests, _time and _disable of r->loc clear r->keepalive; the engine's

@@ -190,4 +190,14 @@ void set_virtual_server(Request* r, Str host) {
   c->log = s->conf->error_log;
 }
 
+const ServerCore* named_server(const Connection* c, Str host) {
+  const ListenConf* listen = c->listen;
+  if (!listen->names) listen->names = make_index(listen);
+  const NameIndex& x = *listen->names;
+  const ServerCore* s = x.needed ? find_server(x, host) : nullptr;
+  if (!s && x.regex && c->server->hooks.match_regex_name)
+    s = c->server->hooks.match_regex_name(listen, nullptr, host);
+  return s;
+}
+
 }  // namespace moonphase::http

@@ -11,5 +11,7 @@ bool validate_host(Arena& a, Str* host);
 // Chooses r->srv and r->loc by name; the default server stays when no name matches. The connection
 // logs there.
 void set_virtual_server(Request* r, Str host);
+// The server of this name on the connection's address; null: none has it.
+const ServerCore* named_server(const Connection* c, Str host);
 
 }  // namespace moonphase::http

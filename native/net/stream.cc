@@ -6,7 +6,10 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "net/handle.h"
+#include "net/tls.h"
 
 namespace moonphase::net {
 
@@ -78,6 +81,8 @@ ssize_t result(ssize_t n, int* error) {
 }  // namespace
 
 ssize_t Stream::recv(void* buf, size_t n) {
+  if (tls) [[unlikely]]
+    return tls->recv(buf, n, &error_);
   ssize_t rc;
   do rc = ::recv(fd_, buf, n, 0);
   while (rc < 0 && errno == EINTR);
@@ -85,6 +90,8 @@ ssize_t Stream::recv(void* buf, size_t n) {
 }
 
 ssize_t Stream::peek(void* buf, size_t n) {
+  if (tls) [[unlikely]]
+    return tls->peek(buf, n, &error_);
   ssize_t rc;
   do rc = ::recv(fd_, buf, n, MSG_PEEK);
   while (rc < 0 && errno == EINTR);
@@ -92,6 +99,8 @@ ssize_t Stream::peek(void* buf, size_t n) {
 }
 
 ssize_t Stream::send(const iovec* iov, int count) {
+  if (tls) [[unlikely]]
+    return tls->send(iov, count, &error_);
   ssize_t rc;
   if (count == 1) {
     do rc = ::send(fd_, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
@@ -107,15 +116,22 @@ ssize_t Stream::send(const iovec* iov, int count) {
 }
 
 ssize_t Stream::sendfile(int fd, off_t offset, size_t n) {
+  if (tls) [[unlikely]]
+    return tls->sendfile(fd, offset, n, &error_);
   ssize_t rc;
   do rc = ::sendfile(fd_, fd, &offset, n);
   while (rc < 0 && errno == EINTR);
   return result(rc, &error_);
 }
 
-void Stream::shutdown_write() { ::shutdown(fd_, SHUT_WR); }
+// What still comes in after it is nobody's: it is read as it is.
+void Stream::shutdown_write() {
+  if (tls) tls->end(false);
+  ::shutdown(fd_, SHUT_WR);
+}
 
 void Stream::set_linger0() {
+  if (tls) tls->end(true);
   linger l{1, 0};
   setsockopt(fd_, SOL_SOCKET, SO_LINGER, &l, sizeof l);
 }
@@ -123,11 +139,28 @@ void Stream::set_linger0() {
 void Stream::want_read(bool on) {
   wanted_ = on ? wanted_ | UV_READABLE : wanted_ & ~UV_READABLE;
   if (on && !(active_ & UV_READABLE)) update();
+  if (tls && on && tls->unread()) [[unlikely]]
+    post_unread();
 }
 
 void Stream::want_write(bool on) {
   wanted_ = on ? wanted_ | UV_WRITABLE : wanted_ & ~UV_WRITABLE;
   if (on && !(active_ & UV_WRITABLE)) update();
+}
+
+void Stream::post_unread() {
+  if (unread_.queued || closed_) return;
+  unread_.data = this;
+  unread_.fn = [](void* p) {
+    auto* s = static_cast<Stream*>(p);
+    if (s->closed_ || !s->tls || !s->tls->unread() || !(s->wanted_ & UV_READABLE)) return;
+    const uint64_t reads = s->tls->reads;
+    s->events_.readable(s->data_);
+    // Whoever wants to read and does not is asked again when more comes.
+    if (s->tls && s->tls->unread() && s->tls->reads != reads && (s->wanted_ & UV_READABLE))
+      s->post_unread();
+  };
+  loop_->post(&unread_);
 }
 
 void Stream::update() {
@@ -149,8 +182,23 @@ void Stream::on_poll(uv_poll_t* h, int status, int events) {
   } else if (events & ~s->wanted_) {
     s->update();
   }
+  if (s->tls) [[unlikely]] {
+    const int came = events;
+    if (std::exchange(s->tls->read_waits_for_write,
+                      s->tls->read_waits_for_write && !(came & UV_WRITABLE)) &&
+        (came & UV_WRITABLE))
+      events |= UV_READABLE;
+    if (std::exchange(s->tls->write_waits_for_read,
+                      s->tls->write_waits_for_read && !(came & UV_READABLE)) &&
+        (came & UV_READABLE))
+      events |= UV_WRITABLE;
+  }
   events &= s->wanted_;
-  if (events & UV_READABLE) s->events_.readable(s->data_);
+  if (events & UV_READABLE) {
+    s->events_.readable(s->data_);
+    if (s->tls && s->tls->unread() && (s->wanted_ & UV_READABLE)) [[unlikely]]
+      s->post_unread();
+  }
   if ((events & UV_WRITABLE) && !s->closed_ && (s->wanted_ & UV_WRITABLE))
     s->events_.writable(s->data_);
   if (status < 0 && !s->closed_ && s->wanted_ && !s->active_) s->update();
@@ -159,6 +207,8 @@ void Stream::on_poll(uv_poll_t* h, int status, int events) {
 void Stream::close() {
   if (closed_) return;
   closed_ = true;
+  loop_->cancel(&unread_);
+  if (tls) tls->end(false);
   int fd = detach();
   if (fd >= 0) ::close(fd);
   // The events may be running: the object goes after libuv has let go of the handle.

@@ -49,7 +49,7 @@ class Stream {
     data_ = data;
   }
   int fd() const { return fd_; }
-  TlsSession* tls = nullptr;
+  TlsSession* tls = nullptr;  // set by TlsSession::attach
   // RST instead of FIN (reset_timedout_connection).
   void set_linger0();
   // Ends everything; no event comes after it. Idempotent until the turn ends.
@@ -65,6 +65,7 @@ class Stream {
   ~Stream() = default;
   static void on_poll(uv_poll_t* h, int status, int events);
   void update();
+  void post_unread();
   uv_poll_t poll_{};
   Loop* loop_ = nullptr;
   Events events_{};
@@ -74,6 +75,7 @@ class Stream {
   int active_ = 0;  // what libuv watches
   int wanted_ = 0;
   bool closed_ = false;
+  Posted unread_{};  // TLS has bytes that the socket does not tell of
 };
 
 }  // namespace moonphase::net

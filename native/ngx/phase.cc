@@ -1,4 +1,5 @@
 // ngx.get_phase and ngx.ctx: what lua-resty-core asks for.
+#include "engine/handshake.h"
 #include "engine/phases.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
@@ -40,13 +41,18 @@ MOONPHASE_FFI int ngx_http_lua_ffi_get_ctx_ref(Request* r, int* in_ssl_phase, in
   constexpr uint32_t kSslPhases = engine::kPhaseSslCert | engine::kPhaseSslClientHello |
                                   engine::kPhaseSslSessionFetch | engine::kPhaseSslSessionStore;
   *in_ssl_phase = static_cast<int>(ctx->phase & kSslPhases);
-  *ssl_ctx_ref = LUA_NOREF;
+  const engine::Handshake* h = engine::handshake_of(r);
+  *ssl_ctx_ref = h && h->gen == ctx->gen ? h->ctx_ref : LUA_NOREF;
   return LUA_NOREF;
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_set_ctx_ref(Request* r, int ref) {
   LuaCtx* ctx = engine::ctx_of(r);
   if (!ctx) return ngx::kNoReqCtx;
-  ctx->ctx_ref = ref;
+  constexpr uint32_t kSslPhases = engine::kPhaseSslCert | engine::kPhaseSslClientHello |
+                                  engine::kPhaseSslSessionFetch | engine::kPhaseSslSessionStore;
+  // It lives as long as the connection.
+  engine::Handshake* h = ctx->phase & kSslPhases ? engine::handshake_of(r) : nullptr;
+  (h ? h->ctx_ref : ctx->ctx_ref) = ref;
   return kOk;
 }

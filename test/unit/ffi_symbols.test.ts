@@ -10,9 +10,7 @@ const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.ur
 /** Not there yet, by module; a library that declares them fails at `require` or at its first call. */
 const later: Record<string, RegExp> = {
   'ngx.balancer': /^ngx_http_lua_ffi_balancer_/,
-  'ngx.ssl, ngx.ocsp, ngx.ssl.session, ngx.ssl.clienthello, ngx.proxyssl':
-    /^ngx_http_lua_ffi_(proxy_)?ssl_|_ssl_pointer$|_ssl_ctx$|^ngx_http_lua_ffi_(cert|priv_key|parse_pem|parse_der|set_cert|set_priv|free)_|^ngx_http_lua_ffi_(set_cert|free_cert)$|^ngx_http_lua_ffi_req_shared_ssl_ciphers$/,
-  'TLS cosockets': /^ngx_http_lua_ffi_socket_tcp_((get_)?sslhandshake|settrustedstore)/,
+  'ngx.proxyssl, ngx.ssl.proxysslcert, ngx.ssl.proxysslverify': /^ngx_http_lua_ffi_proxy_ssl_/,
   // Declared only where LuaJIT cannot pass nine arguments.
   macOS: /_macos$/,
 };

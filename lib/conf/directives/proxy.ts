@@ -50,6 +50,15 @@ export function checkPass(
   return { host, port, family, uri: uri.startsWith('?') ? `/${uri}` : uri, portText, noPort };
 }
 
+/** A file under the configuration's directory, `data:…`, or a value with variables. */
+const certificate: Setter = (cf, [text = ''], row) => {
+  const values = cf.values(row.level);
+  if (row.field in values) return DUPLICATE;
+  const value = cf.complex(/^(data:|engine:|\$)/.test(text) ? text : cf.confName(text));
+  if (typeof value !== 'string') cf.part('with variables');
+  values[row.field] = value;
+};
+
 const pass: Setter = (cf, [url = ''], row) => {
   const { scope } = cf;
   if (row.field in scope.loc) return DUPLICATE;
@@ -62,7 +71,6 @@ const pass: Setter = (cf, [url = ''], row) => {
   const scheme = /^https?:\/\//i.exec(url)?.[0];
   if (scheme === undefined) throw cf.error('invalid URL prefix');
   const ssl = scheme.length === 8;
-  if (ssl) cf.part('https');
   const target = checkPass(cf, url.slice(scheme.length), ssl ? 443 : 80);
   const takesUri = scope.kind === 'prefix' || scope.kind === 'exact';
   if (target.uri !== '' && !takesUri) {
@@ -289,8 +297,8 @@ export const proxyModule: Module = {
     loc('proxy_ssl_verify_depth', HSL, '1', num(), { init: 1 }),
     loc('proxy_ssl_trusted_certificate', HSL, '1', confPath(), { init: '' }),
     loc('proxy_ssl_crl', HSL, '1', confPath(), { init: '' }),
-    loc('proxy_ssl_certificate', HSL, '1', complex()),
-    loc('proxy_ssl_certificate_key', HSL, '1', complex()),
+    loc('proxy_ssl_certificate', HSL, '1', certificate),
+    loc('proxy_ssl_certificate_key', HSL, '1', certificate),
     loc('proxy_ssl_password_file', HSL, '1', confPath()),
     loc('proxy_ssl_conf_command', HSL, '2', pairs(), { init: [] }),
     ignored('proxy_headers_hash_max_size', HSL, '1', 'hash tables size themselves'),

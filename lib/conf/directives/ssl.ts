@@ -12,18 +12,38 @@ import {
   str,
   strings,
 } from '../kinds.js';
+import { parseSize } from '../numbers.js';
 import { PROTOCOLS } from './proxy.js';
 
 const HS = HTTP | SERVER;
 
+const MIN_CACHE = 8 * 4096;
+
 const sessionCache: Setter = (cf, args, row) => {
+  for (const word of args) {
+    const [, name, bytes] = /^shared:([^:]*):(.*)$/.exec(word) ?? [];
+    if (name !== undefined) {
+      const value = parseSize(bytes ?? '');
+      if (name === '' || value === undefined) throw cf.error(`invalid session cache "${word}"`);
+      if (value < MIN_CACHE) throw cf.error(`session cache "${word}" is too small`);
+    } else if (!/^(off|none|builtin(:[1-9]\d*)?)$/.test(word)) {
+      throw cf.error(`invalid session cache "${word}"`);
+    }
+  }
   cf.list<string>(row).push(...args);
+};
+
+const earlyData: Setter = (cf, args, row) => {
+  if (args[0]?.toLowerCase() === 'on') cf.part('on');
+  return flag()(cf, args, row);
 };
 
 /** A file under the configuration's directory, `data:…` or `engine:…`; it may hold variables. */
 const certificate: Setter = (cf, [text = ''], row) => {
   const isPath = !text.startsWith('data:') && !text.startsWith('engine:') && !text.startsWith('$');
-  cf.list(row).push(cf.complex(isPath ? cf.confName(text) : text));
+  const value = cf.complex(isPath ? cf.confName(text) : text);
+  if (typeof value !== 'string') cf.part('with variables');
+  cf.list(row).push(value);
 };
 
 export const sslModule: Module = {
@@ -50,7 +70,7 @@ export const sslModule: Module = {
     srv('ssl_session_ticket_key', HS, '1', strings(confName), { init: [] }),
     srv('ssl_session_timeout', HS, '1', sec(), { init: 300_000 }),
     srv('ssl_crl', HS, '1', confPath(), { init: '' }),
-    srv('ssl_early_data', HS, 'flag', flag(), { init: false }),
+    srv('ssl_early_data', HS, 'flag', earlyData, { init: false }),
     srv('ssl_conf_command', HS, '2', pairs(), { init: [] }),
     srv('ssl_reject_handshake', HS, 'flag', flag(), { init: false }),
     ignored(

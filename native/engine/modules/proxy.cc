@@ -100,7 +100,8 @@ bool parse_target(Request* r, Upstream& u, Ctx& ctx, Str url) {
   if (bracket == Str::npos) return fail("invalid host");
   size_t colon = authority.find(':', bracket);
   u.host = authority.substr(0, colon);
-  u.port = 80;
+  const int usual = u.ssl ? 443 : 80;
+  u.port = usual;
   bool no_port = colon == Str::npos;
   if (!no_port) {
     Str text = authority.substr(colon + 1);
@@ -110,23 +111,21 @@ bool parse_target(Request* r, Upstream& u, Ctx& ctx, Str url) {
   }
   if (u.host.empty()) return fail("no host");
   u.group = find_group(plan(r), u.host, u.port, no_port);
-  ctx.host_header = no_port || u.port == 80 ? u.host : authority;
-  ctx.port = no_port ? Str("80") : authority.substr(colon + 1);
+  ctx.host_header = no_port || u.port == usual ? u.host : authority;
+  ctx.port = no_port ? Str(u.ssl ? "443" : "80") : authority.substr(colon + 1);
   return true;
 }
 
 bool evaluate_target(Request* r, Upstream& u, Ctx& ctx) {
   Str url = eval(r, ctx.conf->url);
-  if (url.size() > 8 && same_text(url.substr(0, 8), "https://")) {
-    MOONPHASE_LOG(r, kLogErr, 0, "https upstreams are not supported yet: \"%.*s\"", STR(url));
-    return false;
-  }
-  if (url.size() <= 7 || !same_text(url.substr(0, 7), "http://")) {
+  u.ssl = url.size() > 8 && same_text(url.substr(0, 8), "https://");
+  if (!u.ssl && (url.size() <= 7 || !same_text(url.substr(0, 7), "http://"))) {
     MOONPHASE_LOG(r, kLogErr, 0, "invalid URL prefix in \"%.*s\"", STR(url));
     return false;
   }
-  ctx.schema = u.schema = url.substr(0, 7);
-  return parse_target(r, u, ctx, url.substr(7));
+  const size_t schema = u.ssl ? 8 : 7;
+  ctx.schema = u.schema = url.substr(0, schema);
+  return parse_target(r, u, ctx, url.substr(schema));
 }
 
 // --- the request ---
@@ -262,10 +261,12 @@ int proxy_handler(Request* r) {
     if (!evaluate_target(r, *u, *ctx)) return 500;
   } else {
     ctx->schema = u->schema = conf->schema;
+    u->ssl = conf->ssl;
+    u->host = conf->host;
     ctx->uri = conf->uri;
     ctx->port = conf->port_text;
     ctx->host_header = conf->unix_socket ? Str("localhost")
-                       : conf->no_port || conf->port == 80
+                       : conf->no_port || conf->port == (conf->ssl ? 443 : 80)
                            ? Str(conf->host)
                            : r->pool->join({conf->host, ":", conf->port_text});
     u->group = conf->group;
@@ -320,6 +321,16 @@ bool seal_proxy(Plan& plan, std::string* error) {
     auto* proxy = static_cast<ProxyConf*>(conf->module[kModProxy].get());
     if (!proxy || !proxy->replaced.empty()) continue;
     add_defaults(*proxy);
+    if (UpstreamTls* tls = proxy->upstream.tls.get()) {
+      if (tls->settings.certificates.size() > tls->settings.keys.size()) {
+        *error = "no \"proxy_ssl_certificate_key\" is defined for certificate \"" +
+                 tls->settings.certificates[0] + "\" in " + conf->where.file + ":" +
+                 std::to_string(conf->where.line);
+        return false;
+      }
+      tls->context = net::make_client_context(tls->settings, error);
+      if (!tls->context) return false;
+    }
     if (proxy->dynamic) continue;
     std::string host = proxy->unix_socket ? "unix:" + proxy->host : proxy->host;
     proxy->group = group_for(plan, host, proxy->unix_socket ? 0 : proxy->port, proxy->no_port,

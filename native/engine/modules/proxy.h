@@ -25,7 +25,7 @@ struct ProxyConf {
   UpstreamConf upstream;
   // Where to: as parts, or `url` with variables.
   Complex url;
-  bool dynamic = false;
+  bool dynamic = false, ssl = false;
   std::string schema = "http://", host, uri, location;
   int port = 80;
   bool no_port = true, unix_socket = false;

@@ -1,0 +1,89 @@
+// TLS to the server that a request is passed on to.
+#include <arpa/inet.h>
+
+#include <utility>
+
+#include "base/clock.h"
+#include "engine/lifecycle.h"
+#include "engine/upstream.h"
+#include "engine/variables.h"
+#include "net/tls_client.h"
+
+namespace moonphase::engine {
+
+namespace {
+
+bool is_address(const char* name) {
+  unsigned char bytes[sizeof(in6_addr)];
+  return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+}
+
+}  // namespace
+
+const Log& Upstream::tls_log() const { return r->conn->log; }
+const LogContext* Upstream::tls_log_context() const { return r->conn; }
+
+void Upstream::begin_handshake() {
+  r->conn->action = "SSL handshaking to upstream";
+  UpstreamTls* tls_conf = conf->tls.get();
+  net::TlsSession* tls = net::TlsSession::attach(stream_, tls_conf->context.get(), false, this);
+  if (!tls) {
+    finalize(500);
+    return;
+  }
+  Str name = tls_conf->has_name ? eval(r, tls_conf->name) : host;
+  // "[::1]:443", "example.com:443": the port says nothing about the server.
+  if (!name.empty() && name[0] != '[') name = name.substr(0, name.find(':'));
+  tls_name_ = name;
+  net::TlsClientOptions options;
+  const char* text = r->pool->c_str(name);
+  if (tls_conf->server_name && !name.empty() && name[0] != '[' && !is_address(text)) {
+    MOONPHASE_LOG(r, kLogDebug, 0, "upstream SSL server name: \"%s\"", text);
+    options.server_name = text;
+  }
+  if (tls_conf->session_reuse && walk_.current) options.session = walk_.current->tls_session;
+  if (net::prepare_client(tls, options)) {
+    finalize(500);
+    return;
+  }
+  stage_ = kHandshaking;
+  set_timer(conf->connect_timeout);
+  handshake();
+}
+
+void Upstream::handshake() {
+  r->conn->action = "SSL handshaking to upstream";
+  const Rc rc = stream_->tls->handshake();
+  if (rc == kAgain) return;
+  if (rc != kOk || !verified()) {
+    next(kFailError);
+    return;
+  }
+  save_session();
+  state->connect_time = now().monotonic_ms - start_ms_;
+  stage_ = kSending;
+  stream_->want_write(false);
+  stream_->want_read(true);
+  send();
+}
+
+bool Upstream::verified() {
+  if (!conf->tls->verify) return true;
+  const char* text;
+  if (const long code = net::verify_result(stream_->tls, &text)) {
+    MOONPHASE_LOG(r, kLogErr, 0, "upstream SSL certificate verify error: (%ld:%s)", code, text);
+    return false;
+  }
+  if (net::host_matches(stream_->tls, std::string(tls_name_))) return true;
+  MOONPHASE_LOG(r, kLogErr, 0, "upstream SSL certificate does not match \"%.*s\"", STR(tls_name_));
+  return false;
+}
+
+// With TLS 1.3 a session that can be taken up again comes only after the handshake.
+void Upstream::save_session() {
+  if (!conf->tls->session_reuse || !walk_.current) return;
+  if (SSL_SESSION* session = net::get1_session(stream_->tls))
+    net::free_session(std::exchange(walk_.current->tls_session, session));
+}
+
+}  // namespace moonphase::engine
