@@ -90,5 +90,15 @@
         '-lpthread',
       ],
     },
+    {
+      # What lua-resty-signal looks for, beside the addon.
+      'target_name': 'restysignal',
+      'type': 'shared_library',
+      # Beside the addon also where gyp puts libraries into a folder of their own.
+      'product_dir': '<(PRODUCT_DIR)',
+      'product_name': 'librestysignal',
+      'sources': ['native/lua/resty_signal.c'],
+      'cflags': ['-O2', '-fPIC', '-Wall', '-Wextra', '-fvisibility=hidden'],
+    },
   ],
 }

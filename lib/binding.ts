@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ListenPlan, Plan } from './conf/plan.js';
-import { LuaError, MoonphaseError } from './errors.js';
+import { LuaError, MoonphaseError, type ErrorCode } from './errors.js';
 
 /** What a system call of the addon answers when it fails. */
 export interface CallFailure {
@@ -60,6 +60,8 @@ export interface NativeGateway {
   terminate(): void;
   reopenLogs(): void;
   stats(): GatewayStats;
+  /** How many connections `init_by_lua` wants a privileged agent to have; undefined: it wants none. */
+  privilegedAgent(): number | undefined;
 }
 
 export type ResultMode = 'first' | 'all' | 'live';
@@ -85,7 +87,16 @@ export interface NativeLuaVMOptions {
   readonly packagePath: string;
   readonly packageCpath: string;
   readonly strings: 'auto' | 'buffer' | 'latin1';
-  readonly sharedDicts: readonly { name: string; size: number; exact: boolean }[];
+  readonly sharedDicts: readonly ZoneOptions[];
+}
+
+/** What makes a shared dictionary. */
+export interface ZoneOptions {
+  readonly name: string;
+  readonly size: number;
+  readonly exact: boolean;
+  /** It takes tables too. */
+  readonly any: boolean;
 }
 
 /** The memory of a shared dictionary. */
@@ -94,12 +105,44 @@ export interface NativeZone {
   close(): void;
 }
 
-export type SharedValue = string | number | boolean | Uint8Array;
+/** Arrays and objects only where the dictionary was made with `values=any`; as tables, for Lua. */
+export type SharedValue =
+  | string
+  | number
+  | boolean
+  | Uint8Array
+  | bigint
+  | readonly unknown[]
+  | { readonly [name: string]: unknown };
+
+/** What a dictionary gives back. */
+export type StoredValue =
+  string | number | boolean | Buffer | bigint | unknown[] | Record<string, unknown>;
+
+/** Counted by all processes since the dictionary was made, and what it holds now. */
+export interface SharedStats {
+  readonly hits: number;
+  readonly misses: number;
+  /** Live entries that made room for others. */
+  readonly evictions: number;
+  /** Expired entries whose memory was given back. */
+  readonly expirations: number;
+  readonly entries: number;
+  /** Of the 4 KB pages that entries lie in. */
+  readonly bytes: number;
+  readonly capacity: number;
+  readonly freeSpace: number;
+  /** Processes that died inside an operation. */
+  readonly recoveries: number;
+}
+
+/** `lost`: so much has changed at once, or a process has died, that anything may have changed. */
+export type SharedChange = 'set' | 'delete' | 'flush' | 'lost';
 
 /** A dictionary in shared memory, the same that Lua sees as `ngx.shared.NAME`. Times are seconds; 0 means for ever. */
 export interface SharedDict {
   /** Text that is no UTF-8 comes as a Buffer. */
-  get(key: string | Uint8Array): string | number | boolean | Buffer | undefined;
+  get<T = StoredValue>(key: string | Uint8Array): T | undefined;
   /** Throws when there is no memory for the value, even after other entries were evicted. */
   set(key: string | Uint8Array, value: SharedValue, ttl?: number): true;
   /** False: there is such an entry already. */
@@ -116,6 +159,34 @@ export interface SharedDict {
   flushExpired(max?: number): number;
   /** At most `max` keys (default 1024); 0: all, which blocks other users meanwhile. */
   keys(max?: number): (string | Buffer)[];
+  /**
+   * Stores `value` (undefined: deletes) if what is stored equals `old` (undefined: nothing is); false: it does not.
+   * Numbers, booleans and bytes are compared; arrays and objects cannot be.
+   */
+  cas(
+    key: string | Uint8Array,
+    old: string | number | boolean | Uint8Array | undefined,
+    value: SharedValue | undefined,
+    ttl?: number,
+  ): boolean;
+  /** `[key, value]` of those that there are, all of one moment. */
+  getMulti<T = StoredValue>(keys: readonly string[]): [string, T][];
+  /** All under one lock. Throws when there is no memory for one; those before it are stored. */
+  setMulti(entries: readonly (readonly [string, SharedValue])[], ttl?: number): true;
+  /**
+   * Another size, in bytes, for all processes and at once; entries stay. Throws, and nothing has changed, where there is
+   * no memory or the live entries would not fit. The configured size comes back with the next start, not with a reload.
+   */
+  resize(size: number): void;
+  stats(): SharedStats;
+  /**
+   * Calls back after each change of a key with that prefix, whichever process made it; the result ends that. Expiry and
+   * eviction are no changes. `flush` and `lost` have no key.
+   */
+  subscribe(
+    prefix: string | Uint8Array,
+    callback: (key: string | Buffer | undefined, change: SharedChange) => void,
+  ): () => void;
   readonly capacity: number;
   readonly freeSpace: number;
 }
@@ -127,7 +198,7 @@ export type SignalName =
 export interface Native {
   readonly Gateway: new (options: NativeGatewayOptions) => NativeGateway;
   readonly LuaVM: new (options: NativeLuaVMOptions | NativeAttachedOptions) => NativeLuaVM;
-  readonly SharedDict: new (zone: { name: string; size: number; exact: boolean }) => SharedDict;
+  readonly SharedDict: new (zone: ZoneOptions & { readonly fd?: number }) => SharedDict;
   openSocket(listen: ListenPlan): number | CallFailure;
   closeSocket(fd: number): void;
   duplicateSocket(fd: number): number | CallFailure;
@@ -137,10 +208,12 @@ export interface Native {
   /** What `ngx_argv` shows to FFI: the command and its arguments. */
   setArguments(argv: readonly string[]): void;
   watchSignals(callback: (name: SignalName, number: number, sender: number) => void): void;
-  openZone(zone: { name: string; size: number; exact: boolean }): NativeZone;
+  openZone(zone: ZoneOptions): NativeZone;
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;
+  /** What PCRE2 says against a pattern. */
+  regexError(pattern: string, caseless: boolean): string | undefined;
   account(user: string, group?: string): { uid: number; gid: number } | CallFailure;
   setLimits(limits: { nofile?: number; core?: number; priority?: number }): CallFailure | undefined;
   setAffinity(mask: string): CallFailure | undefined;
@@ -151,6 +224,7 @@ export interface Native {
 interface Internal extends Native {
   setup(helpers: {
     makeError(message: string, luaStack: string, value: unknown, isText: boolean): Error;
+    makeCoded(code: ErrorCode, message: string): Error;
     watchPromise(promise: Promise<unknown>, id: number): void;
     makeProxy(vm: object, handle: object): object;
   }): void;
@@ -180,6 +254,7 @@ export function native(): Native {
   addon.setup({
     makeError: (message, luaStack, value, isText) =>
       new LuaError(message, luaStack, isText ? message : value),
+    makeCoded: (code, message) => new MoonphaseError(code, message),
     watchPromise: (promise, id) => {
       promise.then(
         (value) => addon.settled(id, true, value),

@@ -4,7 +4,15 @@ export { createGateway } from './gateway/gateway.js';
 export type { Gateway, GatewayInput, GatewayOptions, StopOptions } from './gateway/gateway.js';
 export { LuaVM } from './luavm.js';
 export type { EvalOptions, Lua, LuaVMOptions } from './luavm.js';
-export type { GatewayStats, LuaFunction, SharedDict, SharedValue } from './binding.js';
+export type {
+  GatewayStats,
+  LuaFunction,
+  SharedChange,
+  SharedDict,
+  SharedStats,
+  SharedValue,
+  StoredValue,
+} from './binding.js';
 export type {
   DirectiveOptions,
   GatewayPlanOptions,

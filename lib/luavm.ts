@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { lualib, native, setProxyMaker } from './binding.js';
 import type { LuaFunction, NativeLuaVM } from './binding.js';
 import { MoonphaseError } from './errors.js';
+import { checkOptions } from './conf/checks.js';
 import { parseOffset } from './conf/numbers.js';
 
 export interface LuaVMOptions {
@@ -13,7 +16,12 @@ export interface LuaVMOptions {
   /** Global variables of the Lua code. Functions may be async: Lua then waits for them. */
   readonly globals?: Readonly<Record<string, unknown>>;
   /** `ngx.shared` dictionaries: name and size, in bytes or as nginx writes it (`10m`). */
-  readonly sharedDicts?: Readonly<Record<string, string | number>>;
+  readonly sharedDicts?: Readonly<
+    Record<
+      string,
+      string | number | { readonly size: string | number; readonly values?: 'plain' | 'any' }
+    >
+  >;
   /**
    * What a Lua string becomes: `auto` text if it is UTF-8, else a Buffer; `buffer` always a Buffer; `latin1` text with
    * one character per byte.
@@ -50,7 +58,11 @@ export class Lua {
       chunkName(options.name, '=(eval)'),
       options.all ? 'all' : 'first',
     );
-    return fn(...(options.args ?? [])) as T;
+    const args: unknown = options.args ?? [];
+    if (!Array.isArray(args)) {
+      throw new MoonphaseError('ERR_MOONPHASE_OPTION', 'args is an array');
+    }
+    return fn(...(args as unknown[])) as T;
   }
 
   /** Compiles Lua code: a function that runs it. */
@@ -106,18 +118,28 @@ export class Lua {
  */
 export class LuaVM extends Lua {
   constructor(options: LuaVMOptions = {}) {
+    checkOptions('LuaVM', options, {
+      packagePath: 'string',
+      packageCpath: 'string',
+      prefix: 'string',
+      globals: 'object',
+      sharedDicts: 'object',
+      strings: ['auto', 'buffer', 'latin1'],
+      lualib: 'string',
+    });
     super(
       new (native().LuaVM)({
         lualib,
-        userLualib: options.lualib ?? process.env['MOONPHASE_LUALIB'],
+        userLualib: userLualib(options.lualib),
         prefix: withSlash(options.prefix ?? process.cwd()),
-        packagePath: text(options.packagePath, 'packagePath') ?? ';;',
-        packageCpath: text(options.packageCpath, 'packageCpath') ?? ';;',
+        packagePath: options.packagePath ?? ';;',
+        packageCpath: options.packageCpath ?? ';;',
         strings: options.strings ?? 'auto',
-        sharedDicts: Object.entries(options.sharedDicts ?? {}).map(([name, size]) => ({
+        sharedDicts: Object.entries(options.sharedDicts ?? {}).map(([name, dict]) => ({
           name,
-          size: bytes(name, size),
+          size: bytes(name, typeof dict === 'object' ? dict.size : dict),
           exact: false,
+          any: typeof dict === 'object' && dict.values === 'any',
         })),
       }),
     );
@@ -193,13 +215,18 @@ function chunkName(name: string | undefined, fallback: string): string {
   return name === undefined ? fallback : /^[=@]/.test(name) ? name : `=${name}`;
 }
 
-function withSlash(dir: string): string {
-  return dir.endsWith('/') ? dir : `${dir}/`;
+function userLualib(dir: string | undefined): string | undefined {
+  if (dir !== undefined && !existsSync(join(dir, 'resty/core/base.lua'))) {
+    throw new MoonphaseError(
+      'ERR_MOONPHASE_OPTION',
+      `lualib: there is no resty/core/base.lua in "${dir}"`,
+    );
+  }
+  return dir ?? process.env['MOONPHASE_LUALIB'];
 }
 
-function text(value: unknown, name: string): string | undefined {
-  if (value === undefined || typeof value === 'string') return value;
-  throw new MoonphaseError('ERR_MOONPHASE_OPTION', `${name} is a string, not ${typeof value}`);
+function withSlash(dir: string): string {
+  return dir.endsWith('/') ? dir : `${dir}/`;
 }
 
 function bytes(name: string, size: string | number): number {

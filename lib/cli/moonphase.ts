@@ -11,6 +11,7 @@ import type { ListenPlan, Plan } from '../conf/plan.js';
 import { ConfigError, MoonphaseError } from '../errors.js';
 import { testConfiguration } from './nginx-test.js';
 import { main as resty } from './resty.js';
+import { readPid, shdict } from './shdict.js';
 
 const HELP = `Usage: moonphase COMMAND [options]
 
@@ -19,6 +20,7 @@ Commands:
   test             check an nginx.conf
   reload           tell a running server to read its configuration again
   stop             stop a running server, after the requests under way (--now: at once)
+  shdict COMMAND   look into the shared dictionaries of a running server: list, get, set, del, dump
   run FILE [ARGS]  run a Lua file, with ngx.*, cosockets and timers, but no server
 
 Options of serve, test, reload and stop:
@@ -57,6 +59,13 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (command === 'run') return resty(rest);
+  if (command === 'shdict') {
+    return shdict(rest, ({ prefix, config, globals }) => {
+      const log = ErrorLog.toTerminal('moonphase');
+      const pid = read(serverOptions({ prefix, config, globals }), log)?.plan.process.pid;
+      return pid === undefined ? undefined : readPid(pid);
+    });
+  }
   let values;
   try {
     ({ values } = parseArgs({
@@ -77,15 +86,7 @@ export async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(`moonphase ${version}, Node ${process.version}\n`);
     return 0;
   }
-  const prefix = `${resolve(values.prefix ?? '.')}/`;
-  const options: Options = {
-    prefix,
-    config:
-      values.config ?? (existsSync(`${prefix}conf/nginx.conf`) ? 'conf/nginx.conf' : 'nginx.conf'),
-    globals: values.globals,
-    nextFree: values['next-free'] === true,
-    now: values.now === true,
-  };
+  const options = serverOptions(values);
   switch (command) {
     case 'serve':
       return serve(options);
@@ -98,6 +99,24 @@ export async function main(args: readonly string[]): Promise<number> {
     default:
       return complain(command === '' ? 'no command' : `unknown command "${command}"`);
   }
+}
+
+function serverOptions(values: {
+  prefix?: string | undefined;
+  config?: string | undefined;
+  globals?: string | undefined;
+  'next-free'?: boolean | undefined;
+  now?: boolean | undefined;
+}): Options {
+  const prefix = `${resolve(values.prefix ?? '.')}/`;
+  return {
+    prefix,
+    config:
+      values.config ?? (existsSync(`${prefix}conf/nginx.conf`) ? 'conf/nginx.conf' : 'nginx.conf'),
+    globals: values.globals,
+    nextFree: values['next-free'] === true,
+    now: values.now === true,
+  };
 }
 
 function complain(message: string): number {
@@ -113,6 +132,7 @@ function read(options: Options, log: ErrorLog): Compiled | undefined {
       confFile: options.config,
       globals: options.globals,
       overrides: { daemon: false },
+      regexError: native().regexError,
     });
     for (const { level, message } of compiled.notices) log.write(level, message);
     return compiled;
@@ -155,6 +175,7 @@ async function serve(options: Options): Promise<number> {
           worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
           reread,
           workerTitle: 'moonphase: worker process',
+          agentTitle: 'moonphase: privileged agent process',
           daemon: false,
         })
       : new Single({ log, serverVersion: undefined, reread });
@@ -186,17 +207,14 @@ function signal(options: Options, name: NodeJS.Signals, doing: string): number {
   const log = ErrorLog.toTerminal('moonphase');
   const compiled = read(options, log);
   if (compiled === undefined) return 1;
-  const { pid } = compiled.plan.process;
+  const pid = readPid(compiled.plan.process.pid);
+  if (pid === undefined) return 1;
   try {
-    const text = readFileSync(Buffer.from(pid, 'latin1'), 'latin1').trim();
-    if (!/^[0-9]+$/.test(text)) throw new Error(`there is no process id in ${pid}`);
-    process.kill(Number(text), name);
-    process.stdout.write(`moonphase: ${doing} process ${text}\n`);
+    process.kill(pid, name);
+    process.stdout.write(`moonphase: ${doing} process ${pid}\n`);
     return 0;
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const words = code === 'ENOENT' ? `no server runs here: ${pid} does not exist` : message;
-    process.stderr.write(`moonphase: ${words}\n`);
+    process.stderr.write(`moonphase: ${(error as Error).message}\n`);
     return 1;
   }
 }

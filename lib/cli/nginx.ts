@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { release, type } from 'node:os';
 import { join } from 'node:path';
 import { closeSync, readFileSync, unlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { isFailure, native, packageRoot } from '../binding.js';
@@ -92,6 +93,7 @@ class Command {
         confFile: paths.conf,
         globals: options.params,
         errorLog: paths.errorLog === '' ? 'stderr' : paths.errorLog,
+        regexError: (pattern, caseless) => native().regexError(pattern, caseless),
       });
       for (const { level, message } of compiled.notices) log.write(level, message);
       return compiled;
@@ -110,6 +112,8 @@ class Command {
       log.write('emerg', (error as Error).message);
       return this.answer('failed', 1);
     }
+    log.write('notice', `${SERVER_VERSION}, node ${process.version}`);
+    log.write('notice', `OS: ${type()} ${release()}`);
     const { master_process: primary, daemon } = plan.process;
     const reread = (): Plan | undefined => this.read()?.plan;
     if (primary) process.title = ['nginx: master process moonphase-nginx', ...this.args].join(' ');
@@ -119,6 +123,7 @@ class Command {
           worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
           reread,
           workerTitle: 'nginx: worker process',
+          agentTitle: 'nginx: privileged agent process',
           daemon,
         })
       : new Single({ log, serverVersion: SERVER_VERSION, reread });

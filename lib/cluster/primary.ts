@@ -13,6 +13,7 @@ import type { ToPrimary, ToWorker } from './protocol.js';
 const FIRST_SOCKET = 4;
 /** TERM is repeated at doubling intervals; from this one on it is KILL. */
 const PATIENCE = 1000;
+const AGENT = -1;
 
 export interface PrimaryOptions {
   readonly log: ErrorLog;
@@ -22,6 +23,7 @@ export interface PrimaryOptions {
   readonly reread: () => Plan | undefined;
   /** What `ps` shows of a worker. */
   readonly workerTitle: string;
+  readonly agentTitle: string;
   readonly daemon: boolean;
   /** USR2: starts a new program on our sockets; resolves when it has ended again. */
   readonly upgrade?: (sockets: Sockets, plan: Plan) => Promise<void>;
@@ -29,6 +31,7 @@ export interface PrimaryOptions {
 
 interface Worker {
   readonly child: ChildProcess;
+  /** `AGENT`: it is the privileged agent. */
   readonly id: number;
   readonly generation: Generation;
   readonly started: number;
@@ -44,6 +47,8 @@ interface Generation {
   readonly zones: readonly { readonly name: string; readonly zone: NativeZone }[];
   /** Its workers are replaced when they die. */
   current: boolean;
+  /** What its init_by_lua wants; undefined: no privileged agent. */
+  agentConnections?: number | undefined;
 }
 
 /** The primary process: owns the sockets, starts workers, follows signals. */
@@ -153,7 +158,7 @@ export class Primary {
     );
     const failure = failures.find((f) => f !== undefined);
     if (failure !== undefined || this.ending !== undefined) {
-      if (failure !== undefined) log.write(levelOf(failure), failure);
+      if (failure !== undefined && this.ending === undefined) log.write(levelOf(failure), failure);
       generation.current = false;
       this.signal('SIGTERM', (w) => w.generation === generation);
       acquired.undo();
@@ -162,6 +167,7 @@ export class Primary {
       return failure ?? 'ending';
     }
     this.replace(generation, acquired);
+    await this.startAgent(generation);
     return undefined;
   }
 
@@ -178,6 +184,22 @@ export class Primary {
 
   // ---- workers
 
+  /** The privileged agent, once workers have told that their init_by_lua wants one. */
+  private async startAgent(generation: Generation): Promise<void> {
+    const { agentConnections } = generation;
+    if (agentConnections === undefined) return;
+    if (agentConnections === 0) {
+      this.options.log.write(
+        'alert',
+        '0 worker_connection is not enough, privileged agent process cannot be spawned',
+      );
+      return;
+    }
+    const failure = await this.startWorker(generation, AGENT, false);
+    if (failure !== undefined && this.ending === undefined)
+      this.options.log.write('alert', failure);
+  }
+
   /** Resolves when the worker serves, or to the reason why it does not. */
   private startWorker(
     generation: Generation,
@@ -185,7 +207,10 @@ export class Primary {
     respawned: boolean,
   ): Promise<string | undefined> {
     const { options } = this;
-    const descriptors = generation.descriptors[id] ?? generation.descriptors[0] ?? [];
+    const agent = id === AGENT;
+    const descriptors = agent
+      ? []
+      : (generation.descriptors[id] ?? generation.descriptors[0] ?? []);
     const zones = generation.zones.map(({ zone }) => zone.fd);
     const distinct = [...new Set([...descriptors, ...zones])];
     const inWorker = (fd: number): number => FIRST_SOCKET + distinct.indexOf(fd);
@@ -206,6 +231,8 @@ export class Primary {
         },
       };
       this.workers.add(worker);
+      if (child.pid !== undefined)
+        options.log.write('notice', `start ${nameOf(worker)} ${child.pid}`);
       child.on('message', (message: ToPrimary) => this.onMessage(worker, message));
       child.on('error', (error) => {
         options.log.write('alert', `a worker process could not be started: ${error.message}`);
@@ -220,7 +247,8 @@ export class Primary {
         respawned,
         descriptors: descriptors.map(inWorker),
         zones: generation.zones.map(({ name, zone }) => ({ name, fd: inWorker(zone.fd) })),
-        title: options.workerTitle,
+        title: agent ? options.agentTitle : options.workerTitle,
+        agent,
       });
       if (this.detached) send(child, { type: 'detach', stderr: options.log.file });
     });
@@ -228,6 +256,7 @@ export class Primary {
 
   private onMessage(worker: Worker, message: ToPrimary): void {
     if (message.type === 'ready') {
+      worker.generation.agentConnections = message.privilegedAgent;
       if (worker.state === 'starting') worker.state = 'ready';
       worker.settle(undefined);
     } else {
@@ -245,15 +274,18 @@ export class Primary {
         signal === null
           ? `exited with code ${code ?? 0}`
           : `exited on signal ${constants.signals[signal as NodeJS.Signals]}`;
-      log.write(code === 0 && signal === null ? 'notice' : 'alert', `worker process ${pid} ${how}`);
+      log.write(
+        code === 0 && signal === null ? 'notice' : 'alert',
+        `${nameOf(worker)} ${pid} ${how}`,
+      );
     }
     const failed = worker.state === 'starting';
-    worker.settle(`worker process ${pid ?? ''} did not start`);
+    worker.settle(`${nameOf(worker)} ${pid ?? ''} did not start`);
     const again = worker.generation.current && worker.generation === this.generation;
     if (again && this.ending === undefined && !this.resting && code === 2 && failed) {
       log.write(
         'alert',
-        `worker process ${pid ?? ''} exited with fatal code 2 and cannot be respawned`,
+        `${nameOf(worker)} ${pid ?? ''} exited with fatal code 2 and cannot be respawned`,
       );
     } else if (again && this.ending === undefined && !this.resting) {
       const delay = this.backoff.next(performance.now() - worker.started);
@@ -347,6 +379,10 @@ export class Primary {
       this.options.log.write('alert', (error as Error).message);
     });
   }
+}
+
+function nameOf({ id }: Worker): string {
+  return id === AGENT ? 'privileged agent process' : 'worker process';
 }
 
 function closeZones(zones: Generation['zones']): void {

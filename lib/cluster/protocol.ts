@@ -7,6 +7,8 @@ export type ToWorker =
       readonly plan: Plan;
       readonly id: number;
       readonly count: number;
+      /** It is no worker but the privileged agent: it listens nowhere and keeps its rights. */
+      readonly agent: boolean;
       readonly respawned: boolean;
       /** For each address of the plan, a descriptor that the worker was started with. */
       readonly descriptors: readonly number[];
@@ -17,6 +19,7 @@ export type ToWorker =
   | { readonly type: 'detach'; readonly stderr: string | undefined };
 
 export type ToPrimary =
-  | { readonly type: 'ready' }
+  /** `privilegedAgent`: the connections of the agent that its init_by_lua wants. */
+  | { readonly type: 'ready'; readonly privilegedAgent: number | undefined }
   /** The worker ends; its start failed for a reason that trying again does not change. */
   | { readonly type: 'failed'; readonly message: string };

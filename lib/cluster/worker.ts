@@ -46,14 +46,14 @@ export function runWorker(serverVersion: string): void {
   };
 
   const start = async (message: ToWorker & { type: 'start' }): Promise<void> => {
-    const { plan, id, descriptors } = message;
+    const { plan, id, descriptors, agent } = message;
     process.title = message.title;
     shutdownTimeout = plan.process.worker_shutdown_timeout;
-    const { user } = plan.process;
+    const user = agent ? undefined : plan.process.user;
     server = new Server({
       embedded: false,
       serverVersion,
-      processType: ProcessType.worker,
+      processType: agent ? ProcessType.privileged : ProcessType.worker,
       workerId: id,
       workerCount: message.count,
       masterPid: process.ppid,
@@ -65,7 +65,7 @@ export function runWorker(serverVersion: string): void {
     log.use(plan);
     addon.catchSignals(plan.http?.lua.lua_sa_restart);
     prepareProcess(plan.process, id, (text) => log.write('alert', text));
-    await server.serveOn(plan, descriptors);
+    await (agent ? server.load(plan) : server.serveOn(plan, descriptors));
   };
 
   process.on('message', (message: ToWorker) => {
@@ -74,7 +74,7 @@ export function runWorker(serverVersion: string): void {
       return;
     }
     start(message).then(
-      () => send({ type: 'ready' }),
+      () => send({ type: 'ready', privilegedAgent: server?.privilegedAgent() }),
       (error: unknown) => {
         send({ type: 'failed', message: (error as Error).message }, () => process.exit(2));
       },

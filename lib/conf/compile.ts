@@ -1,5 +1,5 @@
 import { ConfigError } from '../errors.js';
-import { Conf, fileSource, type Notice, type Source } from './conf.js';
+import { Conf, fileSource, type Notice, type Source, type RegexCheck } from './conf.js';
 import type { Values } from './directive.js';
 import { directoryOf, under } from './files.js';
 import {
@@ -13,7 +13,7 @@ import {
 import type { HttpPlan, LocationConf, Plan, ProcessPlan, ServerPlan } from './plan.js';
 import { Reader } from './reader.js';
 import type { Scope } from './scope.js';
-import { checkCertificates, checkServerNames } from './server_checks.js';
+import { checkCertificates, checkConnections, checkServerNames } from './server_checks.js';
 import { NATIVE_PENDING, PENDING_PARTS } from './support.js';
 import { TABLE } from './table.js';
 
@@ -30,6 +30,8 @@ export interface CompileInput {
   readonly overrides?: Partial<ProcessPlan> | undefined;
   /** Directives, and parts of them, to refuse as not supported yet; tests of those that the native side lacks set this. */
   readonly pending?: ReadonlySet<string> | undefined;
+  /** What is wrong with a regular expression, in PCRE2's words. Without it, patterns are not looked at here. */
+  readonly regexError?: RegexCheck | undefined;
 }
 
 /** A compiled configuration and what was seen on the way. */
@@ -47,7 +49,7 @@ export interface Compiled {
 export function compile(input: CompileInput): Compiled {
   const prefix = input.prefix.endsWith('/') ? input.prefix : `${input.prefix}/`;
   const confFile = under(prefix, input.confFile);
-  const cf = newConf(prefix, confFile, true, input.pending);
+  const cf = newConf(prefix, confFile, true, input);
   if (input.globals !== undefined && input.globals !== '') {
     cf.readFrom(fileSource(new Reader(undefined, input.globals)), 'parameter');
   }
@@ -59,7 +61,7 @@ export function compile(input: CompileInput): Compiled {
 /** Compiles statements that come from elsewhere than a file. */
 export function compileFrom(source: Source, input: CompileInput): Omit<Compiled, 'functions'> {
   const prefix = input.prefix.endsWith('/') ? input.prefix : `${input.prefix}/`;
-  const cf = newConf(prefix, input.confFile, false, input.pending);
+  const cf = newConf(prefix, input.confFile, false, input);
   cf.readFrom(source, 'file');
   return { plan: finish(cf, input.confFile, input), files: cf.files, notices: cf.notices };
 }
@@ -70,10 +72,18 @@ function newConf(
   prefix: string,
   confFile: string,
   defaultListen: boolean,
-  pending: ReadonlySet<string> = PENDING,
+  { pending = PENDING, regexError }: CompileInput,
 ): Conf {
   const confPrefix = confFile.startsWith('/') ? directoryOf(confFile) : prefix;
-  return new Conf({ prefix, confPrefix, confFile, table: TABLE, defaultListen, pending });
+  return new Conf({
+    prefix,
+    confPrefix,
+    confFile,
+    table: TABLE,
+    defaultListen,
+    pending,
+    regexError: regexError ?? (() => undefined),
+  });
 }
 
 function finish(cf: Conf, confFile: string, input: CompileInput): Plan {
@@ -127,6 +137,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
   const listens = cf.listens.plan();
   checkServerNames(cf, servers, listens);
   checkCertificates(servers, listens);
+  checkConnections(cf, listens);
   return {
     lua,
     formats: cf.formats,

@@ -52,6 +52,9 @@ export interface ServerState {
   readonly names: { name: string; regex?: Regex }[];
 }
 
+/** What is wrong with a regular expression, in PCRE2's words; undefined: nothing. */
+export type RegexCheck = (pattern: string, caseless: boolean) => string | undefined;
+
 export interface ConfOptions {
   readonly prefix: string;
   readonly confPrefix: string;
@@ -61,6 +64,7 @@ export interface ConfOptions {
   readonly defaultListen: boolean;
   /** Names of directives to refuse as not supported yet. */
   readonly pending: ReadonlySet<string>;
+  readonly regexError: RegexCheck;
 }
 
 const CONTEXT: Readonly<Record<ScopeKind, number>> = {
@@ -319,6 +323,8 @@ export class Conf {
 
   /** A regular expression; its named groups become variables. */
   regex(pattern: string, caseless = false): Regex {
+    const wrong = this.options.regexError(pattern, caseless);
+    if (wrong !== undefined) throw this.error(wrong);
     const names = captureNames(pattern);
     if (names.length === 0) return { pattern, caseless, where: this.where() };
     const captures = names.map((name) => {

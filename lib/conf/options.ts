@@ -58,13 +58,22 @@ export interface ServerOptions extends PhaseOptions, DirectiveOptions {
   readonly locations?: readonly LocationOptions[];
 }
 
+export interface SharedDictOptions {
+  /** Bytes, or as nginx writes it: `10m`. */
+  readonly size: string | number;
+  /** One lock and one order of use at any size. */
+  readonly exact?: boolean;
+  /** `any`: tables, arrays and objects too. */
+  readonly values?: 'plain' | 'any';
+}
+
 export interface GatewayPlanOptions extends ServerOptions {
   /** Directory for relative paths; the working directory by default. */
   readonly prefix?: string;
+  /** The `Server` header; by default there is none. */
+  readonly serverHeader?: string;
   readonly capabilities?: 'strict' | 'extended';
-  readonly sharedDicts?: Readonly<
-    Record<string, string | number | { readonly size: string | number; readonly exact?: boolean }>
-  >;
+  readonly sharedDicts?: Readonly<Record<string, string | number | SharedDictOptions>>;
   readonly init?: PhaseHandler;
   readonly initWorker?: PhaseHandler;
   readonly exitWorker?: PhaseHandler;
@@ -86,7 +95,7 @@ interface Node {
 /** Compiles the options of `createGateway`: each becomes a directive, and these are read as nginx.conf's are. */
 export function compileOptions(
   options: GatewayPlanOptions,
-  input: Pick<CompileInput, 'pending' | 'overrides'> = {},
+  input: Pick<CompileInput, 'pending' | 'overrides' | 'regexError'> = {},
 ): Compiled {
   const builder = new Builder();
   const nodes = builder.gateway(options);
@@ -116,7 +125,15 @@ class Builder {
   readonly functions: ((...args: never[]) => unknown)[] = [];
 
   gateway(options: GatewayPlanOptions): Node[] {
-    const { prefix: _, capabilities, sharedDicts, upstreams, servers, ...rest } = options;
+    const {
+      prefix: _,
+      serverHeader: _header,
+      capabilities,
+      sharedDicts,
+      upstreams,
+      servers,
+      ...rest
+    } = options;
     const http: Node[] = [];
     // files under the prefix would be a surprise inside somebody's own server
     if (rest['accessLog'] === undefined)
@@ -128,13 +145,18 @@ class Builder {
       });
     }
     for (const [name, value] of Object.entries(sharedDicts ?? {})) {
+      if (!/^[\w.-]+$/.test(name)) throw option(`"${name}" is no name of a shared dictionary`);
       const at = `sharedDicts.${name}`;
-      const { size, exact } = typeof value === 'object' ? value : { size: value, exact: false };
+      const { size, exact, values }: SharedDictOptions =
+        typeof value === 'object' ? value : { size: value };
+      if (values !== undefined && (values as unknown) !== 'plain' && values !== 'any')
+        throw option(`${at}.values is 'plain' or 'any'`);
       const words = [
         'lua_shared_dict',
         bytes(name),
         word(size, at),
         ...(exact === true ? ['exact'] : []),
+        ...(values === 'any' ? ['values=any'] : []),
       ];
       http.push({ words, at });
     }

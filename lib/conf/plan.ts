@@ -15,11 +15,13 @@
 import type {
   Charset,
   EchoCommand,
+  DavPlan,
   GzipPlan,
   LuaSslPlan,
   MemcPlan,
   MoreHeaders,
   ProxyPlan,
+  ReferersPlan,
 } from './plan_modules.js';
 
 export * from './plan_modules.js';
@@ -201,6 +203,8 @@ export interface LuaMainPlan {
     readonly name: Bytes;
     readonly size: number;
     readonly exact: boolean;
+    /** Values of any type. */
+    readonly any: boolean;
   }[];
   readonly lua_regex_cache_max_entries: number;
   readonly lua_regex_match_limit: number;
@@ -492,6 +496,8 @@ export interface LocationConf {
 
   // filters
   readonly gzip?: GzipPlan;
+  readonly valid_referers?: ReferersPlan;
+  readonly dav?: DavPlan;
   /** "" is `off` */
   readonly auth_request?: Complex;
   readonly auth_request_set: readonly { readonly var: number; readonly value: Complex }[];

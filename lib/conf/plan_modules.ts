@@ -1,6 +1,6 @@
 import type { Bytes, Complex, Regex } from './plan.js';
 
-/** Parts of a `LocationConf` that belong to one module: echo, headers-more, proxy, memc, gzip, TLS of cosockets. */
+/** Parts of a `LocationConf` that belong to one module: echo, headers-more, proxy, memc, gzip, WebDAV, TLS of cosockets. */
 
 /** One command of echo-nginx-module; `op` is the directive's name. */
 export interface EchoCommand {
@@ -124,7 +124,7 @@ export interface MemcPlan {
 /** A charset's name, or the variable that has it. */
 export type Charset = Bytes | { readonly var: number };
 
-/** Where `gzip` or `gzip_static` is on. */
+/** Where `gzip`, `gzip_static` or `gunzip` is on. */
 export interface GzipPlan {
   readonly gzip_on: boolean;
   readonly gzip_static: 'off' | 'on' | 'always';
@@ -139,6 +139,8 @@ export interface GzipPlan {
   readonly gzip_hash: number;
   readonly gzip_buffers: { readonly number: number; readonly size: number };
   readonly gzip_no_buffer: boolean;
+  readonly gunzip: boolean;
+  readonly gunzip_buffers: { readonly number: number; readonly size: number };
   readonly gzip_http_version: '1.0' | '1.1';
   readonly gzip_proxied: readonly Bytes[];
   /** Regular expressions for User-Agent, and `msie6`. */
@@ -156,4 +158,26 @@ export interface LuaSslPlan {
   readonly lua_ssl_crl: Bytes;
   readonly lua_ssl_key_log: Bytes;
   readonly lua_ssl_conf_command: readonly (readonly [Bytes, Bytes])[];
+}
+
+/** `valid_referers`. */
+export interface ReferersPlan {
+  /** Requests without a Referer are valid; those whose Referer has no `http://`. */
+  readonly none: boolean;
+  readonly blocked: boolean;
+  /** Hosts in lower case: `example.com`, `*.example.com`, `example.*`; with a `uri`, only what begins with it. */
+  readonly names: readonly { readonly name: Bytes; readonly uri: Bytes }[];
+  /** Against what follows the scheme. */
+  readonly regex: readonly Regex[];
+  /** Against the host: the server's own names. */
+  readonly server_regex?: readonly Regex[];
+}
+
+/** Where files may be changed by WebDAV's methods. */
+export interface DavPlan {
+  readonly dav_methods: readonly ('PUT' | 'DELETE' | 'MKCOL' | 'COPY' | 'MOVE')[];
+  readonly create_full_put_path: boolean;
+  readonly min_delete_depth: number;
+  /** Mode bits of new files; directories get x where they have r. */
+  readonly dav_access: number;
 }

@@ -37,6 +37,15 @@ function isValid(name: string): boolean {
   return stars <= 1 && !bare.includes('*') && !bare.includes('..');
 }
 
+/** Each listening socket takes one of the worker's connections. */
+export function checkConnections(cf: Conf, listens: readonly ListenPlan[]): void {
+  const most = cf.process['worker_connections'] as number | undefined;
+  if (most === undefined || most >= listens.length + 1) return;
+  throw new ConfigError(
+    `${most} worker_connections are not enough for ${listens.length} listening sockets`,
+  );
+}
+
 /** Addresses with TLS need servers with certificates; nginx says it with the server's place. */
 export function checkCertificates(
   servers: readonly ServerPlan[],

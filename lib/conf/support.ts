@@ -8,7 +8,7 @@
  */
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
-  lua_blocking_threshold balancer_by_lua_block balancer_by_lua_file ip_hash least_conn hash random zone
+  balancer_by_lua_block balancer_by_lua_file ip_hash least_conn hash random zone
   proxy_bind proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_force_ranges proxy_limit_rate
   proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
   sub_filter autoindex stub_status
@@ -23,7 +23,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 
 /** The same for parts of directives: `NAME PART`. */
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
-  'lua_phase_capabilities extended',
   'listen http2',
   'proxy_ssl_certificate with variables',
   'proxy_ssl_certificate_key with variables',

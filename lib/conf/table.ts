@@ -1,5 +1,6 @@
 import { ANY, process, type Directive, type Module } from './directive.js';
 import { coreModule, errorLogModule } from './directives/core.js';
+import { davModule } from './directives/dav.js';
 import { echoModule } from './directives/echo.js';
 import { filesModule } from './directives/files.js';
 import { filtersModule, gzipModule } from './directives/filters.js';
@@ -11,6 +12,7 @@ import { luaModule, luaSslModule } from './directives/lua.js';
 import { mapsModule } from './directives/maps.js';
 import { memcModule } from './directives/memc.js';
 import { proxyModule } from './directives/proxy.js';
+import { refererModule } from './directives/referer.js';
 import { rewriteModule } from './directives/rewrite.js';
 import { setMiscModule } from './directives/set_misc.js';
 import { http2Module, sslModule } from './directives/ssl.js';
@@ -30,6 +32,7 @@ export const MODULES: readonly Module[] = [
   logModule,
   headersModule,
   filesModule,
+  davModule,
   mapsModule,
   upstreamModule,
   proxyModule,
@@ -37,6 +40,7 @@ export const MODULES: readonly Module[] = [
   http2Module,
   gzipModule,
   filtersModule,
+  refererModule,
   luaModule,
   luaSslModule,
   echoModule,

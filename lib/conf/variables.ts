@@ -31,7 +31,7 @@ export const BUILTIN: ReadonlySet<string> = new Set([
 
 /** Variables that exist from the start and that a configuration may set all the same. */
 export const CHANGEABLE: ReadonlySet<string> = new Set([
-  ...words('args limit_rate proxy_host proxy_port'),
+  ...words('args limit_rate proxy_host proxy_port invalid_referer'),
   ...words(`ssl_protocol ssl_cipher ssl_ciphers ssl_curve ssl_curves ssl_sigalg ssl_sigalgs ssl_session_id
     ssl_session_reused ssl_early_data ssl_server_name ssl_alpn_protocol ssl_ech_status ssl_ech_outer_server_name
     ssl_client_cert ssl_client_raw_cert ssl_client_escaped_cert ssl_client_s_dn ssl_client_i_dn

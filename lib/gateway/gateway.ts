@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { native, type GatewayStats, type SharedDict } from '../binding.js';
+import { checkOptions } from '../conf/checks.js';
 import { compile, type Compiled } from '../conf/compile.js';
 import { compileOptions, type GatewayPlanOptions } from '../conf/options.js';
 import { MoonphaseError } from '../errors.js';
@@ -48,7 +49,7 @@ export class Gateway {
       if (this.#server !== undefined) {
         throw new MoonphaseError('ERR_MOONPHASE_START', 'the gateway runs already');
       }
-      const header = this.#options.config === undefined ? undefined : this.#options.serverHeader;
+      const header = this.#options.serverHeader;
       const server = new Server({ embedded: header === undefined, serverVersion: header });
       try {
         await server.serve(this.#compiled.plan);
@@ -72,7 +73,8 @@ export class Gateway {
   }
 
   /** Accepts nothing more and resolves when the requests under way have ended. */
-  stop(options: StopOptions = {}): Promise<void> {
+  async stop(options: StopOptions = {}): Promise<void> {
+    checkOptions('stop', options, { timeout: 'milliseconds' });
     return this.#next(async () => {
       const server = this.#server;
       this.#server = undefined;
@@ -132,22 +134,30 @@ export async function createGateway(options: GatewayInput): Promise<Gateway> {
     throw new MoonphaseError('ERR_MOONPHASE_OPTION', 'createGateway takes an object of options');
   }
   if (options.config !== undefined) {
-    for (const name of ['prefix', 'config', 'globals', 'errorLog', 'serverHeader'] as const) {
-      const value: unknown = options[name];
-      if (value !== undefined && typeof value !== 'string') {
-        throw new MoonphaseError(
-          'ERR_MOONPHASE_OPTION',
-          `${name} is a string, not ${typeof value}`,
-        );
-      }
-    }
+    checkOptions('createGateway with `config`', options, {
+      prefix: 'string',
+      config: 'string',
+      globals: 'string',
+      errorLog: 'string',
+      serverHeader: 'string',
+    });
+  }
+  const header: unknown = options.serverHeader;
+  if (
+    header !== undefined &&
+    (typeof header !== 'string' || !/^[^\0-\x1f\x7f]{0,120}$/.test(header))
+  ) {
+    throw new MoonphaseError(
+      'ERR_MOONPHASE_OPTION',
+      'serverHeader is a string of at most 120 characters without control characters',
+    );
   }
   return new Gateway(options, read(options));
 }
 
 function read(options: GatewayInput): Compiled {
   if (options.config === undefined) {
-    const compiled = compileOptions(options);
+    const compiled = compileOptions(options, { regexError: native().regexError });
     if (compiled.functions.length > 0) {
       throw new MoonphaseError(
         'ERR_MOONPHASE_OPTION',
@@ -161,5 +171,6 @@ function read(options: GatewayInput): Compiled {
     confFile: options.config,
     globals: options.globals,
     errorLog: options.errorLog,
+    regexError: native().regexError,
   });
 }

@@ -57,6 +57,7 @@ export class Server {
     try {
       await this.gateway.load(plan);
     } catch (error) {
+      if (this.closing) return; // an end that came meanwhile is no failure
       const code = (error as MoonphaseError).code ?? 'ERR_MOONPHASE_START';
       throw new MoonphaseError(code, (error as Error).message);
     }
@@ -69,6 +70,11 @@ export class Server {
 
   stats(): GatewayStats {
     return this.gateway.stats();
+  }
+
+  /** What `init_by_lua` has asked for by `ngx.process.enable_privileged_agent`: its connections. */
+  privilegedAgent(): number | undefined {
+    return this.gateway.privilegedAgent();
   }
 
   reopenLogs(): void {

@@ -7,6 +7,7 @@ local get_phase = ngx.get_phase
 local errmsg = base.get_errmsg_ptr()
 
 local names = {
+  [0] = "init", -- with lua_phase_capabilities extended it has a request
   [0x10000] = "proxy_ssl_verify",
   [0x20000] = "precontent",
   [0x40000] = "proxy_ssl_cert",

@@ -3,6 +3,7 @@
 //   host: "…"
 #pragma once
 
+#include <cinttypes>
 #include <cstdarg>
 
 #include "base/types.h"
@@ -74,6 +75,10 @@ char* append_errno(char* p, char* end, int err);
 // (lua_capture_error_log); returns true to swallow it. One per thread.
 using LogTap = bool (*)(int level, Str line, void* data);
 void set_log_tap(LogTap tap, void* data);
+
+// A pointer as nginx writes it: "%" PTR with ptr(x).
+#define PTR "016" PRIXPTR
+inline uintptr_t ptr(const void* p) { return reinterpret_cast<uintptr_t>(p); }
 
 // Printf helper for Str: "%.*s", STR(x).
 #define STR(s) static_cast<int>((s).size()), (s).data()

@@ -6,6 +6,7 @@
 #include "bind/gateway.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
+#include "bind/plan_reader.h"
 #include "bind/process.h"
 #include "bind/promise_wait.h"
 #include "bind/shared_dict.h"
@@ -13,13 +14,14 @@
 #include "bind/sockets.h"
 #include "bind/zones.h"
 #include "engine/exec.h"
+#include "engine/worker_threads.h"
 #include "ngx/api.h"
 
 namespace moonphase::bind {
 
 namespace {
 
-// setup({makeError, watchPromise, makeProxy}): what lib/binding.ts does for us.
+// setup({makeError, makeCoded, watchPromise, makeProxy}): what lib/binding.ts does for us.
 napi_value setup(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   Env* e = Env::of(env);
@@ -27,6 +29,7 @@ napi_value setup(napi_env env, napi_callback_info info) {
     if (!*ref) napi_create_reference(env, js_get(env, args[0], name), 1, ref);
   };
   take("makeError", &e->make_error);
+  take("makeCoded", &e->make_coded);
   take("watchPromise", &e->watch_promise);
   take("makeProxy", &e->make_proxy);
   return nullptr;
@@ -39,6 +42,7 @@ bool init_process() {
     dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
   }
   engine::lua_open_api = ngx::open_all;
+  engine::lua_open_worker_api = ngx::open_for_worker_thread;
   return true;
 }
 
@@ -57,6 +61,7 @@ NAPI_MODULE_INIT() {
   add_function(env, exports, "settled", PromiseWait::settled);
   define_gateway(env, exports);
   define_luavm(env, exports);
+  define_plan_reader(env, exports);
   define_process(env, exports);
   define_shared_dict(env, exports);
   define_signals(env, exports);

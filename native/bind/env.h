@@ -59,6 +59,7 @@ class Env {
 
   // Things that JavaScript gave at start (lib/binding.ts): see setup() in addon.cc.
   napi_ref make_error = nullptr;     // (message, luaStack, value): LuaError
+  napi_ref make_coded = nullptr;     // (code, message): MoonphaseError
   napi_ref watch_promise = nullptr;  // (promise, id): calls settled(id, ok, value)
   napi_ref make_proxy = nullptr;     // (vm, handle): a live view of a Lua table
 

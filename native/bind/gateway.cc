@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "bind/js_call.h"
+#include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/plan_reader.h"
@@ -50,9 +51,7 @@ class Gateway final : public Resource {
     hosts_.clear();
     engine::Runtime* runtime = runtime_;
     runtime_ = nullptr;
-    runtime->terminate();
-    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); },
-                             runtime);
+    runtime->dispose();
     let_go();
   }
   void env_closing() override { end(); }
@@ -78,9 +77,7 @@ class Gateway final : public Resource {
       napi_resolve_deferred(env, deferred, js_undefined(env));
       return;
     }
-    napi_value error = nullptr;
-    napi_create_error(env, js_string(env, code), js_string(env, *message), &error);
-    napi_reject_deferred(env, deferred, error);
+    napi_reject_deferred(env, deferred, make_error(env, code, *message));
   }
   static void on_loaded(void* data, bool ok, Str message) {
     Gateway* self = static_cast<Gateway*>(data);
@@ -111,12 +108,12 @@ class Gateway final : public Resource {
 Gateway* gateway_of(napi_env env, napi_value self) {
   void* data = nullptr;
   if (napi_unwrap(env, self, &data) != napi_ok || !data) {
-    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "not a gateway");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "not a gateway");
     return nullptr;
   }
   Gateway* g = static_cast<Gateway*>(data);
   if (g->runtime()) return g;
-  napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway has ended");
+  throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway has ended");
   return nullptr;
 }
 
@@ -169,7 +166,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   Gateway* g = gateway_of(env, args.self);
   if (!g) return nullptr;
   if (g->loading) {
-    napi_throw_error(env, "ERR_MOONPHASE_START", "another plan is being loaded");
+    throw_error(env, "ERR_MOONPHASE_START", "another plan is being loaded");
     return nullptr;
   }
   FromJs from(g->env());
@@ -202,8 +199,7 @@ napi_value listen(napi_env env, napi_callback_info info) {
     fds.push_back(fd);
   }
   std::string error;
-  if (!g->runtime()->listen(fds, &error))
-    napi_throw_error(env, "ERR_MOONPHASE_LISTEN", error.c_str());
+  if (!g->runtime()->listen(fds, &error)) throw_error(env, "ERR_MOONPHASE_LISTEN", error);
   return nullptr;
 }
 
@@ -222,7 +218,7 @@ napi_value quit(napi_env env, napi_callback_info info) {
   Gateway* g = gateway_of(env, args.self);
   if (!g) return nullptr;
   if (g->quitting) {
-    napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway is ending");
+    throw_error(env, "ERR_MOONPHASE_CLOSED", "this gateway is ending");
     return nullptr;
   }
   FromJs from(g->env());
@@ -271,6 +267,16 @@ napi_value stats(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// privilegedAgent(): how many connections init_by_lua wants a privileged agent to have; undefined:
+// none.
+napi_value privileged_agent(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g) return nullptr;
+  int n = g->runtime()->privileged_agent;
+  return n < 0 ? js_undefined(env) : js_number(env, n);
+}
+
 }  // namespace
 
 engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
@@ -287,7 +293,7 @@ void define_gateway(napi_env env, napi_value exports) {
       method("load", load),           method("listen", listen),
       method("quit", quit),           method("stopListening", stop_listening),
       method("terminate", terminate), method("reopenLogs", reopen_logs),
-      method("stats", stats),
+      method("stats", stats),         method("privilegedAgent", privileged_agent),
   };
   napi_value constructor = nullptr;
   napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr,

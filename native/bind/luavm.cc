@@ -123,9 +123,7 @@ void VmHost::close() {
     engine::release(gen);
   }
   if (owned_ && runtime_) {
-    runtime_->terminate();
-    env_->loop()->defer_free([](void* data) { delete static_cast<engine::Runtime*>(data); },
-                             runtime_);
+    runtime_->dispose();
   }
   runtime_ = nullptr;
 }

@@ -5,6 +5,7 @@
 // before the call came back, JavaScript gets them at once; otherwise it has got a promise, which
 // `done` settles.
 #include "bind/js_call.h"
+#include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "engine/exec.h"
@@ -50,10 +51,7 @@ void settle(Call* call, bool ok, napi_value value) {
 }
 
 napi_value plain_error(VmHost* host, const char* code, const std::string& message) {
-  napi_env env = host->napi();
-  napi_value error = nullptr;
-  napi_create_error(env, js_string(env, code), js_string(env, message), &error);
-  return error;
+  return make_error(host->napi(), code, message);
 }
 
 // The results on L from `first` on. Null: *error says why not.
@@ -152,7 +150,7 @@ napi_value call_lua(VmHost* host, int argc, Results mode) {
   if (!ctx) {
     lua_settop(L, base - 1);
     if (r) engine::finish_fake_request(r);
-    napi_throw_error(host->napi(), "ERR_MOONPHASE_CLOSED", "no memory for a call into Lua");
+    throw_error(host->napi(), "ERR_MOONPHASE_CLOSED", "no memory for a call into Lua");
     return nullptr;
   }
   host->use();

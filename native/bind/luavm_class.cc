@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "bind/gateway.h"
+#include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "lua/chunks.h"
@@ -13,12 +14,12 @@ namespace {
 VmHost* host_of(napi_env env, napi_value self) {
   void* data = nullptr;
   if (napi_unwrap(env, self, &data) != napi_ok || !data) {
-    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "not a LuaVM");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "not a LuaVM");
     return nullptr;
   }
   VmHost* host = static_cast<VmHost*>(data);
   if (!host->closed()) return host;
-  napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "this Lua VM is closed");
+  throw_error(env, "ERR_MOONPHASE_CLOSED", "this Lua VM is closed");
   return nullptr;
 }
 
@@ -39,6 +40,7 @@ std::unique_ptr<engine::Plan> make_plan(napi_env env, napi_value options) {
     dict.name = text_option(env, item, "name");
     dict.size = static_cast<size_t>(number_option(env, item, "size", 0));
     dict.exact = bool_option(env, item, "exact", false);
+    dict.any = bool_option(env, item, "any", false);
     plan->lua.shared_dicts.push_back(dict);
   }
   plan->confs.push_back(std::make_unique<engine::LocConf>());
@@ -85,14 +87,14 @@ napi_value construct(napi_env env, napi_callback_info info) {
   engine::Runtime* runtime =
       owned ? make_runtime(env, e, options, &error) : gateway_runtime(env, gateway);
   if (!runtime) {
-    if (owned) napi_throw_error(env, "ERR_MOONPHASE_LUA", error.c_str());
+    if (owned) throw_error(env, "ERR_MOONPHASE_LUA", error);
     return nullptr;
   }
   VmHost* host = new VmHost(e, runtime, owned);
   if (!host->open(&error)) {
     host->close();
     host->unuse();
-    napi_throw_error(env, "ERR_MOONPHASE_LUA", error.c_str());
+    throw_error(env, "ERR_MOONPHASE_LUA", error);
     return nullptr;
   }
   std::string strings = text_option(env, options, "strings");
@@ -114,7 +116,7 @@ bool mode_of(napi_env env, napi_value v, Results* mode) {
   } else if (text == "first") {
     *mode = Results::kFirst;
   } else {
-    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "the mode of results is first, all or live");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "the mode of results is first, all or live");
     return false;
   }
   return true;
@@ -132,7 +134,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   std::string error, name = text_of(env, args[1]);
   if (!push_js(host, L, args[0], &error) || lua_type(L, -1) != LUA_TSTRING) {
     lua_settop(L, top);
-    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "the source is a string or a Buffer");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "the source is a string or a Buffer");
     return nullptr;
   }
   size_t n = 0;
@@ -157,7 +159,7 @@ napi_value with_mode(napi_env env, napi_callback_info info) {
   if (!host || !mode_of(env, args[1], &mode)) return nullptr;
   LuaRef* ref = js_type(env, args[0]) == napi_function ? unwrap(host, args[0]) : nullptr;
   if (!ref) {
-    napi_throw_type_error(env, "ERR_MOONPHASE_OPTION", "not a Lua function of this VM");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "not a Lua function of this VM");
     return nullptr;
   }
   FromJs from(host->env());

@@ -2,6 +2,7 @@
 // function. Passed back, each is what it was. Tables that stay Lua's are proxies that lib/luavm.ts
 // makes.
 #include "bind/js_call.h"
+#include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/promise_wait.h"
@@ -49,7 +50,7 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
   LuaRef* ref = static_cast<LuaRef*>(data);
   VmHost* host = ref->host;
   if (host->closed()) {
-    napi_throw_error(env, "ERR_MOONPHASE_CLOSED", "the Lua VM of this function is closed");
+    throw_error(env, "ERR_MOONPHASE_CLOSED", "the Lua VM of this function is closed");
     return nullptr;
   }
   std::unique_ptr<napi_value[]> many;
@@ -63,7 +64,7 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
   lua_State* L = host->L();
   int top = lua_gettop(L);
   if (!lua_checkstack(L, static_cast<int>(argc) + 8)) {
-    napi_throw_error(env, "ERR_MOONPHASE_VALUE", "too many arguments for Lua");
+    throw_error(env, "ERR_MOONPHASE_VALUE", "too many arguments for Lua");
     return nullptr;
   }
   lua_rawgeti(L, LUA_REGISTRYINDEX, ref->ref);
@@ -71,8 +72,8 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
   for (size_t i = 0; i < argc; ++i) {
     if (push_js(host, L, argv[i], &error)) continue;
     lua_settop(L, top);
-    napi_throw_type_error(env, "ERR_MOONPHASE_VALUE",
-                          ("argument " + std::to_string(i + 1) + ": " + error).c_str());
+    throw_error(env, "ERR_MOONPHASE_VALUE",
+                ("argument " + std::to_string(i + 1) + ": " + error).c_str());
     return nullptr;
   }
   return call_lua(host, static_cast<int>(argc), ref->results);

@@ -63,6 +63,9 @@ std::shared_ptr<const GzipConf> read_gzip(PlanParts& parts, const PlanValue& v) 
   read(v.get("gzip_buffers").get("size"), conf->buffers_size);
   read(v.get("gzip_no_buffer"), conf->no_buffer);
   read(v.get("gzip_vary"), conf->vary);
+  PLAN_READ(*conf, v, gunzip);
+  read(v.get("gunzip_buffers").get("number"), conf->gunzip_buffers_number);
+  read(v.get("gunzip_buffers").get("size"), conf->gunzip_buffers_size);
   conf->http_version =
       v.get("gzip_http_version").bytes() == "1.0" ? http::kVersion10 : http::kVersion11;
   conf->proxied = proxied_bits(v.get("gzip_proxied"));

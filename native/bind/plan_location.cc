@@ -231,7 +231,7 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   read_memc(v, conf);
   read(v.get("set_base32_padding"), conf.set_misc.base32_padding);
   read(v.get("set_base32_alphabet"), conf.set_misc.base32_alphabet);
-  read_modules(v, conf);
+  read_modules(parts, v, conf);
 }
 
 }  // namespace moonphase::bind

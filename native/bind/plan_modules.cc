@@ -1,7 +1,9 @@
 // The parts of a location that belong to modules (lib/conf/plan_modules.ts).
 #include "bind/plan_parts.h"
+#include "engine/content/dav.h"
 #include "engine/modules/echo.h"
 #include "engine/modules/headers_more.h"
+#include "engine/modules/referer.h"
 
 namespace moonphase::bind {
 
@@ -53,11 +55,47 @@ void read_more_headers(const PlanValue& v, LocConf& conf) {
   conf.module[engine::kModHeadersMore] = std::move(more);
 }
 
+void read_referers(PlanParts& parts, const PlanValue& plan, LocConf& conf) {
+  if (!plan.has("valid_referers")) return;
+  PlanValue v = plan.get("valid_referers");
+  auto referers = std::make_shared<engine::RefererConf>();
+  PLAN_READ(*referers, v, none);
+  PLAN_READ(*referers, v, blocked);
+  v.get("names").each([&](const PlanValue& one) {
+    referers->add(one.get("name").bytes(), one.get("uri").bytes());
+  });
+  referers->sort();
+  v.get("regex").each([&](const PlanValue& one) { referers->regex.push_back(parts.regex(one)); });
+  if (v.has("server_regex")) {
+    v.get("server_regex").each([&](const PlanValue& one) {
+      referers->server_regex.push_back(parts.regex(one));
+    });
+  }
+  conf.module[engine::kModReferer] = std::move(referers);
+}
+
+void read_dav(const PlanValue& plan, LocConf& conf) {
+  if (!plan.has("dav")) return;
+  static constexpr std::pair<const char*, uint32_t> kMethods[] = {
+      {"PUT", http::kPut},   {"DELETE", http::kDelete}, {"MKCOL", http::kMkcol},
+      {"COPY", http::kCopy}, {"MOVE", http::kMove},
+  };
+  PlanValue v = plan.get("dav");
+  auto dav = std::make_shared<engine::DavConf>();
+  v.get("dav_methods").each([&](const PlanValue& one) { dav->methods |= one.word(kMethods); });
+  PLAN_READ(*dav, v, create_full_put_path);
+  PLAN_READ(*dav, v, min_delete_depth);
+  read(v.get("dav_access"), dav->access);
+  conf.module[engine::kModDav] = std::move(dav);
+}
+
 }  // namespace
 
-void read_modules(const PlanValue& v, LocConf& conf) {
+void read_modules(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   read_echo(v, conf);
   read_more_headers(v, conf);
+  read_referers(parts, v, conf);
+  read_dav(v, conf);
 }
 
 }  // namespace moonphase::bind

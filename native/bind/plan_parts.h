@@ -51,6 +51,6 @@ void read_filters(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_memc.cc
 void read_memc(const PlanValue& v, engine::LocConf& conf);
 // plan_modules.cc
-void read_modules(const PlanValue& v, engine::LocConf& conf);
+void read_modules(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 
 }  // namespace moonphase::bind

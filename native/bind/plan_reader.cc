@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bind/napi_util.h"
 #include "bind/plan_parts.h"
 #include "engine/log_sinks.h"
 
@@ -40,6 +41,12 @@ void read_process(PlanParts& parts, const PlanValue& v) {
     PLAN_READ(env, one, name);
     env.has_value = one.has("value");
     PLAN_READ_OPTIONAL(env, one, value);
+  });
+  v.get("thread_pools").each([&](const PlanValue& one) {
+    engine::ThreadPoolPlan& pool = plan.thread_pools.emplace_back();
+    PLAN_READ(pool, one, name);
+    PLAN_READ(pool, one, threads);
+    PLAN_READ(pool, one, max_queue);
   });
   plan.error_log = parts.log(v.get("error_log"));
 }
@@ -126,6 +133,7 @@ void read_lua(PlanParts& parts, const PlanValue& v) {
     PLAN_READ(dict, one, name);
     PLAN_READ(dict, one, size);
     PLAN_READ(dict, one, exact);
+    PLAN_READ(dict, one, any);
   });
   read(v.get("lua_regex_cache_max_entries"), lua.regex_cache_max_entries);
   read(v.get("lua_regex_match_limit"), lua.regex_match_limit);
@@ -274,7 +282,21 @@ void read_http(PlanParts& parts, const PlanValue& v) {
   plan.main_conf = parts.conf(v.get("mainConf"));
 }
 
+// regexError(pattern, caseless): what PCRE2 says against it, or undefined.
+napi_value regex_error(napi_env env, napi_callback_info info) {
+  Args<2> args(env, info);
+  bool caseless = false;
+  if (args.count > 1) napi_get_value_bool(env, args[1], &caseless);
+  std::string error;
+  if (engine::Regex::compile(bytes_of(env, args[0]), caseless, &error)) return nullptr;
+  return js_latin1(env, error);
+}
+
 }  // namespace
+
+void define_plan_reader(napi_env env, napi_value exports) {
+  add_function(env, exports, "regexError", regex_error);
+}
 
 std::unique_ptr<Plan> read_plan(napi_env env, napi_value value, std::string* error) {
   auto plan = std::make_unique<Plan>();

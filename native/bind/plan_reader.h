@@ -13,4 +13,7 @@ namespace moonphase::bind {
 // Null: *error says what is wrong with it.
 std::unique_ptr<engine::Plan> read_plan(napi_env env, napi_value plan, std::string* error);
 
+// Exports regexError(pattern, caseless).
+void define_plan_reader(napi_env env, napi_value exports);
+
 }  // namespace moonphase::bind

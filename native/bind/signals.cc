@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "bind/js_call.h"
+#include "bind/js_error.h"
 #include "bind/napi_util.h"
 #include "net/handle.h"
 
@@ -104,7 +105,7 @@ napi_value catch_signals(napi_env env, napi_callback_info info) {
 napi_value watch_signals(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   if (wakeup.load()) {
-    napi_throw_error(env, "ERR_MOONPHASE_OPTION", "the process's signals are watched already");
+    throw_error(env, "ERR_MOONPHASE_OPTION", "the process's signals are watched already");
     return nullptr;
   }
   new Watcher(Env::of(env), args[0]);

@@ -1,5 +1,6 @@
 #include "bind/zones.h"
 
+#include "bind/js_error.h"
 #include "bind/napi_util.h"
 #include "shm/zone.h"
 
@@ -22,7 +23,7 @@ napi_value open_zone(napi_env env, napi_callback_info info) {
   std::string error;
   shm::Zone* zone = shm::zone_registry_open(spec, &error);
   if (!zone) {
-    napi_throw_error(env, "ERR_MOONPHASE_START", error.c_str());
+    throw_error(env, "ERR_MOONPHASE_START", error);
     return nullptr;
   }
   napi_value object = nullptr;

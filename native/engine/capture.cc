@@ -2,6 +2,7 @@
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
+#include "engine/side_run.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
@@ -57,6 +58,16 @@ Str join(Arena& a, const Chain* body) {
     p += s.size();
   }
   return {start, size};
+}
+
+// The body is Lua's now.
+void recycle(LuaCtx* ctx, Chain* body) {
+  while (Chain* link = body) {
+    body = link->next;
+    link->buf->pos = link->buf->last = link->buf->start;
+    link->next = ctx->free;
+    ctx->free = link;
+  }
 }
 
 void push_header(lua_State* L, Str name, Str value) {
@@ -118,6 +129,7 @@ int CaptureSet::results(lua_State* L) {
     lua_setfield(L, -2, "truncated");
     lua_pushlstring(L, item.body.data(), item.body.size());
     lua_setfield(L, -2, "body");
+    recycle(parent, item.bufs);
     push_headers(L, *item.headers);
     lua_setfield(L, -2, "header");
   }
@@ -126,6 +138,23 @@ int CaptureSet::results(lua_State* L) {
 
 // The subrequests go on without anybody who waits for them.
 void CaptureSet::cancel() { waiter = nullptr; }
+
+namespace {
+
+// As an error page would have it, without its body.
+int send_error_header(LuaCtx* ctx, int status) {
+  Request* sr = ctx->r;
+  if (sr->header_sent && extended(ctx)) return kOk;
+  sr->err_status = status;
+  sr->expect_tested = true;
+  sr->headers_out.content_type = {};
+  sr->headers_out.content_length_n = 0;
+  http::clear_accept_ranges(sr);
+  http::clear_last_modified(sr);
+  return lua_send_header(ctx);
+}
+
+}  // namespace
 
 int lua_post_capture(Request* sr, void* data, int rc) {
   auto* link = static_cast<CaptureLink*>(data);
@@ -137,6 +166,14 @@ int lua_post_capture(Request* sr, void* data, int rc) {
 
   CaptureSet* set = link->set;
   Capture& item = set->items[link->index];
+  if (extended(ctx) && rc > kOk && is_error_status(rc) && !sr->header_sent) {
+    // The header filter may wait: then this is called again, and the answer has its headers.
+    if (send_error_header(ctx, rc) == kError) return kError;
+    if (sr->output_held) {
+      ctx->run_post_subrequest = false;
+      return kOk;
+    }
+  }
   item.status = status_of(sr, rc);
   item.truncated = !ctx->seen_last_for_subreq;
   if (sr->headers_out.status == 0 && rc == kOk) rc = 200;
@@ -147,6 +184,7 @@ int lua_post_capture(Request* sr, void* data, int rc) {
   }
   item.headers = &sr->headers_out;
   item.body = join(*sr->pool, ctx->body);
+  item.bufs = std::exchange(ctx->body, nullptr);
 
   if (--set->pending == 0 && set->waiter) {
     set->parent->no_abort = false;
@@ -154,16 +192,7 @@ int lua_post_capture(Request* sr, void* data, int rc) {
     wake_later(set);
   }
   if (!is_error_status(rc)) return rc;
-  if (rc > kOk) {
-    // As an error page would have it, without its body.
-    sr->err_status = rc;
-    sr->expect_tested = true;
-    sr->headers_out.content_type = {};
-    sr->headers_out.content_length_n = 0;
-    http::clear_accept_ranges(sr);
-    http::clear_last_modified(sr);
-    if (lua_send_header(ctx) == kError) return kError;
-  }
+  if (rc > kOk && send_error_header(ctx, rc) == kError) return kError;
   return kOk;
 }
 

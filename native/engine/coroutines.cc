@@ -4,8 +4,6 @@
 
 namespace moonphase::engine {
 
-constinit thread_local int RunningLua::depth = 0;
-
 Scheduler::Scheduler(Generation* g) : gen(g) {
   max_threads = static_cast<size_t>(g->plan->lua.thread_cache_max_entries);
   posted_.fn = run_ready;
@@ -16,13 +14,11 @@ Scheduler::~Scheduler() {
   if (posted_.queued) net::current_loop()->cancel(&posted_);
 }
 
-Scheduler& Scheduler::of(Generation* g) {
-  if (!g->scheduler) {
-    auto* s = new Scheduler(g);
-    g->scheduler = s;
-    g->vm->on_close([](void* p) { delete static_cast<Scheduler*>(p); }, s);
-  }
-  return *static_cast<Scheduler*>(g->scheduler);
+Scheduler& Scheduler::make(Generation* g) {
+  auto* s = new Scheduler(g);
+  g->scheduler = s;
+  g->vm->on_close([](void* p) { delete static_cast<Scheduler*>(p); }, s);
+  return *s;
 }
 
 Co* Scheduler::alloc() {
@@ -40,7 +36,7 @@ Co* Scheduler::alloc() {
 }
 
 void Scheduler::recycle(Co* co) {
-  new (co) Co();  // in place: a temporary costs a stalled copy
+  new (co) Co;  // in place: a temporary costs a stalled copy
   co->next = free_;
   free_ = co;
 }
@@ -137,6 +133,7 @@ Co* make_co(LuaCtx* ctx, lua_State* L) {
   Co* co = Scheduler::of(ctx->gen).alloc();
   co->L = L;
   co->ctx = ctx;
+  co->side = ctx->side;
   lua_setexdata2(L, co);
   return co;
 }
@@ -225,7 +222,7 @@ void* dead_thread() {
 
 Co* co_of(LuaCtx* ctx, lua_State* L) {
   auto* co = static_cast<Co*>(lua_getexdata2(L));
-  return co && co->L == L && co->ctx == ctx ? co : nullptr;
+  return co && co->L == L && co->ctx == ctx && co->side == ctx->side ? co : nullptr;
 }
 
 void cancel_pending(Co* co) {

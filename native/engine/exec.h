@@ -20,9 +20,26 @@ int lua_capture_header_filter(Request* r);
 int lua_capture_body_filter(Request* r, Chain* in);
 void register_lua_filters();  // the four above, in their slots
 int lua_log_handler(Request* r);
-int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value);
-int lua_init(Generation* g, std::string* error);  // kError: *error says why, nothing is logged
-int lua_init_worker(Generation* g);
+// A set_by_lua that waits; the caller fills it in when lua_set_handler has returned kAgain
+// (extended).
+struct SetWait {
+  void (*done)(SetWait*, int rc, Str value) = nullptr;
+  void* data = nullptr;
+};
+int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value, SetWait** wait);
+// init_by_lua or init_worker_by_lua. kAgain: it waits (extended), and `done` will be called, with
+// kOk or kError, unless cancel_init is; kError: `error` says why, nothing is logged.
+struct InitRun {
+  void (*done)(InitRun*, int rc) = nullptr;
+  void* data = nullptr;
+  std::string error;
+  const char* directive = nullptr;
+  const Handler* handler = nullptr;
+  Request* r = nullptr;  // while it waits
+};
+int lua_init(Generation* g, InitRun* run);
+int lua_init_worker(Generation* g, InitRun* run);
+void cancel_init(InitRun* run);
 void lua_exit_worker(Generation* g);
 
 // --- VMs ---
@@ -120,6 +137,7 @@ struct Capture {
   int status = 0;
   bool truncated = false;
   Str body;
+  Chain* bufs = nullptr;  // what the body came in: the parent's to use again
   http::HeadersOut* headers = nullptr;
   Request* sr = nullptr;
 };

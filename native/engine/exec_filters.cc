@@ -1,10 +1,13 @@
-// Phases that run to their end in one call: set, header_filter, body_filter, log.
+// Phases that run to their end in one call: set, header_filter, body_filter, log. With extended
+// capabilities they may wait: engine/side_run.h.
 #include <malloc.h>
 
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
+#include "engine/side_run.h"
+#include "http/detached.h"
 #include "http/output.h"
 #include "lua/call.h"
 
@@ -20,7 +23,7 @@ int call(LuaCtx* ctx, int nargs, const char* what) {
   lua_setexdata(L, ctx->r);
   int status;
   {
-    RunningLua running(ctx->gen);
+    RunningLua running(ctx->gen, L, nargs, ctx->r->conn);
     status = lua::protected_call(L, nargs, 1);
   }
   lua_setexdata(L, outer);
@@ -62,9 +65,74 @@ int run_body_filter(LuaCtx* ctx, const Handler* h, Chain* in) {
 
 }  // namespace
 
-int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value) {
+namespace {
+
+void set_ended(SideRun* s, int) {
+  auto* wait = static_cast<SetWait*>(s->data);
+  int rc = s->failed ? kError : kOk;
+  Str value = s->value;
+  bool over = s->ctx->r->main->terminated;
+  close_side(s);
+  if (!over) wait->done(wait, rc, value);
+}
+
+int extended_set_handler(LuaCtx* ctx, const Handler* h, Str* args, int nargs, Str* value,
+                         SetWait** wait) {
+  Request* r = ctx->r;
+  lua_State* L = ctx->L();
+  if (push_handler(ctx, h) != kOk) return kError;
+  SideRun* s = open_side(ctx, kPhaseSet, set_ended);
+  ctx->set_args = args;
+  ctx->set_nargs = nargs;
+  for (int i = 0; i < nargs; ++i) lua_pushlstring(L, args[i].data(), args[i].size());
+  int rc = begin_side(s, nargs);
+  if (rc == kDone) return kError;
+  if (rc == kAgain) {
+    s->data = *wait = r->pool->make<SetWait>();
+    r->write_event_handler = empty_handler;
+    if (loc(r)->lua.check_client_abort) {
+      lua_watch_client(ctx);
+    } else {
+      r->read_event_handler = http::block_reading;
+    }
+    return kAgain;
+  }
+  rc = s->failed ? kError : kOk;
+  *value = s->value;
+  close_side(s);
+  return rc;
+}
+
+void log_ended(SideRun* s, int) {
+  Request* main = s->ctx->r->main;
+  close_side(s);
+  if (--main->logging == 0 && main->detached) http::end_detached(main);
+}
+
+// The request is over: nothing of it but log handlers may go on.
+int extended_log_handler(LuaCtx* ctx, const Handler* h) {
+  Request* main = ctx->r->main;
+  if (ctx->r == main) end_all_but_log(main);
+  if (push_handler(ctx, h) != kOk) return kError;
+  SideRun* s = open_side(ctx, kPhaseLog, log_ended);
+  int rc = begin_side(s, 0);
+  if (rc == kAgain) {
+    ++main->logging;
+    return kAgain;
+  }
+  if (rc == kDone) return kError;
+  rc = s->failed ? kError : kOk;
+  close_side(s);
+  return rc;
+}
+
+}  // namespace
+
+int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* value,
+                    SetWait** wait) {
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
+  if (extended(ctx)) return extended_set_handler(ctx, h, args, nargs, value, wait);
   uint32_t outer = enter_phase(ctx, kPhaseSet);
   lua_State* L = ctx->L();
   int rc = push_handler(ctx, h);
@@ -96,9 +164,14 @@ int lua_header_filter(Request* r) {
   if (!conf.header_filter) return http::next_header(r, http::Slot::kLua);
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
-  uint32_t outer = enter_phase(ctx, kPhaseHeaderFilter);
-  int rc = run_header_filter(ctx, conf.header_filter.get());
-  enter_phase(ctx, outer);
+  int rc;
+  if (extended(ctx)) {
+    rc = extended_header_filter(ctx, conf.header_filter.get());
+  } else {
+    uint32_t outer = enter_phase(ctx, kPhaseHeaderFilter);
+    rc = run_header_filter(ctx, conf.header_filter.get());
+    enter_phase(ctx, outer);
+  }
   if (rc == kDeclined) return kOk;
   if (rc == kAgain || rc == kError) return rc;
   return http::next_header(r, http::Slot::kLua);
@@ -111,6 +184,7 @@ int lua_body_filter(Request* r, Chain* in) {
   if (!conf.body_filter || r->header_only) return http::next_body(r, http::Slot::kLua, in);
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
+  if (extended(ctx)) return extended_body_filter(ctx, in);
   if (ctx->seen_last_in_filter) {
     consume(in);
     in = nullptr;
@@ -142,10 +216,8 @@ int lua_body_filter(Request* r, Chain* in) {
 
 void register_lua_filters() {
   http::FilterTable& t = http::filters();
-  t.header[static_cast<int>(http::Slot::kLua)] = lua_header_filter;
-  t.body[static_cast<int>(http::Slot::kLua)] = lua_body_filter;
-  t.header[static_cast<int>(http::Slot::kLuaCapture)] = lua_capture_header_filter;
-  t.body[static_cast<int>(http::Slot::kLuaCapture)] = lua_capture_body_filter;
+  t.add(http::Slot::kLua, lua_header_filter, lua_body_filter);
+  t.add(http::Slot::kLuaCapture, lua_capture_header_filter, lua_capture_body_filter);
 }
 
 static void trim_memory(Request* r) {
@@ -170,6 +242,7 @@ int lua_log_handler(Request* r) {
   if (h->kind == Handler::kJs) return generation(r)->runtime->call_js(r, h->js, kPhaseLog);
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
+  if (extended(ctx)) return extended_log_handler(ctx, h);
   enter_phase(ctx, kPhaseLog);
   if (push_handler(ctx, h) != kOk) return kError;
   int rc = call(ctx, 0, "log_by_lua*");

@@ -1,6 +1,7 @@
 // What http asks of the engine (http::ServerHooks).
 #include "engine/handshake.h"
 #include "engine/lifecycle.h"
+#include "engine/lua_ctx.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
 #include "engine/upstream.h"
@@ -21,11 +22,20 @@ void init(Request* r) {
 
 void destroy(Request* r) {
   Generation* g = generation(r);
-  free_request(r, 0);
+  // Mostly done when the request was finalized.
+  if (!r->logged || r->cleanup || r->posted_head || r->posted.queued) free_request(r, 0);
+  if (r->logging) return;  // called again when its log handlers have ended
   // What the connection logs between its requests must not hold an old generation's files.
   r->conn->log = r->conn->listen->default_server->conf->error_log;
   r->generation = nullptr;
   release(g);
+}
+
+// Whoever still runs for the request finds its new connection.
+void detached(Request* main, http::Connection* c) {
+  main->conn = c;
+  for (auto* ctx = static_cast<LuaCtx*>(main->lua_contexts); ctx; ctx = ctx->next_of_main)
+    for (Request* r = ctx->r; r; r = r->parent) r->conn = c;
 }
 
 void process(Request* r) {
@@ -58,6 +68,7 @@ http::ServerHooks server_hooks(void* runtime) {
   hooks.reject = finalize_request;
   hooks.init = init;
   hooks.destroy = destroy;
+  hooks.detached = detached;
   hooks.finalize = finalize_request;
   hooks.filter_finalize = refuse_in_filter;
   hooks.evaluate = evaluate;

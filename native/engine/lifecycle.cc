@@ -3,6 +3,7 @@
 
 #include "engine/phases.h"
 #include "engine/runtime.h"
+#include "engine/side_run.h"
 #include "http/body.h"
 #include "http/output.h"
 
@@ -135,6 +136,7 @@ void free_request(Request* r, int rc) {
   forget_posted(r);
   late_status(r, rc);
   if (r->logged) return;
+  MOONPHASE_LOG(r, kLogDebug, 0, "http close request");
   r->logged = true;
   r->conn->current = r;
   r->conn->action = "logging request";
@@ -193,6 +195,7 @@ void finalize_request(Request* r, int rc) {
     finalize_connection(r);
     return;
   }
+  if (r->output_held && end_later(r, rc)) return;
   if (rc == kOk && r->filter_finalize) c->error = true;
   if (rc == kDeclined) {
     r->content_handler = nullptr;
@@ -265,6 +268,7 @@ void writer(Request* r) {
   }
   const http::CoreConf* conf = r->main->loc;
   if (c->write_delayed) return;  // limit_rate: its timer calls again
+  if (r->output_held) return;    // a filter waits, and the request goes on when it is through
 
   int rc = http::output(r, nullptr);
   if (rc == kError) {
@@ -272,7 +276,7 @@ void writer(Request* r) {
     return;
   }
   if (r->buffered_bits || r->postponed || (r->is_main() && c->buffered_bits)) {
-    if (!c->write_delayed) {
+    if (!c->write_delayed && !r->output_held) {
       c->set_write_timeout(conf->send_timeout);
       c->want_write(true);
     }

@@ -11,6 +11,10 @@ using http::Request;
 // Fills the tree's search table.
 void seal_locations(LocationTree& tree);
 
+// Notes which output filters the location needs, once the whole plan is known
+// (engine/location_filters.cc).
+void seal_filters(const Plan& plan, LocConf& conf);
+
 // ngx_http_core_find_location, from r->loc downwards; sets r->loc. kOk: exact or regex match;
 // kAgain: a prefix; kDone: redirect to the name with a slash (auto_redirect); kDeclined: none;
 // kError.

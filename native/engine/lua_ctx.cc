@@ -8,6 +8,7 @@
 #include "engine/lifecycle.h"
 #include "engine/running.h"
 #include "engine/runtime.h"
+#include "engine/side_run.h"
 
 namespace moonphase::engine {
 
@@ -34,6 +35,7 @@ void release_ngx_ctx(LuaCtx* ctx) {
 void destroy(void* p) {
   auto* ctx = static_cast<LuaCtx*>(p);
   cleanup(ctx);
+  if (ctx->extended) end_sides(ctx, 0);
   release_ngx_ctx(ctx);
   for (CtxGuard* g = ctx->guard; g; g = g->below) g->ctx = nullptr;
   if (ctx->r->lua == ctx) ctx->r->lua = nullptr;
@@ -88,6 +90,10 @@ LuaCtx* make_ctx(Request* r, Generation* g, lua::Vm* vm) {
   retain(g);
   r->lua = ctx;
   r->pool->on_destroy(destroy, ctx);
+  if (g->plan->lua.extended_capabilities) {
+    ctx->next_of_main = static_cast<LuaCtx*>(r->main->lua_contexts);
+    r->main->lua_contexts = ctx;
+  }
   return ctx;
 }
 
@@ -126,8 +132,11 @@ void restart(LuaCtx* ctx) {
   fresh.holds_vm = ctx->holds_vm;
   fresh.guard = ctx->guard;
   fresh.fake = ctx->fake;
+  fresh.parked = ctx->parked;
   fresh.phase = ctx->phase;
   fresh.caps = ctx->caps;
+  fresh.extended = ctx->extended;
+  fresh.next_of_main = ctx->next_of_main;
   *ctx = fresh;
 }
 

@@ -14,8 +14,11 @@
 namespace moonphase::engine {
 
 struct LuaCtx;
-class ReqSocket;    // engine/req_socket.h
-struct Generation;  // engine/runtime.h
+class ReqSocket;       // engine/req_socket.h
+struct SideRun;        // engine/side_run.h
+struct ExtendedState;  // engine/side_run.h
+struct InitRun;        // engine/exec.h
+struct Generation;     // engine/runtime.h
 
 // A coroutine known to the scheduler: a phase's entry thread, a light thread, or a user coroutine.
 // Lies in a table of its Generation that only grows, so that a stale pointer in a lua_State
@@ -34,9 +37,10 @@ struct Co {
   bool ready = false;            // woken, in the queue of wake_later
   bool posted = false;           // in ctx->posted
   LuaCtx* ctx = nullptr;
-  Co* parent = nullptr;  // who resumed or spawned it; null: dead
-  Co* child = nullptr;   // the user coroutine that it runs now
-  int nresults = 0;      // of a zombie: the values on its stack's top
+  SideRun* side = nullptr;  // the run that it belongs to
+  Co* parent = nullptr;     // who resumed or spawned it; null: dead
+  Co* child = nullptr;      // the user coroutine that it runs now
+  int nresults = 0;         // of a zombie: the values on its stack's top
   Pending* pending = nullptr;
   Co* zombies = nullptr;  // its light threads that have ended and were not waited for, in order
   Co* zombies_tail = nullptr;
@@ -65,17 +69,15 @@ struct CtxGuard {
   CtxGuard* below;
 };
 
-// What runs Lua and is not a client's request has a request of its own kind (`fake`), as in
-// OpenResty.
-struct LuaCtx {
-  http::Request* r = nullptr;
-  Generation* gen = nullptr;
-  lua::Vm* vm = nullptr;      // the generation's, or the request's own (lua_code_cache off)
-  bool holds_vm = false;      // captures have their main request's
+// What of a ctx belongs to one phase that runs coroutines. A handler that runs inside of another
+// phase's call (engine/side_run.h) puts its own in place and gives the other back when it waits or
+// ends.
+struct Run {
   uint32_t phase = 0;         // PhaseBit of the handler that runs; changed by enter_phase only
   uint32_t caps = 0;          // what that phase may do (Capability)
+  SideRun* side = nullptr;    // null: the request's own run
   Co* entry = nullptr;        // null: ended
-  Co* current = nullptr;      // null: nothing of this ctx runs
+  Co* current = nullptr;      // null: nothing of this run runs
   Co* coroutines = nullptr;   // all but entry
   Co* posted_head = nullptr;  // to be resumed in order
   Co* posted_tail = nullptr;
@@ -88,26 +90,45 @@ struct LuaCtx {
   int op_args = 0;   // values for the coroutine that is resumed or spawned
   int uthreads = 0;  // light threads alive or not waited for
   Co* on_abort = nullptr;
-  int ctx_ref = LUA_NOREF;  // ngx.ctx, in the registry table ngx_lua_ctx_tables
   // What the phase does when its coroutines have ended after waiting: kOk, kError, a status. Must
   // not be null while anything waits. The ctx may be gone afterwards.
   void (*finish)(LuaCtx*, int rc) = nullptr;
-  CtxGuard* guard = nullptr;
-  void* host = nullptr;  // bind: the call from JavaScript that this is
 
   // how Lua asked to end
   bool exited = false;
   int exit_code = 0;
   Str exec_uri, exec_args;
 
+  Chain* filter_in = nullptr;  // body_filter's current input (ngx.arg)
+  Str* set_args = nullptr;     // set_by_lua's, evaluated
+  int set_nargs = 0;
+
+  bool entered_rewrite = false, entered_access = false, entered_precontent = false,
+       entered_content = false, entered_server_rewrite = false;
+};
+
+// What runs Lua and is not a client's request has a request of its own kind (`fake`), as in
+// OpenResty.
+struct LuaCtx : Run {
+  http::Request* r = nullptr;
+  Generation* gen = nullptr;
+  lua::Vm* vm = nullptr;    // the generation's, or the request's own (lua_code_cache off)
+  bool holds_vm = false;    // captures have their main request's
+  int ctx_ref = LUA_NOREF;  // ngx.ctx, in the registry table ngx_lua_ctx_tables
+  CtxGuard* guard = nullptr;
+  void* host = nullptr;               // bind: the call from JavaScript that this is
+  InitRun* init = nullptr;            // init_by_lua or init_worker_by_lua that may wait
+  ExtendedState* extended = nullptr;  // with lua_phase_capabilities extended, once a phase needs it
+  LuaCtx* next_of_main = nullptr;  // extended: the others of the main request and its subrequests
+
   // output
   bool header_sent = false, eof = false, buffering = false, headers_set = false,
        seen_last_in_filter = false, seen_last_for_subreq = false, seen_body_data = false,
        mime_set = false;
-  Chain* out = nullptr;  // HTTP/1.0 buffering
+  Chain* out = nullptr;     // HTTP/1.0 buffering
+  Chain* parked = nullptr;  // one small link, until more or the end comes (lua_send_chain)
   Chain* busy = nullptr;
   Chain* free = nullptr;
-  Chain* filter_in = nullptr;    // body_filter's current input (ngx.arg)
   Chain* filter_held = nullptr;  // input that came while the socket was full
   Chain* filter_busy = nullptr;
   struct FlushWait* flushing = nullptr;  // coroutines in ngx.flush(true)
@@ -117,12 +138,6 @@ struct LuaCtx {
   Chain* body = nullptr;
   Chain** last_body = nullptr;
 
-  // set_by_lua
-  Str* set_args = nullptr;  // evaluated
-  int set_nargs = 0;
-
-  bool entered_rewrite = false, entered_access = false, entered_precontent = false,
-       entered_content = false, entered_server_rewrite = false;
   bool waiting_more_body = false, read_body_done = false, acquired_raw_req_socket = false,
        context_init = false, no_abort = false, client_abort = false, run_post_subrequest = false;
   bool is_timer = false;

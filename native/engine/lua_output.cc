@@ -64,11 +64,47 @@ int through_filters(LuaCtx* ctx, Chain* in) {
   return rc;
 }
 
-int send_end(Request* r) {
+// Would nobody see whether these bytes have gone through the filters? The writer would only keep
+// them (postpone_output), and no filter on the way but the chunks' looks at them.
+bool may_park(const Request* r, const Chain* in) {
+  constexpr off_t kChunkRoom = 32;
+  constexpr uint32_t kPlain = slot_bit(http::Slot::kCopy) | slot_bit(http::Slot::kPostpone) |
+                              slot_bit(http::Slot::kChunked) | slot_bit(http::Slot::kWrite);
+  const http::Connection* c = r->conn;
+  if (http::filters().bodies(r) != kPlain || !r->is_main() || c->active != r || r->postponed ||
+      r->post_action || r->filter_finalize || r->header_held || r->output_held || c->error ||
+      c->buffered_bits || in->next || !in->buf->temporary)
+    return false;
+  return chain_size(r->out) + in->buf->size() + kChunkRoom <
+         static_cast<off_t>(r->loc->postpone_output);
+}
+
+int send_parked(LuaCtx* ctx) {
+  Chain* parked = ctx->parked;
+  ctx->parked = nullptr;
+  return through_filters(ctx, parked);
+}
+
+// The end goes out with what is parked: one way through the filters for both.
+int send_end(LuaCtx* ctx) {
+  Request* r = ctx->r;
   http::Connection* c = r->conn;
   Request* active = c->active;
+  Chain* parked = ctx->parked;
   c->active = r;
-  int rc = http::send_special(r, http::kSendLast);
+  int rc;
+  if (parked) {
+    ctx->parked = nullptr;
+    Chain end{make_buf(*r->pool)};
+    end.buf->last_buf = true;
+    parked->next = &end;
+    rc = http::output(r, parked);
+    parked->next = nullptr;
+    if (rc != kError && parked->buf->size() && r->lua == ctx)
+      lua_update_chains(ctx, &ctx->busy, parked, &kLuaOutputTag);
+  } else {
+    rc = http::send_special(r, http::kSendLast);
+  }
   c->active = active;
   return rc;
 }
@@ -104,7 +140,7 @@ int end_of_answer(LuaCtx* ctx) {
     }
   }
   ctx->eof = true;
-  int rc = send_end(r);
+  int rc = send_end(ctx);
   return failed(rc) ? rc : int{kOk};
 }
 
@@ -126,8 +162,6 @@ int lua_send_header(LuaCtx* ctx) {
   }
   if (ctx->buffering) return kOk;
   int rc = http::send_header(r);
-  // An error page from a header filter clears the request's ctx.
-  if (r->filter_finalize) r->lua = ctx;
   ctx->header_sent = true;
   return rc;
 }
@@ -155,9 +189,17 @@ int lua_send_chain(LuaCtx* ctx, Chain* in) {
     return ctx->buffering ? send_http10_header(ctx) : rc;
   }
   if (!in) return end_of_answer(ctx);
+  if (ctx->parked) {
+    rc = send_parked(ctx);
+    if (failed(rc)) return rc;
+  }
   if (ctx->buffering) {
     MOONPHASE_LOG(r, kLogDebug, 0, "lua buffering output bufs for the HTTP 1.0 request");
     append(&ctx->out, in);
+    return kOk;
+  }
+  if (!ctx->busy && may_park(r, in)) {
+    ctx->parked = in;
     return kOk;
   }
   return through_filters(ctx, in);
@@ -267,6 +309,7 @@ void lua_write_event(Request* r) {
   LuaCtx* ctx = ctx_of(r);
   if (!ctx) return;
   if (ctx->downstream && ctx->downstream->write_event()) return;
+  if (r->output_held) return;  // a filter waits: it goes on from there
   http::Connection* c = r->conn;
   if (c->write_timedout && !c->write_delayed) {
     MOONPHASE_LOG(r, kLogInfo, ETIMEDOUT, "client timed out");

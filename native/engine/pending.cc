@@ -30,7 +30,7 @@ int push_results(LuaCtx* ctx, Co* co, Pending* p) {
   void* outer = lua_getexdata(L);
   lua_setexdata(L, ctx->r);
   Fetch f{p, co->L, 0};
-  RunningLua running(ctx->gen);
+  RunningLua running(ctx->gen, L, 0, ctx->r->conn);
   int status = lua::protect(L, fetch, &f);
   lua_setexdata(L, outer);
   if (status == 0) return f.count;
@@ -61,7 +61,9 @@ int wait(lua_State* L, Pending* p) {
     return yield_error(L);
   }
   arm(ctx, p);
-  return lua_yield(L, 0);
+  // With its arguments, though nobody takes them: they may be all that holds the object that it is
+  // a method of. The results come behind them.
+  return lua_yield(L, lua_gettop(L));
 }
 
 void wait_later(LuaCtx* ctx, Pending* p) { arm(ctx, p); }
@@ -70,7 +72,8 @@ void wait_later(lua_State* L, Pending* p) { arm(ctx_of(request_of(L)), p); }
 void wake(Pending* p) {
   Co* co = p->co;
   if (!co) return;
-  if (RunningLua::depth > 0) {
+  // A side run that is in place is below us on the stack.
+  if (RunningLua::any() || co->ctx->side) {
     wake_later(p);
     return;
   }

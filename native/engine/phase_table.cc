@@ -17,22 +17,28 @@ constexpr uint32_t kWaits = kCapYield | kCapThread | kCapCosocket | kCapSleep | 
 constexpr uint32_t kAnswers =
     kOfRequest | kWaits | kCapSendHeaders | kCapReadBody | kCapExit | kCapControl | kCapRawSocket;
 
+// With a request that has not ended: subrequests, too.
+constexpr uint32_t kWaitsInRequest = kWaits | kCapSubrequest;
+
+// `more` is what lua_phase_capabilities extended adds. ngx.on_abort belongs to the phases that
+// answer: the strict ones of the others refuse it because its coroutine could not wait.
 constexpr PhaseRow row(const char* name, const char* directive, uint32_t bit, uint32_t strict,
                        uint32_t more = 0) {
-  return {name, directive, bit, strict, strict | more};
+  return {name, directive, bit, strict, more ? (strict & ~kCapOnAbort) | more : strict};
 }
 
 // In the order of their bits.
 constexpr PhaseRow kRows[] = {
     row("init", "init_by_lua*", kPhaseInit, 0, kWaits),
-    row("set", "set_by_lua*", kPhaseSet, kOfRequest, kWaits),
+    row("set", "set_by_lua*", kPhaseSet, kOfRequest, kWaitsInRequest),
     row("rewrite", "rewrite_by_lua*", kPhaseRewrite, kAnswers | kCapSubrequest | kCapSetUri),
     row("access", "access_by_lua*", kPhaseAccess, kAnswers | kCapSubrequest),
     row("content", "content_by_lua*", kPhaseContent, kAnswers | kCapSubrequest),
     row("log", "log_by_lua*", kPhaseLog, kOfRequest, kWaits),
     row("header_filter", "header_filter_by_lua*", kPhaseHeaderFilter, kOfRequest | kCapExit,
-        kWaits),
-    row("body_filter", "body_filter_by_lua*", kPhaseBodyFilter, kOfRequest | kCapRespBody, kWaits),
+        kWaitsInRequest),
+    row("body_filter", "body_filter_by_lua*", kPhaseBodyFilter, kOfRequest | kCapRespBody,
+        kWaitsInRequest),
     row("timer", "ngx.timer", kPhaseTimer, kWaits | kCapExit | kCapTimer),
     row("init_worker", "init_worker_by_lua*", kPhaseInitWorker, kCapTimer, kWaits),
     row("balancer", "balancer_by_lua*", kPhaseBalancer, kOfRequest | kCapExit, kWaits),

@@ -173,6 +173,7 @@ class Sealer {
       conf.content = conf.lua.content->kind == Handler::kJs ? ContentKind::kJs : ContentKind::kLua;
     if (conf.content != ContentKind::kNone && !content_handler(conf.content))
       return fail("a content handler of this location is not there yet", conf.where);
+    seal_filters(plan_, conf);
     return true;
   }
 

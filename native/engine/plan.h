@@ -252,6 +252,12 @@ struct SharedDictPlan {
   std::string name;
   size_t size = 0;
   bool exact = false;
+  bool any = false;  // values of any type
+};
+
+struct ThreadPoolPlan {
+  std::string name;
+  int threads = 0, max_queue = 0;
 };
 
 struct LuaMainConf {
@@ -315,6 +321,7 @@ struct Plan {
   bool daemon = false, master_process = true;
   int worker_processes = 1, worker_connections = 512;
   int64_t worker_shutdown_timeout = 0;
+  std::vector<ThreadPoolPlan> thread_pools;
   Log error_log;
 
   std::vector<VariableSlot> variables;
@@ -358,7 +365,9 @@ enum Module : int {
   kModAuthRequest,
   kModStatic,
   kModUpstream,
-  kModMemc
+  kModMemc,
+  kModReferer,
+  kModDav
 };
 
 }  // namespace moonphase::engine

@@ -15,11 +15,18 @@ namespace moonphase::engine {
 namespace {
 
 // What one run of a program carries along (ngx_http_script_engine_t).
-struct Run {
+struct Rewriting {
   Request* r;
   bool log;           // rewrite_log
   bool quote = true;  // captures are escaped where the URI was; until a `rewrite` has matched
   int status = kDeclined;
+  // Where it stands: in the program, and in the block of an `if` of it (which holds no other one).
+  struct Level {
+    const RewriteProgram* program = nullptr;
+    size_t at = 0;
+  };
+  Level levels[2] = {};
+  int depth = 0;
 };
 
 constexpr bool kEnd = true;
@@ -27,7 +34,7 @@ constexpr bool kEnd = true;
 #define REWRITE_NOTICE(run, ...) \
   if ((run).log) MOONPHASE_LOG((run).r, kLogNotice, 0, __VA_ARGS__)
 
-Str value_in(Run& run, const Complex& value) {
+Str value_in(Rewriting& run, const Complex& value) {
   return run.quote ? eval_quoted(run.r, value) : eval(run.r, value);
 }
 
@@ -42,25 +49,33 @@ void assign(Request* r, int index, Str text) {
   set_indexed(r, index, text);
 }
 
-bool fail(Run& run, int status) {
+bool fail(Rewriting& run, int status) {
   run.status = status;
   return kEnd;
 }
 
-bool set_by_lua(Run& run, const RewriteOp& op) {
+void go_on(SetWait* wait, int rc, Str value);
+
+bool set_by_lua(Rewriting& run, const RewriteOp& op) {
   Request* r = run.r;
   const Handler* h = op.handler.get();
   const size_t n = h->args.size();
   Str* args = r->pool->array<Str>(n);
   for (size_t i = 0; i < n; ++i) args[i] = value_in(run, h->args[i]);
   Str value;
-  int rc = lua_set_handler(r, h, args, static_cast<int>(n), &value);
+  SetWait* wait = nullptr;
+  int rc = lua_set_handler(r, h, args, static_cast<int>(n), &value, &wait);
+  if (rc == kAgain) {
+    wait->done = go_on;
+    wait->data = r->pool->make<Rewriting>(run);
+    return fail(run, kDone);
+  }
   if (rc != kOk) return fail(run, 500);
   assign(r, op.var, value);
   return !kEnd;
 }
 
-bool set_filter(Run& run, const RewriteOp& op) {
+bool set_filter(Rewriting& run, const RewriteOp& op) {
   const SetFilter* filter = find_set_filter(op.fn);
   if (!filter) {
     MOONPHASE_LOG(run.r, kLogErr, 0, "the \"%s\" directive is not there yet", op.fn.c_str());
@@ -70,7 +85,7 @@ bool set_filter(Run& run, const RewriteOp& op) {
 }
 
 // kOk: the condition holds; kDeclined: not; kError.
-int test_regex(Run& run, const Regex& regex, Str subject) {
+int test_regex(Rewriting& run, const Regex& regex, Str subject) {
   int rc = match_regex(run.r, regex, subject);
   if (rc == kOk) {
     REWRITE_NOTICE(run, "\"%s\" matches \"%.*s\"", regex.pattern.c_str(), STR(subject));
@@ -81,7 +96,7 @@ int test_regex(Run& run, const Regex& regex, Str subject) {
   return rc;
 }
 
-bool test_file(Run& run, const Condition& cond) {
+bool test_file(Rewriting& run, const Condition& cond) {
   Request* r = run.r;
   Str path(r->pool->c_str(value_in(run, cond.value)));
   FileInfo info;
@@ -102,7 +117,7 @@ bool test_file(Run& run, const Condition& cond) {
   }
 }
 
-int test(Run& run, const Condition& cond) {
+int test(Rewriting& run, const Condition& cond) {
   bool holds = false;
   switch (cond.kind) {
     case Condition::kVar: {
@@ -135,7 +150,7 @@ struct Replacement {
   bool has_question = false;
 };
 
-Replacement replace(Run& run, const RewriteOp& op, bool redirect) {
+Replacement replace(Rewriting& run, const RewriteOp& op, bool redirect) {
   Request* r = run.r;
   const Complex& value = op.value;
   const size_t n = value.literal() ? 1 : value.parts.size();
@@ -181,7 +196,7 @@ void append_args(Request* r, Str* text, char separator) {
   *text = Str(text->data(), text->size() + 1 + r->args.size());
 }
 
-void redirect_to(Run& run, const RewriteOp& op) {
+void redirect_to(Rewriting& run, const RewriteOp& op) {
   Request* r = run.r;
   Replacement made = replace(run, op, true);
   // Escapes of the URI that the location does not need are undone, up to its arguments.
@@ -196,7 +211,7 @@ void redirect_to(Run& run, const RewriteOp& op) {
   set_location(r, text);
 }
 
-bool rewrite_uri(Run& run, const RewriteOp& op) {
+bool rewrite_uri(Rewriting& run, const RewriteOp& op) {
   Request* r = run.r;
   Replacement made = replace(run, op, false);
   Str uri = made.text;
@@ -217,7 +232,7 @@ bool rewrite_uri(Run& run, const RewriteOp& op) {
   return !kEnd;
 }
 
-bool rewrite(Run& run, const RewriteOp& op) {
+bool rewrite(Rewriting& run, const RewriteOp& op) {
   Request* r = run.r;
   int rc = test_regex(run, *op.regex, r->uri);
   if (rc == kError) return fail(run, 500);
@@ -243,54 +258,79 @@ bool rewrite(Run& run, const RewriteOp& op) {
   return op.flag != RewriteOp::kNone;
 }
 
-bool run_ops(Run& run, const RewriteProgram& program) {
+bool enter_if(Rewriting& run, const RewriteOp& op) {
   Request* r = run.r;
-  for (const RewriteOp& op : program) {
-    switch (op.kind) {
-      case RewriteOp::kSet:
-        assign(r, op.var, value_in(run, op.value));
-        break;
-      case RewriteOp::kSetByLua:
-        if (set_by_lua(run, op) == kEnd) return kEnd;
-        break;
-      case RewriteOp::kSetFilter:
-        if (set_filter(run, op) == kEnd) return kEnd;
-        break;
-      case RewriteOp::kIf: {
-        int rc = test(run, op.cond);
-        if (rc == kError) return fail(run, 500);
-        if (rc == kDeclined) break;
-        if (op.conf) {
-          r->loc = op.conf;
-          update_location(r);
-        }
-        if (run_ops(run, op.then) == kEnd) return kEnd;
-        break;
+  int rc = test(run, op.cond);
+  if (rc == kError) return fail(run, 500);
+  if (rc == kDeclined) return !kEnd;
+  if (op.conf) {
+    r->loc = op.conf;
+    update_location(r);
+  }
+  run.levels[++run.depth] = {&op.then, 0};
+  return !kEnd;
+}
+
+bool run_op(Rewriting& run, const RewriteOp& op) {
+  Request* r = run.r;
+  switch (op.kind) {
+    case RewriteOp::kSet:
+      assign(r, op.var, value_in(run, op.value));
+      return !kEnd;
+    case RewriteOp::kSetByLua:
+      return set_by_lua(run, op);
+    case RewriteOp::kSetFilter:
+      return set_filter(run, op);
+    case RewriteOp::kIf:
+      return enter_if(run, op);
+    case RewriteOp::kRewrite:
+      return rewrite(run, op);
+    case RewriteOp::kReturn:
+      run.status = op.status < 400 || (op.has_text && !op.value.empty())
+                       ? send_response(r, op.status, {}, op.value)
+                       : op.status;
+      return kEnd;
+    case RewriteOp::kBreak:
+      if (r->uri_changed) {
+        r->valid_location = false;
+        r->uri_changed = false;
       }
-      case RewriteOp::kRewrite:
-        if (rewrite(run, op) == kEnd) return kEnd;
-        break;
-      case RewriteOp::kReturn:
-        run.status = op.status < 400 || (op.has_text && !op.value.empty())
-                         ? send_response(r, op.status, {}, op.value)
-                         : op.status;
-        return kEnd;
-      case RewriteOp::kBreak:
-        if (r->uri_changed) {
-          r->valid_location = false;
-          r->uri_changed = false;
-        }
-        return kEnd;
+      return kEnd;
+  }
+  return kEnd;
+}
+
+void run_ops(Rewriting& run) {
+  for (;;) {
+    Rewriting::Level& level = run.levels[run.depth];
+    if (level.at == level.program->size()) {
+      if (run.depth-- == 0) return;
+    } else if (run_op(run, (*level.program)[level.at++]) == kEnd) {
+      return;
     }
   }
-  return !kEnd;
+}
+
+// A set_by_lua that waited has its value.
+void go_on(SetWait* wait, int rc, Str value) {
+  Rewriting& run = *static_cast<Rewriting*>(wait->data);
+  Request* r = run.r;
+  if (rc != kOk) {
+    run.status = 500;
+  } else {
+    const Rewriting::Level& level = run.levels[run.depth];
+    assign(r, (*level.program)[level.at - 1].var, value);
+    run_ops(run);
+  }
+  if (run.status != kDone) resume_phase(r, run.status);
 }
 
 }  // namespace
 
 int run_program(Request* r, const RewriteProgram& program) {
-  Run run{r, loc(r)->rewrite_log || log_of(r).enabled(kLogDebug)};
-  run_ops(run, program);
+  Rewriting run{r, loc(r)->rewrite_log || log_of(r).enabled(kLogDebug)};
+  run.levels[0].program = &program;
+  run_ops(run);
   return run.status;
 }
 

@@ -2,6 +2,6 @@
 
 namespace moonphase::engine {
 
-constinit thread_local Generation* t_running = nullptr;
+constinit thread_local RunningState t_running;
 
 }  // namespace moonphase::engine

@@ -6,17 +6,25 @@
 
 namespace moonphase::engine {
 
-extern constinit thread_local Generation* t_running;
+struct RunningState {
+  Generation* generation = nullptr;
+  int coroutines = 0;  // see RunningLua
+};
+extern constinit thread_local RunningState t_running;
 // Null in a VM without a server (LuaVM).
-inline Generation* running() { return t_running; }
+inline Generation* running() { return t_running.generation; }
 
 // Every entry into a VM stands in one of these.
 class Running {
  public:
-  explicit Running(Generation* g) : before_(t_running) { t_running = g; }
-  ~Running() { t_running = before_; }
+  explicit Running(Generation* g) : state(&t_running), before_(state->generation) {
+    state->generation = g;
+  }
+  ~Running() { state->generation = before_; }
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
+
+  RunningState* const state;  // this thread's: looking it up is a call
 
  private:
   Generation* before_;

@@ -3,6 +3,7 @@
 
 #include <mutex>
 
+#include "engine/block_watch.h"
 #include "engine/exec.h"
 #include "engine/handshake.h"
 #include "engine/lifecycle.h"
@@ -10,23 +11,47 @@
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
 #include "engine/upstream_peer.h"
+#include "http/detached.h"
+#include "engine/worker_threads.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
 
 // --- generations ---
 
+Generation::Generation() = default;
+Generation::~Generation() = default;
+
+Lingering::~Lingering() {
+  if (!link_) return;
+  *link_ = next_;
+  if (next_) next_->link_ = link_;
+}
+
+void Lingering::linger(Generation* g) {
+  if (link_) return;
+  next_ = g->lingering;
+  link_ = &g->lingering;
+  if (next_) next_->link_ = &next_;
+  g->lingering = this;
+}
+
 void retain(Generation* g) { ++g->refs; }
 
 void release(Generation* g) {
   if (--g->refs > 0) return;
   std::erase(g->runtime->generations, g);
-  g->runtime->loop->defer_free(
+  net::Loop* loop = g->runtime->loop;
+  if (loop->traced() == &g->plan->error_log) loop->trace(nullptr);
+  loop->defer_free(
       [](void* p) {
         auto* generation = static_cast<Generation*>(p);
         if (generation->vm) close_vm(generation);
+        while (Lingering* l = generation->lingering) l->drop();
         destroy_socket_pools(generation);
+        Runtime* runtime = generation->runtime;
         delete generation;
+        if (runtime->disposed_ && !runtime->going_ && runtime->generations.empty()) delete runtime;
       },
       g);
 }
@@ -54,7 +79,17 @@ void retire(Generation* g, bool worked) {
 
 // --- loading ---
 
+// A plan on its way to be the current one.
+struct Loading {
+  Generation* g = nullptr;
+  Generation* before = nullptr;  // the current one when init_worker_by_lua began
+  Runtime::Started done = nullptr;
+  void* data = nullptr;
+  InitRun init;
+};
+
 struct Runtime::Impl {
+  std::unique_ptr<Loading> loading;
   std::vector<std::unique_ptr<Listening>> listening;
   bool dropped_privileges = false;
   bool terminated = false;
@@ -89,32 +124,81 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   g->runtime = this;
   generations.push_back(g);
   g->plan = std::move(plan);
-  auto fail = [&] {
-    retire(g, false);
-    done(data, false, error);
-  };
+  impl_->loading = std::make_unique<Loading>();
+  Loading& now = *impl_->loading;
+  now.g = g;
+  now.done = done;
+  now.data = data;
+  now.init.data = this;
+  if (int64_t ms = g->plan->lua.blocking_threshold)
+    g->block_watch = std::make_unique<BlockWatch>(g, ms);
   if (g->plan->has_http) {
     g->vm = make_vm(g, &error);
-    if (!g->vm || lua_init(g, &error) == kError) return fail();
+    if (!g->vm) return not_loaded(error);
+    now.init.done = [](InitRun* init, int rc) {
+      auto* self = static_cast<Runtime*>(init->data);
+      if (rc == kOk)
+        self->initialized();
+      else
+        self->not_loaded(std::string(init->error));
+    };
+    int rc = lua_init(g, &now.init);
+    if (rc == kAgain) return;
+    if (rc == kError) return not_loaded(now.init.error);
   }
+  initialized();
+}
+
+void Runtime::not_loaded(const std::string& error) {
+  std::string text = error;
+  std::unique_ptr<Loading> over = std::move(impl_->loading);
+  retire(over->g, false);
+  over->done(over->data, false, text);
+}
+
+// init_by_lua has run.
+void Runtime::initialized() {
+  Loading& now = *impl_->loading;
+  Generation* g = now.g;
+  std::string error;
   if (!impl_->dropped_privileges && options.before_init_worker) {
-    if (!options.before_init_worker(options.before_init_worker_data, &error)) return fail();
+    if (!options.before_init_worker(options.before_init_worker_data, &error))
+      return not_loaded(error);
     impl_->dropped_privileges = true;
   }
-  http.max_connections = g->plan->worker_connections;
-  Generation* old = current;
+  // A failure is logged and nothing else, as in OpenResty.
+  now.init.error.clear();
+  now.init.done = [](InitRun* init, int) {
+    static_cast<Runtime*>(init->data)->worker_initialized();
+  };
+  now.before = current;
   current = g;
-  lua_init_worker(g);  // a failure is logged and nothing else, as in OpenResty
+  loop->trace(g->plan->error_log.enabled(kLogDebug) ? &g->plan->error_log : nullptr);
+  if (lua_init_worker(g, &now.init) == kAgain)
+    current = now.before;  // requests that come meanwhile are the old one's
+  else
+    worker_initialized();
+}
+
+void Runtime::worker_initialized() {
+  std::unique_ptr<Loading> over = std::move(impl_->loading);
+  Generation* old = over->before;
+  current = over->g;
+  http.max_connections = current->plan->worker_connections;
   if (old) {
     adopt_connections();
     retire(old, true);
   }
-  done(data, true, {});
+  over->done(over->data, true, {});
 }
 
 // Connections outlive a reload: their next request is the new plan's.
 void Runtime::adopt_connections() {
   const auto& listens = current->plan->listens;
+  for (http::Connection* c = http.detached; c; c = c->next) {
+    const http::ListenConf* conf = successor(*current->plan, c->listen);
+    if (conf || !listens.empty()) c->listen = conf ? conf : listens[0].get();
+  }
   for (http::Connection* c = http.first; c; c = c->next) {
     const http::ListenConf* conf = successor(*current->plan, c->listen);
     if (!conf && c->request) c->request->keepalive = false;
@@ -143,7 +227,14 @@ namespace {
 constexpr uint64_t kQuitPoll = 10;  // ms between looks at what is still there
 }
 
+void Runtime::cancel_loading() {
+  if (!impl_->loading) return;
+  cancel_init(&impl_->loading->init);
+  not_loaded("cancelled");
+}
+
 void Runtime::quit(void (*done)(void*), void* data) {
+  cancel_loading();
   impl_->quit_done = done;
   impl_->quit_data = data;
   stop_listening();
@@ -164,7 +255,8 @@ void Runtime::continue_quit() {
   bool timers =
       current && current->vm && (lua_pending_timers(current) || lua_running_timers(current));
   bool late = impl_->quit_deadline && now().monotonic_ms >= impl_->quit_deadline;
-  if ((http.connections > 0 || timers) && !late) {
+  bool threads = current && current->worker_threads && current->worker_threads->running();
+  if ((http.connections > 0 || http.detached || timers || threads) && !late) {
     loop->set_timer(&impl_->quit_timer, kQuitPoll);
     return;
   }
@@ -174,9 +266,19 @@ void Runtime::continue_quit() {
   if (done) done(impl_->quit_data);
 }
 
+void Runtime::dispose() {
+  disposed_ = true;
+  terminate();
+  if (!generations.empty()) return;
+  // What was released above is freed first.
+  going_ = true;
+  loop->defer_free([](void* self) { delete static_cast<Runtime*>(self); }, this);
+}
+
 void Runtime::terminate() {
   if (impl_->terminated) return;
   impl_->terminated = true;
+  cancel_loading();
   loop->clear_timer(&impl_->quit_timer);
   stop_listening();
   http::drain_connections(&http);
@@ -184,9 +286,13 @@ void Runtime::terminate() {
     next = c->next;
     if (c->request) http::close_connection_with_request(c->request, 0);
   }
+  http::end_all_detached(&http);
   // Timers are not run any more: what they would run in is going away.
   end_running_timers(this);
-  for (Generation* g : std::vector<Generation*>(generations)) lua_drop_timers(g);
+  for (Generation* g : std::vector<Generation*>(generations)) {
+    lua_drop_timers(g);
+    if (g->worker_threads) g->worker_threads->finish();
+  }
   if (Generation* g = current) {
     current = nullptr;
     g->exiting = true;

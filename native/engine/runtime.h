@@ -14,6 +14,26 @@ namespace moonphase::engine {
 
 class Runtime;
 class FakeConnection;
+struct Generation;
+class WorkerThreads;  // engine/worker_threads.h
+class BlockWatch;     // engine/block_watch.h
+
+// What outlives its owner in Lua until something has happened, and writes to the generation's log
+// then. It goes with the generation at the latest.
+class Lingering {
+ public:
+  Lingering(const Lingering&) = delete;
+  Lingering& operator=(const Lingering&) = delete;
+  virtual void drop() = 0;  // the generation ends: frees itself
+
+ protected:
+  Lingering() = default;
+  virtual ~Lingering();
+  void linger(Generation* g);
+
+ private:
+  Lingering *next_ = nullptr, **link_ = nullptr;
+};
 
 // A Plan and its VM. Retained by the runtime while current and by every request and timer that
 // began with it.
@@ -22,11 +42,15 @@ struct Generation {
   lua::Vm* vm = nullptr;  // null while there is no Lua
   Runtime* runtime = nullptr;
   int refs = 1;
-  bool exiting = false;          // ngx.worker.exiting()
-  bool initializing = false;     // init_by_lua runs
-  void* timers = nullptr;        // engine/timers.cc
-  void* socket_pools = nullptr;  // keepalive pools of cosockets
-  void* scheduler = nullptr;     // engine/coroutines.cc: pooled coroutines
+  bool exiting = false;                           // ngx.worker.exiting()
+  bool initializing = false;                      // init_by_lua runs
+  void* socket_pools = nullptr;                   // keepalive pools of cosockets
+  void* scheduler = nullptr;                      // engine/coroutines.cc: pooled coroutines
+  std::unique_ptr<WorkerThreads> worker_threads;  // ngx.run_worker_thread
+  std::unique_ptr<BlockWatch> block_watch;        // null: lua_blocking_threshold is off
+  Lingering* lingering = nullptr;
+  Generation();
+  ~Generation();
 };
 void retain(Generation* g);
 void release(Generation* g);  // with the last reference VM and Plan go, after the turn
@@ -67,7 +91,7 @@ class Runtime {
   Runtime(net::Loop* loop, RuntimeOptions options);
   ~Runtime();
   // Makes the VM, runs init_by_lua and init_worker_by_lua. `done(ok, message)` later when a phase
-  // yields (extended).
+  // waits (extended); with ok false and "cancelled" when quit or terminate come first.
   using Started = void (*)(void* data, bool ok, Str message);
   void load(std::unique_ptr<Plan> plan, Started done, void* data);
   // Listens on every address of the plan; `fds[i]` ≥ 0 is a listening descriptor for listens[i],
@@ -80,6 +104,9 @@ class Runtime {
   void quit(void (*done)(void*), void* data);
   // At once.
   void terminate();
+  // The same, and the object goes when its last generation does: a call from JavaScript may still
+  // wait in it.
+  void dispose();
   void reopen_logs();
   // A request with no client: init_worker, timers. Freed by finish_fake_request.
   http::Request* fake_request(Generation* g, uint32_t phase);
@@ -90,14 +117,22 @@ class Runtime {
   Generation* current = nullptr;
   std::vector<Generation*> generations;  // the current one and those that still have requests
   FakeConnection* fakes = nullptr;       // engine/fake_request.cc: requests without a client
+  // What init_by_lua asked for: connections of a privileged agent; -1: it wants none.
+  int privileged_agent = -1;
   // JavaScript handlers: calls function `index` for the request (bind sets it). kOk, kAgain (a
   // promise) …
   int (*call_js)(http::Request* r, int index, uint32_t phase) = nullptr;
   void* bind_data = nullptr;
 
  private:
+  void initialized();
+  void worker_initialized();
+  void not_loaded(const std::string& error);
+  void cancel_loading();
+  friend void release(Generation* g);
   void adopt_connections();
   void continue_quit();
+  bool disposed_ = false, going_ = false;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -3,8 +3,10 @@
 #include "engine/scheduler.h"
 
 #include <cstdlib>
+#include <optional>
 
 #include "engine/lifecycle.h"
+#include "engine/side_run.h"
 #include "http/connection.h"
 #include "lua/call.h"
 
@@ -38,7 +40,8 @@ bool sent_header(const LuaCtx* ctx) { return ctx->r->header_sent || ctx->header_
 bool closes_silently(int status) { return status == 408 || status == 499 || status == 444; }
 
 void keep_ctx(LuaCtx* ctx) {
-  if (ctx->r->filter_finalize) ctx->r->lua = ctx;
+  // Unless the error page has one that a filter waits in.
+  if (ctx->r->filter_finalize && !ctx->r->output_held) ctx->r->lua = ctx;
 }
 
 int rewrite_jump(LuaCtx* ctx) {
@@ -63,11 +66,11 @@ int exec(LuaCtx* ctx) {
   cleanup(ctx);
   stop_watching(r);
   Str uri = ctx->exec_uri, args = ctx->exec_args;
-  r->lua = nullptr;
   if (uri[0] != '@') return internal_redirect(r, uri, args);
   if (!args.empty())
     MOONPHASE_LOG(r, kLogWarn, 0, "query strings %.*s ignored when exec'ing named location %.*s",
                   STR(args), STR(uri));
+  r->lua = nullptr;
   for (void*& c : r->ctx) c = nullptr;
   return named_location(r, uri);
 }
@@ -78,7 +81,7 @@ int exit_thread(LuaCtx* ctx) {
   MOONPHASE_LOG(r, kLogDebug, 0, "lua thread aborting request with status %d", code);
   keep_ctx(ctx);
   cleanup(ctx);
-  if (ctx->fake) return code;
+  if (ctx->fake || ctx->side) return code;
   if (!sent_header(ctx) && r->headers_out.status == 0 && code >= 200) r->headers_out.status = code;
   if (ctx->buffering && r->headers_out.status && code != kError && !closes_silently(code)) {
     int rc = lua_send_chain(ctx, nullptr);
@@ -165,6 +168,7 @@ Next ended(LuaCtx* ctx, Co* co) {
     --ctx->uthreads;
   }
   if (co == ctx->entry) {
+    if (ctx->side) keep_side_result(ctx, co->L);
     free_coroutine(co);
     if (ctx->uthreads) return stop(ctx, kAgain);
     return stop(ctx, done(ctx));
@@ -195,7 +199,7 @@ Next user_yield(LuaCtx* ctx, Co* co) {
 }
 
 Next yielded(LuaCtx* ctx) {
-  if (ctx->r->uri_changed) return stop(ctx, rewrite_jump(ctx));
+  if (ctx->r->uri_changed && !ctx->side) return stop(ctx, rewrite_jump(ctx));
   if (ctx->exited) return stop(ctx, exit_thread(ctx));
   if (!ctx->exec_uri.empty()) return stop(ctx, exec(ctx));
   LuaCtx::Op op = ctx->op;
@@ -262,15 +266,21 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
     return end_thread(ctx, co, false, 1);
   }
   if (co == ctx->entry) {
-    MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua entry thread aborted: %s: %s\n%s", failure.kind,
-                  failure.message.c_str(), failure.traceback.c_str());
+    if (ctx->init) {
+      ctx->init->error = failure.message + "\n" + failure.traceback;
+    } else if (ctx->side) {
+      fail_side(ctx, failure.message + "\n" + failure.traceback);
+    } else {
+      MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua entry thread aborted: %s: %s\n%s", failure.kind,
+                    failure.message.c_str(), failure.traceback.c_str());
+    }
     keep_ctx(ctx);
     cleanup(ctx);
     if (ctx->no_abort) {
       ctx->no_abort = false;
       return stop(ctx, kError);
     }
-    return stop(ctx, sent_header(ctx) ? kError : 500);
+    return stop(ctx, ctx->side || sent_header(ctx) ? kError : 500);
   }
   if (co->is_wrap && co->parent) {
     // coroutine.wrap: the parent dies of the same.
@@ -285,10 +295,24 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
   return deliver(ctx, co, false, 1);
 }
 
+// With MOONPHASE_GC_STRESS=1, in debug and sanitizer builds: whatever only the collector keeps us
+// from seeing is gone when a coroutine waits.
+#ifdef MOONPHASE_CHECKED
+void stress(LuaCtx* ctx) {
+  static const bool on = [] {
+    const char* value = getenv("MOONPHASE_GC_STRESS");
+    return value && *value == '1';
+  }();
+  if (on) lua_gc(ctx->L(), LUA_GCCOLLECT, 0);
+}
+#else
+void stress(LuaCtx*) {}
+#endif
+
 }  // namespace
 
 int run_thread(LuaCtx* ctx, int nargs) {
-  Failure failure;
+  std::optional<Failure> failure;
   if (ctx->current->thread_spawn_yielded) {
     ctx->current->thread_spawn_yielded = false;
     nargs = 1;  // what ngx.thread.spawn left there
@@ -298,12 +322,13 @@ int run_thread(LuaCtx* ctx, int nargs) {
     Next next;
     if (co->propagate_error) {
       co->propagate_error = false;
-      next = failed(ctx, co, failure);
+      next = failed(ctx, co, failure ? *failure : failure.emplace());
     } else {
       int status;
       {
-        RunningLua running(ctx->gen);
+        RunningLua running(ctx->gen, co->L, nargs, ctx->r->conn);
         status = lua::resume(co->L, nargs);
+        if (status == LUA_YIELD) stress(ctx);
       }
       if (status == LUA_YIELD) {
         next = yielded(ctx);
@@ -312,9 +337,10 @@ int run_thread(LuaCtx* ctx, int nargs) {
       } else {
         ctx->current = co;
         ctx->op = LuaCtx::kNop;
-        if (co->is_uthread || co->is_wrap || co == ctx->entry) describe(ctx, co, status, &failure);
+        if (co->is_uthread || co->is_wrap || co == ctx->entry)
+          describe(ctx, co, status, &failure.emplace());
         if (status == LUA_ERRMEM) error_kind(ctx, status);
-        next = failed(ctx, co, failure);
+        next = failed(ctx, co, failure ? *failure : failure.emplace());
       }
     }
     if (!next.resume) return next.value;
@@ -339,6 +365,10 @@ int run_posted_threads(LuaCtx* ctx) {
 }
 
 void resume_co(Co* co, int nargs) {
+  if (co->side) {
+    resume_side(co, nargs);
+    return;
+  }
   LuaCtx* ctx = co->ctx;
   CtxGuard guard(ctx);
   ctx->current = co;

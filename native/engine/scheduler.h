@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/block_watch.h"
 #include "engine/exec.h"
 #include "engine/running.h"
 #include "engine/runtime.h"
@@ -16,7 +17,9 @@ struct TimerTask;  // engine/timers.cc
 struct Scheduler {
   explicit Scheduler(Generation* g);
   ~Scheduler();
-  static Scheduler& of(Generation* g);
+  static Scheduler& of(Generation* g) {
+    return g->scheduler ? *static_cast<Scheduler*>(g->scheduler) : make(g);
+  }
 
   Co* alloc();
   void recycle(Co* co);
@@ -41,6 +44,7 @@ struct Scheduler {
   Generation* gen;
 
  private:
+  static Scheduler& make(Generation* g);
   static void run_ready(void* self);
   static constexpr size_t kBlock = 64;
   std::vector<std::unique_ptr<Co[]>> blocks_;  // a Co's address stays valid: see co_of
@@ -52,14 +56,25 @@ struct Scheduler {
 // True while a coroutine of this thread runs: events then wait for its end.
 class RunningLua {
  public:
-  explicit RunningLua(Generation* g) : generation_(g) { ++depth; }
-  ~RunningLua() { --depth; }
+  // A coroutine that is to be resumed with `nargs` values, or what is to be called on L.
+  RunningLua(Generation* g, lua_State* L, int nargs, const LogContext* log = nullptr)
+      : running_(g) {
+    if (++running_.state->coroutines == 1 && g->block_watch) {
+      watch_ = g->block_watch.get();
+      watch_->enter(L, nargs, log);
+    }
+  }
+  ~RunningLua() {
+    if (watch_) watch_->leave();
+    --running_.state->coroutines;
+  }
   RunningLua(const RunningLua&) = delete;
   RunningLua& operator=(const RunningLua&) = delete;
-  static constinit thread_local int depth;
+  static bool any() { return t_running.coroutines > 0; }
 
  private:
-  Running generation_;
+  Running running_;
+  BlockWatch* watch_ = nullptr;
 };
 
 // A finished coroutine's thread goes to the pool, or to the garbage collector.

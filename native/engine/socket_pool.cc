@@ -113,8 +113,8 @@ void SocketPools::close_idle() {
   closing = true;
   for (auto it = pools_.begin(); it != pools_.end();) {
     SocketPool* pool = (it++)->second.get();
-    pool->debug("lua tcp socket keepalive: free connection pool %p for \"%s\"",
-                static_cast<void*>(pool), pool->key().c_str());
+    pool->debug("lua tcp socket keepalive: free connection pool %" PTR " for \"%s\"", ptr(pool),
+                pool->key().c_str());
     pool->drop_all();
     if (pool->connections == 0) pools_.erase(pool->key());
   }
@@ -123,6 +123,29 @@ void SocketPools::close_idle() {
 SocketPools& socket_pools(Generation* g) {
   if (!g->socket_pools) g->socket_pools = new SocketPools(net::current_loop(), &g->plan->error_log);
   return *static_cast<SocketPools*>(g->socket_pools);
+}
+
+SocketPools& socket_pools(Generation* g, lua::Vm* vm) {
+  SocketPools& all = socket_pools(g);
+  if (vm == g->vm) return all;
+  std::unique_ptr<SocketPools>& own = all.of_vms_[vm];
+  if (!own) {
+    own = std::make_unique<SocketPools>(all.loop, all.log_);
+    own->parent_ = &all;
+    own->vm_ = vm;
+    vm->on_close(SocketPools::vm_closes, own.get());
+  }
+  return *own;
+}
+
+// Its sockets are collected after this, and may still count in a pool.
+void SocketPools::vm_closes(void* p) {
+  auto* self = static_cast<SocketPools*>(p);
+  self->close_idle();
+  auto it = self->parent_->of_vms_.find(self->vm_);
+  it->second.release();
+  self->parent_->of_vms_.erase(it);
+  self->loop->defer_free([](void* pools) { delete static_cast<SocketPools*>(pools); }, self);
 }
 
 void destroy_socket_pools(Generation* g) {

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "engine/peer.h"
+#include "lua/vm.h"
 #include "net/resolver.h"
 #include "net/stream.h"
 
@@ -69,7 +70,7 @@ class SocketPool {
 
 class SocketPools {
  public:
-  SocketPools(net::Loop* l, const Log* log) : loop(l), resolver(l), log_(log) {}
+  SocketPools(net::Loop* l, const Log* log) : loop(l), resolver(l, log), log_(log) {}
   SocketPool* find(Str key);
   SocketPool* make(Str key, int size, int backlog);
   // The generation ends: idle connections close now.
@@ -80,12 +81,20 @@ class SocketPools {
 
  private:
   friend class SocketPool;
+  friend SocketPools& socket_pools(Generation* g, lua::Vm* vm);
+  static void vm_closes(void* pools);
   const Log* log_;
   std::unordered_map<std::string, std::unique_ptr<SocketPool>> pools_;
+  std::unordered_map<lua::Vm*, std::unique_ptr<SocketPools>> of_vms_;
+  SocketPools* parent_ = nullptr;  // of a VM's own: the generation's
+  lua::Vm* vm_ = nullptr;
 };
 
 // Made on first use; destroyed with the generation by destroy_socket_pools.
 SocketPools& socket_pools(Generation* g);
+// The pools for the sockets of a VM: the generation's, or those of a request's own VM, which go
+// with it.
+SocketPools& socket_pools(Generation* g, lua::Vm* vm);
 void destroy_socket_pools(Generation* g);
 
 }  // namespace moonphase::engine

@@ -1,5 +1,6 @@
 // Who takes part in the phases: nginx's own modules, Lua and JavaScript, and what modules add.
 #include "engine/content.h"
+#include "engine/content/dav.h"
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
@@ -97,6 +98,10 @@ struct Registry {
       {Phase::kPrecontent, precontent_step, lua_used<&LuaLocConf::precontent>,
        [](const Plan& p) { return p.lua.precontent_no_postpone; }},
       {Phase::kContent, index_handler, always},
+      {Phase::kContent, dav_handler,
+       [](const Plan& p) {
+         return any_location(p, [](const LocConf& c) { return c.module[kModDav] != nullptr; });
+       }},
       {Phase::kContent, gzip_static_handler,
        [](const Plan& p) {
          return any_location(p, [](const LocConf& c) {

@@ -65,6 +65,7 @@ int subrequest(Request* r, Str uri, Str args, Request** psr, http::PostSubreques
   sr->background = flags & kSubBackground;
   sr->filter_need_in_memory = sr->subrequest_in_memory;
   sr->main_filter_need_in_memory = r->main_filter_need_in_memory;
+  sr->filters = ~0u;
   sr->post_subrequest = ps;
   sr->read_event_handler = empty_handler;
   sr->write_event_handler = start_request;

@@ -130,21 +130,37 @@ void fire(void* p) {
 
 }  // namespace
 
-const char* lua_start_timer(lua_State* L, LuaCtx* ctx, int first, int64_t delay_ms, bool every) {
-  Generation* g = ctx->gen;
+namespace {
+
+const char* start(lua_State* L, Generation* g, lua::Vm* vm, const TimerOrigin& origin, int first,
+                  int64_t delay_ms, bool every) {
   if (g->exiting && delay_ms > 0) return "process exiting";
   if (Scheduler::of(g).pending_timers >= g->plan->lua.max_pending_timers)
     return "too many pending timers";
-  TimerTask* t = make_task(g, ctx->vm, every ? delay_ms : 0);
-  const http::Connection* c = ctx->r->conn;
-  t->srv = ctx->r->srv;
-  t->conf = ctx->r->loc;
-  t->client.assign(c->addr_text);
-  t->listen = c->listen;
+  TimerTask* t = make_task(g, vm, every ? delay_ms : 0);
+  t->srv = origin.srv;
+  t->conf = origin.conf;
+  t->client = origin.client;
+  t->listen = origin.listen;
   lua_xmove(L, t->co, lua_gettop(L) - first + 1);
   link(t);
   g->runtime->loop->set_timer(&t->timer, static_cast<uint64_t>(delay_ms));
   return nullptr;
+}
+
+}  // namespace
+
+TimerOrigin timer_origin(LuaCtx* ctx) {
+  const http::Connection* c = ctx->r->conn;
+  return {ctx->r->srv, ctx->r->loc, c->listen, std::string(c->addr_text)};
+}
+
+const char* lua_start_timer(lua_State* L, LuaCtx* ctx, int first, int64_t delay_ms, bool every) {
+  return start(L, ctx->gen, ctx->vm, timer_origin(ctx), first, delay_ms, every);
+}
+
+const char* lua_start_event(lua_State* L, Generation* g, const TimerOrigin& origin, int first) {
+  return start(L, g, g->vm, origin, first, 0, false);
 }
 
 void lua_abort_timers(Generation* g) {

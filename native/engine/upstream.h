@@ -233,6 +233,8 @@ class Upstream final : public net::TlsOwner {
   bool take();
   int feed(Raw* raw);
   Raw* free_raw();
+  int most_raws() const { return buffering ? conf->buffers_number + 1 : 1; }
+  bool has_room() const;
   void recycle();
   void on_client_writable();
 
@@ -254,7 +256,8 @@ class Upstream final : public net::TlsOwner {
   int raws_ = 0;
   View *ready_ = nullptr, **ready_end_ = &ready_, *busy_ = nullptr, **busy_end_ = &busy_,
        *free_views_ = nullptr;
-  bool eof_ = false, error_ = false, client_blocked_ = false, passing_ = false, drained_ = false;
+  bool eof_ = false, error_ = false, nonsense_ = false, client_blocked_ = false, passing_ = false,
+       drained_ = false;
   int64_t read_length_ = 0;
 };
 

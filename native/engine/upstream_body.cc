@@ -51,12 +51,14 @@ void Upstream::send_response() {
   pass_body();
 }
 
+bool Upstream::has_room() const { return filling_ || free_raws_ || raws_ < most_raws(); }
+
 Upstream::Raw* Upstream::free_raw() {
   Raw* raw = free_raws_;
   if (raw) {
     free_raws_ = raw->next;
   } else {
-    if (raws_ >= (buffering ? conf->buffers_number + 1 : 1)) return nullptr;
+    if (raws_ >= most_raws()) return nullptr;
     ++raws_;
     raw = r->pool->make<Raw>();
     raw->start = r->pool->bytes(conf->buffers_size);
@@ -119,8 +121,15 @@ void Upstream::recycle() {
 
 // False: the request has ended.
 bool Upstream::give() {
+  if (nonsense_) {  // what it said is not to be trusted, from here on and before
+    finalize(kError);
+    return false;
+  }
   bool complete = eof_ || error_ || length == 0;
   if (!ready_ || (client_blocked_ && !complete)) return true;
+  // A buffered answer waits until it is the request's turn to send, or it is complete: one that
+  // breaks off before is given to nobody.
+  if (buffering && !complete && r->conn->active != r && has_room()) return true;
   Chain* out = &ready_->link;
   for (View* v = ready_; v; v = v->next) {
     v->link.next = v->next ? &v->next->link : nullptr;
@@ -182,7 +191,7 @@ bool Upstream::take() {
         raw->last == raw->end || eof_ || error_ || !buffering || (length != -1 && there >= length);
     if (there > 0 && enough) {
       fed = true;
-      if (feed(raw) == kError) error_ = true;
+      if (feed(raw) == kError) error_ = nonsense_ = true;
     }
     if (drained_ || !enough) break;
   }
@@ -203,11 +212,11 @@ void Upstream::pass_body() {
   passing_ = false;
 
   http::Connection* c = r->conn;
-  if (client_blocked_ && c->active == r && !c->write_delayed) {
+  if (client_blocked_ && c->active == r && !c->write_delayed && !r->output_held) {
     c->set_write_timeout(r->loc->send_timeout);
     c->want_write(true);
   }
-  bool room = filling_ || free_raws_ || raws_ < (buffering ? conf->buffers_number + 1 : 1);
+  bool room = has_room();
   stream_->want_read(room);
   if (room)
     set_timer(conf->read_timeout);

@@ -1,4 +1,5 @@
-// Decodes chunked bodies; llhttp does it.
+// Decodes chunked bodies; llhttp does it, up to the trailer, which nginx reads over whatever it
+// holds.
 #pragma once
 
 #include <llhttp.h>
@@ -17,12 +18,17 @@ struct ChunkDecoder {
 
   void init();
   // Takes bytes from `pos`, which moves. kAgain: all taken, more must come; kDone: the body has
-  // ended at `pos`; kDeclined: the sink refused a size; kError: not a chunked body.
+  // ended at `pos`; kDeclined: the sink refused a size; kError: not a chunked body, or a
+  // chunk too large for an off_t.
   int decode(char*& pos, char* last, const Sink& sink);
 
   llhttp_t parser;
   const Sink* sink = nullptr;
-  bool ended = false;
+  bool overflow = false;  // a chunk's size is no off_t
+  enum Trailer : uint8_t { kNone, kLineStart, kLine, kLineEnd, kEnd } trailer = kNone;
+
+ private:
+  int skip_trailer(char*& pos, char* last);
 };
 
 }  // namespace moonphase::http

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 
 #include "http/body.h"
@@ -14,6 +15,11 @@
 namespace moonphase::http {
 
 static_assert(std::is_trivially_destructible_v<Request>);
+
+uint64_t HttpServer::next_serial() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
 
 Pool* Pool::of_thread() {
   static thread_local Pool pool;
@@ -165,6 +171,11 @@ void Client::free_request(Request* r, int rc) {
   if (timedout && r->loc->reset_timedout_connection) stream->set_linger0();
   server->loop->clear_timer(&r->timer);
   server->loop->cancel(&r->posted);
+  if (r->logging) {
+    detach(r);
+    destroyed = true;
+    return;
+  }
   r->pool->run_cleanups();
   request = active = current = nullptr;
   destroyed = true;
@@ -209,6 +220,9 @@ void Client::keepalive(Request* r) {
   read_timedout = write_timedout = write_delayed = false;
   write_deadline = 0;
   action = "closing request";
+  // nginx reads a body of known length to its end and not further, unless it is in its buffer.
+  const HeadersIn& in = r->headers_in;
+  bool body_behind = in.content_length && !in.chunked && rpos > rbuf + window_;
   free_request(r, 0);
   state = kIdle;
   ++server->stats.waiting;
@@ -220,14 +234,21 @@ void Client::keepalive(Request* r) {
       setsockopt(stream->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     }
   }
-  pipelined = rpos < rlast;
-  if (!pipelined) set_read_timeout(loc->keepalive_timeout);
+  bool more = rpos < rlast;
+  pipelined = more && !body_behind;
+  if (!more) set_read_timeout(loc->keepalive_timeout);
   // Inside process_input its loop goes on by itself.
   if (in_input) return;
-  if (pipelined)
+  if (more)
     post_input();
   else
     process_input();
+}
+
+// What the error page and the log know of a line that is no good: HEAD's has no body.
+void Client::keep_line() {
+  request->method = line_.method;
+  if (line_.protocol) request->http_protocol = Str(line_.protocol, 0);
 }
 
 void Client::linger(Request* r) {
@@ -240,6 +261,28 @@ void Client::linger(Request* r) {
   rpos = rlast;
   set_read_timeout(r->loc->lingering_timeout);
   want_read(true);
+}
+
+void Client::read_lingering() {
+  char waste[4096];
+  Request* r = request;
+  int64_t left = r->lingering_until - clock.monotonic_ms;
+  if (left <= 0) {
+    close_connection_with_request(r, 0);
+    return;
+  }
+  rpos = rlast;
+  for (;;) {
+    ssize_t n = stream->recv(waste, sizeof waste);
+    if (n == net::kIoAgain) break;
+    if (n <= 0) {
+      if (n < 0) log_write(log, this, kLogInfo, stream->error(), "recv() failed");
+      close_connection_with_request(r, 0);
+      return;
+    }
+    if (static_cast<size_t>(n) < sizeof waste) break;
+  }
+  set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
 }
 
 void Client::call_read_handler() {
@@ -395,9 +438,11 @@ void limit_keepalive(Request* r) {
   bool on = loc->keepalive_timeout != 0 &&
             c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
             c->server->loop->clock().monotonic_ms - c->start_ms <= loc->keepalive_time;
-  for (const std::string& who : loc->keepalive_disable) {
-    if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;
-    if (who == "safari" && r->headers_in.safari) on = false;
+  if (r->headers_in.msie6 || r->headers_in.safari) {
+    for (const std::string& who : loc->keepalive_disable) {
+      if (who == "msie6" && r->headers_in.msie6 && r->method == kPost) on = false;
+      if (who == "safari" && r->headers_in.safari) on = false;
+    }
   }
   r->keepalive = on;
 }

@@ -82,6 +82,7 @@ class Client final : public Connection {
   void keepalive(Request* r);
   void linger(Request* r);
   void free_request(Request* r, int rc);
+  void detach(Request* r);  // detached.cc
   void close();
   void call_read_handler();
   void call_write_handler();
@@ -112,6 +113,7 @@ class Client final : public Connection {
   int finish_headers();
   bool next_buffer(
       bool line);  // nginx's large_client_header_buffers, by counting; false: too large
+  void keep_line();
   void reject(int status);
   void process();
   void make_room();
@@ -133,6 +135,9 @@ class Client final : public Connection {
   char* request_start_ = nullptr;
   char addr_buf_[64];
 };
+
+// The end of a log line: ", client: …, server: …, request: …".
+char* append_request(const Connection& c, Str line, char* p, char* end);
 
 inline Client* client(Connection* c) { return static_cast<Client*>(c); }
 

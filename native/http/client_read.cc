@@ -62,10 +62,13 @@ bool Client::fill() {
     return false;
   }
   if (request) {
-    if (n == 0) log_write(log, this, kLogInfo, 0, "client prematurely closed connection");
+    action = "reading client request headers";
+    if (n == 0)
+      log_write(log, this, kLogInfo, 0, "client prematurely closed connection");
+    else
+      log_write(log, this, kLogInfo, stream->error(), "recv() failed");
     error = true;
     eof = n == 0;
-    action = "reading client request headers";
     state = kProcessing;
     server->hooks.finalize(request, 400);
     return false;
@@ -209,7 +212,8 @@ void Client::settle() {
 
 void Client::begin_request() {
   slot = pool->take_slot();
-  Request* r = new (slot->memory) Request();
+  // Without parentheses, which would have the memory cleared before its fields are set.
+  Request* r = new (slot->memory) Request;
   r->pool = &slot->arena;
   r->conn = this;
   r->main = r;
@@ -279,6 +283,7 @@ int Client::parse_line() {
       char* end = line_.start ? line_.start : rpos;
       while (end < rlast && *end != '\r' && *end != '\n') ++end;
       if (rc == kBad09Method) request->http_version = kVersion09;
+      keep_line();
       if (line_.start) request->request_line = between(line_.start, end);
       reject(rc == kBadVersion ? 505 : 400);
       return kDone;
@@ -286,6 +291,7 @@ int Client::parse_line() {
     if (rpos == rbuf + window_) {
       if (!next_buffer(true)) {
         request->request_line = between(line_.start, rpos);
+        keep_line();
         log_write(log, this, kLogInfo, 0, "client sent too long URI");
         reject(414);
         return kDone;
@@ -481,27 +487,6 @@ void Client::reject(int status) {
   read_deadline = 0;
   server->hooks.reject(r, status);
   if (server->hooks.run_posted && state == kProcessing) server->hooks.run_posted(this);
-}
-
-void Client::read_lingering() {
-  char waste[4096];
-  Request* r = request;
-  int64_t left = r->lingering_until - clock.monotonic_ms;
-  if (left <= 0) {
-    close_connection_with_request(r, 0);
-    return;
-  }
-  rpos = rlast;
-  for (;;) {
-    ssize_t n = stream->recv(waste, sizeof waste);
-    if (n == net::kIoAgain) break;
-    if (n <= 0) {
-      close_connection_with_request(r, 0);
-      return;
-    }
-    if (static_cast<size_t>(n) < sizeof waste) break;
-  }
-  set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
 }
 
 }  // namespace moonphase::http

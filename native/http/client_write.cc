@@ -93,7 +93,12 @@ Chain* Client::send(Chain* in, int64_t limit) {
       return in;
     }
     sent += n;
-    return advance(in, n);
+    if (n < total) return advance(in, n);
+    for (Chain* c = in; c; c = c->next) {
+      c->buf->pos = c->buf->last;
+      if (c->buf->in_file) c->buf->file_pos = c->buf->file_last;
+    }
+    return nullptr;
   }
 
   int64_t done = 0;
@@ -155,6 +160,7 @@ ssize_t Client::recv(void* buf, size_t n) {
   ssize_t got = stream->recv(buf, n);
   read_full = got == static_cast<ssize_t>(n);
   if (got == 0) eof = true;
+  if (got == net::kIoError) log_write(log, this, kLogInfo, stream->error(), "recv() failed");
   return got;
 }
 
@@ -220,26 +226,30 @@ char* put_quoted(char* p, const char* end, Str label, Str value) {
 }
 }  // namespace
 
-char* Client::append(char* p, char* end) const {
-  if (action) p = put(put(p, end, " while "), end, action);
-  p = put(put(p, end, ", client: "), end, addr_text);
-  const Request* r = request;
-  if (!r) return put(put(p, end, ", server: "), end, listen->name);
+char* append_request(const Connection& c, Str line, char* p, char* end) {
+  if (c.action) p = put(put(p, end, " while "), end, c.action);
+  p = put(put(p, end, ", client: "), end, c.addr_text);
+  const Request* r = c.request;
+  if (!r) return put(put(p, end, ", server: "), end, c.listen->name);
   p = put(p, end, ", server: ");
   if (!r->srv->names.empty()) p = put(p, end, r->srv->names[0].name);
-  Str line = r->request_line;
-  if (!line.data() && line_.start) {
+  if (!line.empty()) p = put_quoted(p, end, ", request: \"", line);
+  const Request* sub = c.current ? c.current : r;
+  if (sub != r) p = put_quoted(p, end, ", subrequest: \"", sub->uri);
+  if (c.server->hooks.append_log) p = c.server->hooks.append_log(sub, p, end);
+  if (r->headers_in.host) p = put_quoted(p, end, ", host: \"", r->headers_in.host->value);
+  if (r->headers_in.referer) p = put_quoted(p, end, ", referrer: \"", r->headers_in.referer->value);
+  return p;
+}
+
+char* Client::append(char* p, char* end) const {
+  Str line = request ? request->request_line : Str();
+  if (request && !line.data() && line_.start) {
     const char* e = line_.start;
     while (e < rlast && *e != '\r' && *e != '\n') ++e;
     line = {line_.start, static_cast<size_t>(e - line_.start)};
   }
-  if (!line.empty()) p = put_quoted(p, end, ", request: \"", line);
-  const Request* sub = current ? current : r;
-  if (sub != r) p = put_quoted(p, end, ", subrequest: \"", sub->uri);
-  if (server->hooks.append_log) p = server->hooks.append_log(sub, p, end);
-  if (r->headers_in.host) p = put_quoted(p, end, ", host: \"", r->headers_in.host->value);
-  if (r->headers_in.referer) p = put_quoted(p, end, ", referrer: \"", r->headers_in.referer->value);
-  return p;
+  return append_request(*this, line, p, end);
 }
 
 }  // namespace moonphase::http

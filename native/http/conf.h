@@ -109,7 +109,10 @@ struct CoreConf {
     Complex value;     // with variables: parsed anew for each request
   } expires;
   int64_t sendfile_max_chunk = 2 << 20;
-  std::shared_ptr<const GzipConf> gzip;  // null: neither gzip nor gzip_static
+  std::shared_ptr<const GzipConf> gzip;  // null: neither gzip, gzip_static nor gunzip
+  // Slots (http/output.h) whose filters have something to do here; the others are not called. A
+  // request adds its own (Request::filters).
+  uint32_t header_filters = ~0u, body_filters = ~0u;
 };
 
 struct ServerName {

@@ -23,8 +23,11 @@ struct ServerHooks {
   void (*reject)(Request* r, int status) = nullptr;
   // A new main request: generation, log, defaults.
   void (*init)(Request* r) = nullptr;
-  // The request's memory is about to go.
+  // The request's memory is about to go; unless r->logging is set afterwards, then it goes on
+  // without its connection (http/detached.h).
   void (*destroy)(Request* r) = nullptr;
+  // It does: `c` stands for the connection from now on.
+  void (*detached)(Request* r, Connection* c) = nullptr;
   // nginx's ngx_http_finalize_request, for what ends inside http (body read errors, clients that
   // went away).
   void (*finalize)(Request* r, int rc) = nullptr;
@@ -59,14 +62,19 @@ struct Stats {  // stub_status, and ngx_stat_* for Lua
 // One running HTTP server: its listeners share it. Owned by the engine's runtime.
 struct HttpServer {
   net::Loop* loop = nullptr;
+  const uint64_t serial = next_serial();  // no other server of the process has or had it
   ServerHooks hooks;
   Stats stats;
   uint64_t next_connection = 1;
-  bool closing = false;         // quitting or reloading: no keep-alive any more
-  Connection* first = nullptr;  // all connections
+  bool closing = false;            // quitting or reloading: no keep-alive any more
+  Connection* first = nullptr;     // all connections
+  Connection* detached = nullptr;  // requests whose connections have gone on
   int64_t connections = 0, max_connections = 512;
   const char* server_version = "nginx/1.31.2";
   bool embedded = false;
+
+ private:
+  static uint64_t next_serial();
 };
 
 // Takes an accepted descriptor.

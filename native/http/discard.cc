@@ -72,7 +72,10 @@ int discard_body(Request* r) {
   if (r->headers_in.chunked) r->headers_in.content_length_n = kWaste;
   char* pos = c->rpos;
   if (pos < c->rlast || r->headers_in.chunked) {
-    if (int rc = skip(r, pos, c->rlast)) return rc;
+    if (int rc = skip(r, pos, c->rlast)) {
+      r->headers_in.content_length_n = -1;
+      return rc;
+    }
     c->rpos = pos;
     if (r->headers_in.content_length_n == 0) return kOk;
   }

@@ -15,6 +15,14 @@ struct ChunkedCtx {
 
 ChunkedCtx* ctx_of(Request* r) { return static_cast<ChunkedCtx*>(r->ctx[Request::kCtxChunked]); }
 
+Buf* size_buf(Request* r) {
+  Buf* b = make_buf(*r->pool);
+  b->start = r->pool->bytes(18);
+  b->end = b->start + 18;
+  b->pos = b->last = b->start;
+  return b;
+}
+
 Buf* take(Request* r, ChunkedCtx* ctx) {
   int looked = 0;
   for (Chain* c = ctx->bufs; c && looked < 4; c = c->next, ++looked) {
@@ -23,10 +31,7 @@ Buf* take(Request* r, ChunkedCtx* ctx) {
     b->tag = ctx;  // taken in this round
     return b;
   }
-  Buf* b = make_buf(*r->pool);
-  b->start = r->pool->bytes(18);
-  b->end = b->start + 18;
-  b->pos = b->last = b->start;
+  Buf* b = size_buf(r);
   b->tag = ctx;
   ctx->bufs = make_chain(*r->pool, b, ctx->bufs);
   return b;
@@ -103,7 +108,7 @@ int chunked_body_filter(Request* r, Chain* in) {
 
   Buf* mine[2] = {};
   if (size) {
-    Buf* b = mine[0] = take(r, ctx);
+    Buf* b = mine[0] = last->last_buf ? size_buf(r) : take(r, ctx);
     b->memory = false;
     b->temporary = true;
     b->pos = b->start;

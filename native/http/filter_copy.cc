@@ -78,7 +78,8 @@ int copy_body_filter(Request* r, Chain* in) {
   auto* ctx = static_cast<CopyCtx*>(r->ctx[Request::kCtxCopy]);
   if (!ctx) {
     bool any = false;
-    for (Chain* c = in; c; c = c->next) any |= wanted(r, c->buf);
+    if (r->filter_need_in_memory || r->main_filter_need_in_memory)
+      for (Chain* c = in; c; c = c->next) any |= wanted(r, c->buf);
     if (!any) return next_body(r, Slot::kCopy, in);
     r->ctx[Request::kCtxCopy] = ctx = r->pool->make<CopyCtx>();
   }

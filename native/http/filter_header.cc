@@ -19,12 +19,14 @@ char* put_number(char* p, int64_t n) { return std::to_chars(p, p + 20, n).ptr; }
 // name changes.
 struct Prefix {
   int64_t second = -1;
-  const void* server = nullptr;
+  uint64_t server = 0;
   int tokens = -1;
   size_t size = 0;
-  char text[256];
+  char text[256] = {};
 };
-thread_local Prefix t_prefix;
+// Constant-initialised, and looked up once: each mention of it would be a call.
+constinit thread_local Prefix t_prefix;
+__attribute__((noinline)) Prefix* prefix_of_thread() { return &t_prefix; }
 
 size_t make_prefix(char* out, Str status, Str token) {
   char* p = put(out, "HTTP/1.1 ");
@@ -36,15 +38,15 @@ size_t make_prefix(char* out, Str status, Str token) {
 }
 
 Str ok_prefix(Request* r) {
-  Prefix& x = t_prefix;
+  Prefix& x = *prefix_of_thread();
   const HttpServer* s = r->conn->server;
   int64_t sec = s->loop->clock().wall_sec();
   int tokens = r->loc->server_tokens;
-  if (x.second != sec || x.server != s || x.tokens != tokens) {
+  if (x.second != sec || x.server != s->serial || x.tokens != tokens) {
     Str token = server_token(r);
     if (token.size() > 120) return Str();
     x.second = sec;
-    x.server = s;
+    x.server = s->serial;
     x.tokens = tokens;
     x.size = make_prefix(x.text, "200 OK", token);
   }
@@ -226,8 +228,7 @@ int header_filter(Request* r) {
   b->end = start + size;
   b->temporary = true;
   if (r->header_only) b->last_buf = true;
-  Chain chain{b, nullptr};
-  return write_filter(r, &chain);
+  return write_header(r, b);
 }
 
 }  // namespace moonphase::http

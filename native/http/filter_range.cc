@@ -192,6 +192,7 @@ int range_header_filter(Request* r) {
     if (rc == kNotSatisfiable) return not_satisfiable(r);
     if (rc == kOk) {
       r->ctx[Request::kCtxRange] = ctx;
+      r->filters |= slot_bit(Slot::kRangeBody);
       out.status = 206;
       out.status_line = Str();
       if (ctx->count == 1)

@@ -16,7 +16,7 @@ struct Summary {
     for (; c; c = c->next) {
       const Buf* b = c->buf;
       off_t n = b->size();
-      if (n < 0 || (n == 0 && !b->special())) wrong = b;
+      if (n <= 0 && (n < 0 || !b->special())) wrong = b;
       size += n;
       flush |= b->flush || b->recycled;
       sync |= b->sync;
@@ -33,10 +33,14 @@ Chain* new_link(Request* r, Buf* b) {
   return c;
 }
 
+Chain** end_of(Chain** chain) {
+  while (*chain) chain = &(*chain)->next;
+  return chain;
+}
+
 // Links of `in` may lie on a caller's stack: what is kept gets links of its own.
 void keep(Request* r, const Chain* in) {
-  Chain** end = &r->out;
-  while (*end) end = &(*end)->next;
+  Chain** end = end_of(&r->out);
   for (; in; in = in->next) {
     *end = new_link(r, in->buf);
     end = &(*end)->next;
@@ -50,6 +54,11 @@ void release_until(Request* r, const Chain* stop) {
     c->next = r->free_links;
     r->free_links = c;
   }
+}
+
+bool is_link_of(const Chain* chain, const Chain* link) {
+  while (chain && chain != link) chain = chain->next;
+  return chain;
 }
 
 void set_rate(Request* r) {
@@ -121,23 +130,30 @@ int write_filter(Request* r, Chain* in) {
   int64_t most = r->loc->sendfile_max_chunk;
   if (most && s.size > most && (!limit || most < limit)) limit = most;
 
-  bool own = r->out != nullptr;
-  if (own) keep(r, in);
+  // Links of `in` follow ours for the time of the call only.
+  Chain** joint = end_of(&r->out);
+  *joint = in;
   int64_t sent = c->sent;
-  Chain* left = c->send(own ? r->out : in, limit);
+  Chain* left = c->send(r->out, limit);
+  *joint = nullptr;
   if (c->error) return kError;
   if (rate) {
     int64_t delay =
         (beyond(c->sent, r->limit_rate_after) - beyond(sent, r->limit_rate_after)) * 1000 / rate;
     if (delay > 0) {
       c->write_delayed = true;
-      c->set_write_timeout(delay);
+      c->set_write_timeout(delay + 1);  // the clock counts whole milliseconds
     }
   }
-  if (own)
+  if (!left) {
+    release_until(r, nullptr);
+  } else if (is_link_of(r->out, left)) {
     release_until(r, left);
-  else
+    keep(r, in);
+  } else {
+    release_until(r, nullptr);
     keep(r, left);
+  }
   if (r->out) {
     c->buffered_bits |= kWriteBuffered;
     return kAgain;
@@ -150,6 +166,16 @@ int write_filter(Request* r, Chain* in) {
   c->buffered_bits &= ~kWriteBuffered;
   if (s.last) r->response_sent = true;
   return kOk;
+}
+
+int write_header(Request* r, Buf* b) {
+  if (!r->out && !b->last_buf && !r->conn->error &&
+      b->size() < static_cast<off_t>(r->loc->postpone_output)) {
+    r->out = new_link(r, b);
+    return kOk;
+  }
+  Chain chain{b, nullptr};
+  return write_filter(r, &chain);
 }
 
 }  // namespace moonphase::http

@@ -16,5 +16,6 @@ int chunked_header_filter(Request* r);
 int chunked_body_filter(Request* r, Chain* in);
 int header_filter(Request* r);
 int write_filter(Request* r, Chain* in);
+int write_header(Request* r, Buf* b);  // the same, of a head that is made: it mostly has to wait
 
 }  // namespace moonphase::http

@@ -1,4 +1,4 @@
-// gzip and gzip_static: which answers a client may get compressed.
+// gzip, gzip_static and gunzip: which answers a client may get compressed.
 #pragma once
 
 #include <functional>
@@ -22,7 +22,7 @@ enum GzipProxied : uint32_t {
   kProxiedAny = 0x100,
 };
 
-// There where `gzip` or `gzip_static` is on.
+// There where `gzip`, `gzip_static` or `gunzip` is on.
 struct GzipConf {
   bool on = false;  // gzip
   enum Static : uint8_t { kStaticOff, kStaticOn, kStaticAlways } of_files = kStaticOff;
@@ -33,6 +33,9 @@ struct GzipConf {
   int buffers_number = 32;
   size_t buffers_size = 4096;
   bool no_buffer = false, vary = false;
+  bool gunzip = false;
+  int gunzip_buffers_number = 32;
+  size_t gunzip_buffers_size = 4096;
   int http_version = kVersion11;
   uint32_t proxied = kProxiedOff;
   bool disable_msie6 = false;
@@ -47,6 +50,8 @@ bool has_type(const Request* r, const std::vector<std::string>& types);
 
 int gzip_header_filter(Request* r);
 int gzip_body_filter(Request* r, Chain* in);
+int gunzip_header_filter(Request* r);
+int gunzip_body_filter(Request* r, Chain* in);
 // Of what the filter has compressed, for $gzip_ratio; false: nothing was.
 bool gzip_sizes(const Request* r, uint64_t* in, uint64_t* out);
 

@@ -72,7 +72,7 @@ Header* HeaderList::push(Arena& a) {
     last_ = part;
   }
   ++count_;
-  return new (&last_->items[last_->used++]) Header();
+  return new (&last_->items[last_->used++]) Header;
 }
 
 Header* HeaderList::add(Arena& a, Str name, Str value) {

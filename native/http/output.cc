@@ -12,21 +12,17 @@ namespace moonphase::http {
 
 void register_http_filters() {
   FilterTable& t = filters();
-  auto header = [&](Slot s, HeaderFilter f) { t.header[static_cast<int>(s)] = f; };
-  auto body = [&](Slot s, BodyFilter f) { t.body[static_cast<int>(s)] = f; };
-  header(Slot::kNotModified, not_modified_header_filter);
-  body(Slot::kRangeBody, range_body_filter);
-  body(Slot::kCopy, copy_body_filter);
-  header(Slot::kHeaders, headers_header_filter);
-  body(Slot::kHeaders, trailers_body_filter);
-  body(Slot::kPostpone, postpone_body_filter);
-  header(Slot::kGzip, gzip_header_filter);
-  body(Slot::kGzip, gzip_body_filter);
-  header(Slot::kRangeHeader, range_header_filter);
-  header(Slot::kChunked, chunked_header_filter);
-  body(Slot::kChunked, chunked_body_filter);
-  header(Slot::kHeader, header_filter);
-  body(Slot::kWrite, write_filter);
+  t.add(Slot::kNotModified, not_modified_header_filter, nullptr);
+  t.add(Slot::kRangeBody, nullptr, range_body_filter);
+  t.add(Slot::kCopy, nullptr, copy_body_filter);
+  t.add(Slot::kHeaders, headers_header_filter, trailers_body_filter);
+  t.add(Slot::kPostpone, nullptr, postpone_body_filter);
+  t.add(Slot::kGunzip, gunzip_header_filter, gunzip_body_filter);
+  t.add(Slot::kGzip, gzip_header_filter, gzip_body_filter);
+  t.add(Slot::kRangeHeader, range_header_filter, nullptr);
+  t.add(Slot::kChunked, chunked_header_filter, chunked_body_filter);
+  t.add(Slot::kHeader, header_filter, nullptr);
+  t.add(Slot::kWrite, nullptr, write_filter);
 }
 
 int send_header(Request* r) {
@@ -39,13 +35,28 @@ int send_header(Request* r) {
     r->headers_out.status = r->err_status;
     r->headers_out.status_line = Str();
   }
-  const FilterTable& t = filters();
-  return t.header[0] ? t.header[0](r) : next_header(r, Slot::kNotModified);
+  return filters().header(r, ~0u);
 }
 
+namespace {
+
+int hold(Request* r, Chain* in) {
+  if (in) {
+    auto* chunk = r->pool->make<HeldChunk>();
+    chain_add_copy(*r->pool, &chunk->in, in);
+    HeldChunk** end = &r->held;
+    while (*end) end = &(*end)->next;
+    *end = chunk;
+  }
+  r->buffered_bits |= kLuaBuffered;
+  return kAgain;
+}
+
+}  // namespace
+
 int output(Request* r, Chain* in) {
-  const FilterTable& t = filters();
-  int rc = t.body[0] ? t.body[0](r, in) : next_body(r, static_cast<Slot>(0), in);
+  if (r->header_held) return hold(r, in);
+  int rc = filters().body(r, ~0u, in);
   // Whichever filter has failed: the answer can't go on.
   if (rc == kError) r->conn->error = true;
   return rc;

@@ -19,6 +19,7 @@ enum class Slot : uint8_t {
   kLuaCapture,  // ngx.location.capture's collector
   kEcho,        // echo_before_body, echo_after_body
   kHeaders,     // add_header, expires
+  kGunzip,
   kCharset,
   kPostpone,  // order of subrequests' output
   kGzip,
@@ -29,27 +30,42 @@ enum class Slot : uint8_t {
   kCount,
 };
 
-// One table per server; empty slots are skipped when it is sealed.
-struct FilterTable {
-  HeaderFilter header[static_cast<int>(Slot::kCount)] = {};
-  BodyFilter body[static_cast<int>(Slot::kCount)] = {};
+constexpr uint32_t slot_bit(Slot s) { return 1u << static_cast<int>(s); }
+
+class FilterTable {
+ public:
+  void add(Slot s, HeaderFilter header, BodyFilter body) {
+    header_[static_cast<int>(s)] = header;
+    body_[static_cast<int>(s)] = body;
+    if (header) headers_ |= slot_bit(s);
+    if (body) bodies_ |= slot_bit(s);
+  }
+  // The first filter of these slots that is there; the writers end both chains.
+  int header(Request* r, uint32_t slots) const {
+    slots &= headers_ & (r->loc->header_filters | r->filters);
+    return slots ? header_[__builtin_ctz(slots)](r) : int{kOk};
+  }
+  int body(Request* r, uint32_t slots, Chain* in) const {
+    slots &= bodies(r);
+    return slots ? body_[__builtin_ctz(slots)](r, in) : int{kOk};
+  }
+  // The body filters that run for the request.
+  uint32_t bodies(const Request* r) const { return bodies_ & (r->loc->body_filters | r->filters); }
+
+ private:
+  HeaderFilter header_[static_cast<int>(Slot::kCount)] = {};
+  BodyFilter body_[static_cast<int>(Slot::kCount)] = {};
+  uint32_t headers_ = 0, bodies_ = 0;
 };
 // The process's filters, constant after the addon is loaded: http registers its own, engine adds
 // Lua's and so on.
 inline constinit FilterTable g_filters;
 inline FilterTable& filters() { return g_filters; }
 
-inline int next_header(Request* r, Slot after) {
-  const FilterTable& t = filters();
-  for (int i = static_cast<int>(after) + 1; i < static_cast<int>(Slot::kCount); ++i)
-    if (t.header[i]) return t.header[i](r);
-  return kOk;
-}
+constexpr uint32_t slots_behind(Slot s) { return ~0u << (static_cast<int>(s) + 1); }
+inline int next_header(Request* r, Slot after) { return filters().header(r, slots_behind(after)); }
 inline int next_body(Request* r, Slot after, Chain* in) {
-  const FilterTable& t = filters();
-  for (int i = static_cast<int>(after) + 1; i < static_cast<int>(Slot::kCount); ++i)
-    if (t.body[i]) return t.body[i](r, in);
-  return kOk;
+  return filters().body(r, slots_behind(after), in);
 }
 void register_http_filters();  // not-modified, range, headers, postpone, chunked, header, write
 

@@ -38,7 +38,6 @@ bool is_alpha(char c) {
 }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_method_char(char c) { return (c >= 'A' && c <= 'Z') || c == '_' || c == '-'; }
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
 bool in_ip_literal(char c) {
   if (is_alpha(c) || is_digit(c)) return true;
@@ -221,7 +220,7 @@ int LineParser::parse(char*& pos, char* last) {
         break;
 
       case kUri:
-        while (c != ' ' && !is_control(c)) {
+        while (static_cast<unsigned char>(c) > ' ' && c != 0x7f) {
           if (++p == last) goto again;
           c = *p;
         }

@@ -86,6 +86,11 @@ struct Postponed {
   Chain* out = nullptr;
   Postponed* next = nullptr;
 };
+// Output that came while a header filter waits; one for each call.
+struct HeldChunk {
+  Chain* in = nullptr;
+  HeldChunk* next = nullptr;
+};
 struct PostSubrequest {
   int (*handler)(Request* r, void* data, int rc) = nullptr;
   void* data = nullptr;
@@ -113,7 +118,7 @@ struct Request {
       {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
   // http's own are the last ones.
   static constexpr int kCtxRange = kModules - 1, kCtxChunked = kModules - 2,
-                       kCtxCopy = kModules - 3, kCtxGzip = kModules - 4;
+                       kCtxCopy = kModules - 3, kCtxGzip = kModules - 4, kCtxGunzip = kModules - 5;
 
   // --- request line ---
   uint32_t method = kUnknownMethod;
@@ -163,14 +168,19 @@ struct Request {
        main_filter_need_in_memory = false;
   bool gzip_tested = false, gzip_ok = false, gzip_vary = false;
   bool subrequest_ranges = false, pipeline = false, terminated = false;
+  bool header_held = false;  // a header filter waits: what comes is queued before all filters
+  bool detached = false;     // of main requests: the connection has gone on without it
   bool bypass_cache = false, background = false, upgrade = false, stat_reading = false;
   uint64_t limit_rate = 0, limit_rate_after = 0;
   unsigned buffered_bits = 0;  // filters that hold data back
 
   // --- output ---
+  uint32_t filters = 0;  // slots that run for this request whatever its location says
   Chain* out = nullptr;  // what the write filter holds
   Chain* free_links = nullptr;
   Postponed* postponed = nullptr;
+  void* output_held = nullptr;  // engine: the LuaCtx of a header or body filter that waits
+  HeldChunk* held = nullptr;    // while header_held
   PostSubrequest* post_subrequest = nullptr;
   Str upstream_status;  // and other $upstream_* live in their module's ctx
   int64_t header_size = 0;
@@ -191,6 +201,8 @@ struct Request {
   net::Timer timer{};  // the request's own wait (delayed, sleeping echo)
   bool posted_queued = false;
   int64_t delayed = 0;
+  int logging = 0;               // of main requests: log handlers that wait, subrequests' too
+  void* lua_contexts = nullptr;  // of main requests: engine's list (LuaCtx::next_of_main)
 
   bool is_main() const { return this == main; }
 };

@@ -122,6 +122,16 @@ struct Scan {
   bool has_args = false;
 };
 
+// Bytes that tell nothing but that the slash before them is over.
+struct PlainBytes {
+  bool yes[256] = {};
+  constexpr PlainBytes() {
+    for (bool& b : yes) b = true;
+    for (char c : {'/', '.', '%', '+', '?', '#'}) yes[static_cast<unsigned char>(c)] = false;
+  }
+};
+constexpr PlainBytes kPlain;
+
 Scan scan(Str s) {
   Scan x;
   bool after_slash = false;
@@ -129,6 +139,10 @@ Scan scan(Str s) {
   bool plain = true;  // nothing met yet that leaves the rest to normalise()
   for (; i < s.size(); ++i) {
     char c = s[i];
+    if (kPlain.yes[static_cast<unsigned char>(c)]) {
+      after_slash = false;
+      continue;
+    }
     if (c == '?') break;
     if (c == '#') {
       x.complex = true;
@@ -160,8 +174,6 @@ Scan scan(Str s) {
         // nginx stays behind its slash here: "/+.x" is complex.
         x.plus = true;
         break;
-      default:
-        after_slash = false;
     }
   }
   x.path_end = i;
@@ -183,7 +195,7 @@ int parse_request_uri(Request* r, bool merge_slashes) {
 
   if (!x.complex && !x.quoted && !r->empty_path_in_uri) {
     r->uri = raw.substr(0, x.path_end);
-    if (x.has_args) r->args = raw.substr(x.path_end + 1);
+    if (x.has_args && raw.size() > x.path_end + 1) r->args = raw.substr(x.path_end + 1);
     if (x.ext) r->exten = r->uri.substr(x.ext);
     return kOk;
   }
@@ -195,7 +207,7 @@ int parse_request_uri(Request* r, bool merge_slashes) {
     return kError;
   }
   r->uri = n.path;
-  r->args = n.args;
+  r->args = n.args.empty() ? Str() : n.args;  // "/x?" has none
   r->exten = n.exten;
   r->quoted_uri = n.quoted;
   r->plus_in_uri = n.plus;

@@ -14,6 +14,16 @@ struct Hash {
 };
 using NameMap = std::unordered_map<std::string, const ServerCore*, Hash, std::equal_to<>>;
 
+// Lower-case letters and '-'.
+struct PlainChars {
+  bool yes[256] = {};
+  constexpr PlainChars() {
+    for (int c = 'a'; c <= 'z'; ++c) yes[c] = true;
+    yes[static_cast<int>('-')] = true;
+  }
+};
+constexpr PlainChars kPlain;
+
 bool is_name_char(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return true;
   switch (c) {
@@ -44,15 +54,13 @@ struct NameIndex {
   bool needed = false;  // more than one server, or names that capture
 };
 
-bool validate_host(Arena& a, Str* host) {
+namespace {
+
+__attribute__((noinline)) bool validate_any_host(Arena& a, Str* host) {
   Str s = *host;
   size_t n = s.size();    // without port and final dot
   size_t dot = s.size();  // the last dot
   bool upper = false;
-  // A plain lower-case name needs no more than this look.
-  size_t plain = 0;
-  while (plain < n && ((s[plain] >= 'a' && s[plain] <= 'z') || s[plain] == '-')) ++plain;
-  if (plain == n) return n != 0;
   enum { kStart, kName, kLiteral, kEnd, kPort } state = kStart;
   int port = 0;
   for (size_t i = 0; i < s.size(); ++i) {
@@ -101,6 +109,16 @@ bool validate_host(Arena& a, Str* host) {
     *host = s.substr(0, n);
   }
   return true;
+}
+
+}  // namespace
+
+bool validate_host(Arena& a, Str* host) {
+  // A plain lower-case name needs no more than this look.
+  Str s = *host;
+  size_t plain = 0, n = s.size();
+  while (plain < n && kPlain.yes[static_cast<unsigned char>(s[plain])]) ++plain;
+  return plain == n ? n != 0 : validate_any_host(a, host);
 }
 
 namespace {

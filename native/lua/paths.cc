@@ -1,5 +1,6 @@
 #include "lua/paths.h"
 
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -54,6 +55,16 @@ std::string field(lua_State* L, const char* name) {
 void set_field(lua_State* L, const char* name, const std::string& value) {
   lua_pushlstring(L, value.data(), value.size());
   lua_setfield(L, -2, name);
+}
+
+// Where the addon is, and what was built beside it: the C part of lua-resty-signal.
+std::string addon_directory() {
+  Dl_info info;
+  if (!dladdr(reinterpret_cast<void*>(&addon_directory), &info) || !info.dli_fname) return {};
+  char* real = realpath(info.dli_fname, nullptr);
+  std::string path = real ? real : "";
+  free(real);
+  return path.substr(0, path.rfind('/') + 1);
 }
 
 bool starts_with(Str s, Str prefix) { return s.substr(0, prefix.size()) == prefix; }
@@ -168,6 +179,12 @@ Lualib choose_lualib(const VmOptions& options, const std::string& package_path) 
     if (at == std::string::npos || at + 6 != entry.size()) continue;
     std::string dir = entry.substr(0, at);
     if (dir == options.lualib || is_system_directory(dir)) continue;
+    // Not a lua-resty-core, but a module of the user's own in its place.
+    if (is_readable(dir + "/resty/core.lua") && !is_readable(dir + "/resty/core/base.lua")) {
+      chosen.root = dir;
+      chosen.warning.clear();
+      return chosen;
+    }
     if (accepts(dir, &chosen)) {
       chosen.warning.clear();
       return chosen;
@@ -191,7 +208,10 @@ void set_package_paths(lua_State* L, const VmOptions& options) {
   std::string path = field(L, "path");
   std::string cpath = field(L, "cpath");
   if (!getenv("LUA_PATH")) path += ";" + std::string(kSystemPath);
-  if (!getenv("LUA_CPATH")) cpath += ";" + std::string(kSystemCpath);
+  if (!getenv("LUA_CPATH")) {
+    cpath += ";" + std::string(kSystemCpath);
+    if (std::string own = addon_directory(); !own.empty()) cpath += ";" + own + "?.so";
+  }
   if (!options.lualib.empty()) {
     path = options.lualib + "/?.lua;" + options.lualib + "/?/init.lua;" + path;
   }

@@ -72,6 +72,7 @@ int load_resty_core(lua_State* L) {
     run_embedded(L, "moonphase/resp.lua");
     run_embedded(L, "moonphase/socket.lua");
   }
+  run_embedded(L, "moonphase/shared.lua");
   // The last one: resty.core makes globals of its own.
   run_embedded(L, "moonphase/write_guard.lua");
   return 0;
@@ -86,6 +87,13 @@ std::string pop_error(lua_State* L) {
 }  // namespace
 
 Vm* Vm::create(const VmOptions& options, std::string* error) {
+  Vm* vm = make(options, error);
+  if (!vm || vm->open(options, error)) return vm;
+  delete vm;
+  return nullptr;
+}
+
+Vm* Vm::make(const VmOptions& options, std::string* error) {
   export_symbols();
   lua_State* L = luaL_newstate();
   if (!L) {
@@ -100,25 +108,26 @@ Vm* Vm::create(const VmOptions& options, std::string* error) {
   lua_pushlightuserdata(L, &vm_key);
   lua_pushlightuserdata(L, vm);
   lua_rawset(L, LUA_REGISTRYINDEX);
+  return vm;
+}
 
-  Setup setup{&options, vm, {}};
-  if (protect(L, open_vm, &setup) != 0) {
-    *error = "failed to initialize Lua VM: " + pop_error(L);
-    delete vm;
-    return nullptr;
+bool Vm::open(const VmOptions& options, std::string* error) {
+  Setup setup{&options, this, {}};
+  if (protect(L_, open_vm, &setup) != 0) {
+    *error = "failed to initialize Lua VM: " + pop_error(L_);
+    return false;
   }
   if (!setup.chosen.warning.empty() && options.log)
     log_write(*options.log, nullptr, kLogWarn, 0, "[lua] %s", setup.chosen.warning.c_str());
-  if (options.load_resty_core && protect(L, load_resty_core, nullptr) != 0) {
+  if (options.load_resty_core && protect(L_, load_resty_core, nullptr) != 0) {
     *error =
         "failed to load the 'resty.core' module (https://github.com/openresty/lua-resty-core); "
         "ensure you are using "
         "an OpenResty release from https://openresty.org/en/download.html (reason: " +
-        pop_error(L) + ")";
-    delete vm;
-    return nullptr;
+        pop_error(L_) + ")";
+    return false;
   }
-  return vm;
+  return true;
 }
 
 Vm::~Vm() {

@@ -30,6 +30,10 @@ class Vm {
  public:
   // Opens the standard libraries, paths, embedded files. `error` when that fails.
   static Vm* create(const VmOptions& options, std::string* error);
+  // The two halves of it, for a VM that another thread opens: an empty one, which has a stack, and
+  // the rest. False with *error; the VM is of no use then.
+  static Vm* make(const VmOptions& options, std::string* error);
+  bool open(const VmOptions& options, std::string* error);
   void retain() { ++refs_; }
   void release();      // closes with the last reference, after the turn
   void release_now();  // the same, at once: no frame of it is on the stack

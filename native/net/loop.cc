@@ -19,21 +19,35 @@ struct Deferred {
 
 }  // namespace
 
+// libuv runs a timer of 0 ms before it looks at any socket again, and one that such a timer has
+// set, too: a loop of ngx.sleep(0) would starve everybody else. So what is due at once runs after
+// the next look at the sockets: `idle` keeps that look from waiting, `check` follows it.
 struct Loop::Impl {
   uv_timer_t timer{};
+  uv_idle_t idle{};
+  uv_prepare_t prepare{};
+  uv_check_t check{};
+  int handles = 4;
+  bool soon = false;        // idle, prepare and check are at work
+  uint64_t turn_order = 0;  // of the last timer that was set before this turn
+  const Log* log = nullptr;
   uint64_t armed_for = 0;  // when uv's timer fires; 0: stopped
   TimerHeap heap;
   uint64_t order = 0;
   Posted* first_posted = nullptr;
   Posted** last_posted = &first_posted;
-  std::vector<Deferred> deferred, freeing;
+  std::vector<Deferred> deferred, freeing, at_end;
   int depth = 0;
   bool leaving = false;
   bool referenced = true;
   uint64_t seen_ms = ~uint64_t{0};  // uv_now at the last clock_update
 
   static void on_timer(uv_timer_t* h);
+  void run_due(Loop* loop, uint64_t last);
   void arm(Loop* loop);
+  void run_soon();
+  void stop_soon();
+  static void on_turn(uv_prepare_t* h);
   void leave(Loop* loop);
   bool pending() const { return first_posted || !deferred.empty(); }
   void wake(Loop* loop);
@@ -41,16 +55,30 @@ struct Loop::Impl {
 
 Loop::Loop(uv_loop_t* uv) : impl_(new Impl), uv_(uv) {
   uv_timer_init(uv, &impl_->timer);
-  impl_->timer.data = this;
+  uv_idle_init(uv, &impl_->idle);
+  uv_prepare_init(uv, &impl_->prepare);
+  uv_check_init(uv, &impl_->check);
+  impl_->timer.data = impl_->idle.data = impl_->prepare.data = impl_->check.data = this;
+  // The other two never keep the process alive.
+  uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->prepare));
+  uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->check));
   clock_update();
 }
 
 Loop::~Loop() {
   impl_->leave(this);
+  impl_->log = nullptr;
+  impl_->stop_soon();
+  for (const Deferred& end : impl_->at_end) end.fn(end.data);
   uv_timer_stop(&impl_->timer);
-  close_handle(
-      reinterpret_cast<uv_handle_t*>(&impl_->timer), [](void* p) { delete static_cast<Impl*>(p); },
-      impl_);
+  auto gone = [](void* p) {
+    auto* d = static_cast<Impl*>(p);
+    if (--d->handles == 0) delete d;
+  };
+  close_handle(reinterpret_cast<uv_handle_t*>(&impl_->timer), gone, impl_);
+  close_handle(reinterpret_cast<uv_handle_t*>(&impl_->idle), gone, impl_);
+  close_handle(reinterpret_cast<uv_handle_t*>(&impl_->prepare), gone, impl_);
+  close_handle(reinterpret_cast<uv_handle_t*>(&impl_->check), gone, impl_);
   if (t_loop == this) t_loop = nullptr;
 }
 
@@ -62,14 +90,18 @@ void Loop::Impl::arm(Loop* loop) {
     armed_for = 0;
     return;
   }
-  if (armed_for && armed_for <= t->due) return;
   uint64_t present = static_cast<uint64_t>(now().monotonic_ms);
-  uint64_t wait = t->due > present ? t->due - present : 0;
+  if (t->due <= present) {
+    run_soon();
+    return;
+  }
+  if (armed_for && armed_for <= t->due) return;
+  uint64_t wait = t->due - present;
   // uv counts from its own idea of now, which may lag behind ours.
   uint64_t uv_present = uv_now(loop->uv_);
   if (present > uv_present && present - uv_present < 60000) wait += present - uv_present;
   uv_timer_start(&timer, on_timer, wait, 0);
-  armed_for = t->due ? t->due : 1;
+  armed_for = t->due;
 }
 
 void Loop::Impl::wake(Loop* loop) {
@@ -79,24 +111,69 @@ void Loop::Impl::wake(Loop* loop) {
   (void)loop;
 }
 
-void Loop::Impl::on_timer(uv_timer_t* h) {
+void Loop::Impl::run_soon() {
+  if (soon) return;
+  soon = true;
+  turn_order = 0;
+  uv_prepare_start(&prepare, on_turn);
+  uv_idle_start(&idle, [](uv_idle_t*) {});
+  uv_check_start(&check, [](uv_check_t* h) {
+    auto* loop = static_cast<Loop*>(h->data);
+    Scope scope(*loop);
+    loop->impl_->run_due(loop, loop->impl_->turn_order);
+  });
+}
+
+void Loop::Impl::stop_soon() {
+  soon = false;
+  uv_idle_stop(&idle);
+  uv_check_stop(&check);
+  if (!log) uv_prepare_stop(&prepare);
+}
+
+void Loop::Impl::on_turn(uv_prepare_t* h) {
   auto* loop = static_cast<Loop*>(h->data);
   Impl* d = loop->impl_;
+  d->turn_order = d->order;
+  if (!d->log) return;
+  log_write(*d->log, nullptr, kLogDebug, 0, "worker cycle");
+  log_write(*d->log, nullptr, kLogDebug, 0, "epoll timer: %d", uv_backend_timeout(loop->uv_));
+}
+
+void Loop::Impl::on_timer(uv_timer_t* h) {
+  auto* loop = static_cast<Loop*>(h->data);
   Scope scope(*loop);
-  d->armed_for = 0;
+  loop->impl_->armed_for = 0;
+  loop->impl_->run_due(loop, loop->impl_->order);
+}
+
+// Timers set by the callbacks wait for another turn, even with a delay of 0.
+void Loop::Impl::run_due(Loop* loop, uint64_t last) {
   uint64_t present = static_cast<uint64_t>(now().monotonic_ms);
-  // Timers set by the callbacks wait for the next turn, even with a delay of 0.
-  uint64_t last = d->order;
-  for (Timer* t; (t = d->heap.first()) && t->due <= present && t->order <= last;) {
-    d->heap.remove(t);
+  for (Timer* t; (t = heap.first()) && t->due <= present && t->order <= last;) {
+    heap.remove(t);
     t->fn(t->data);
   }
-  d->arm(loop);
+  Timer* t = heap.first();
+  if (soon && (!t || t->due > present)) stop_soon();
+  arm(loop);
 }
+
+void Loop::trace(const Log* log) {
+  impl_->log = log;
+  if (log) {
+    uv_prepare_start(&impl_->prepare, Impl::on_turn);
+  } else if (!impl_->soon) {
+    uv_prepare_stop(&impl_->prepare);
+  }
+}
+
+const Log* Loop::traced() const { return impl_->log; }
 
 void Loop::set_timer(Timer* t, uint64_t ms, uint64_t slack) {
   Impl* d = impl_;
-  uint64_t due = static_cast<uint64_t>(clock_.monotonic_ms) + ms;
+  // The clock's millisecond has begun before now, so one more: nobody waits for less than `ms`.
+  uint64_t due = static_cast<uint64_t>(clock_.monotonic_ms) + ms + (ms > 0 ? 1 : 0);
   if (t->set()) {
     uint64_t apart = due > t->due ? due - t->due : t->due - due;
     if (apart < slack || apart == 0) return;
@@ -140,6 +217,8 @@ void Loop::defer_free(void (*fn)(void*), void* data) {
   if (!impl_->depth) impl_->wake(this);
 }
 
+void Loop::at_end(void (*fn)(void*), void* data) { impl_->at_end.push_back({fn, data}); }
+
 void Loop::Impl::leave(Loop* loop) {
   (void)loop;
   while (pending()) {
@@ -175,11 +254,13 @@ Loop::Scope::~Scope() {
 
 void Loop::ref(bool on) {
   impl_->referenced = on;
-  auto* h = reinterpret_cast<uv_handle_t*>(&impl_->timer);
-  if (on)
-    uv_ref(h);
-  else
-    uv_unref(h);
+  for (auto* h : {reinterpret_cast<uv_handle_t*>(&impl_->timer),
+                  reinterpret_cast<uv_handle_t*>(&impl_->idle)}) {
+    if (on)
+      uv_ref(h);
+    else
+      uv_unref(h);
+  }
 }
 
 Loop* current_loop() { return t_loop; }

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/types.h"
 
 namespace moonphase::net {
@@ -47,6 +48,8 @@ class Loop {
   // `fn(data)` after the loop turn, when no frame of the callback is left: the way to free what is
   // being called.
   void defer_free(void (*fn)(void*), void* data);
+  // `fn(data)` when the loop goes: for what keeps handles per loop.
+  void at_end(void (*fn)(void*), void* data);
 
   // Every entry from libuv or from JavaScript is inside one of these; the outermost updates the
   // clock on entry (when `fresh` is set), and on leaving runs what was posted and deferred.
@@ -61,6 +64,11 @@ class Loop {
 
   // Keeps the process alive or lets it go (embedded gateways unref).
   void ref(bool on);
+
+  // Each turn and how long it may wait goes to this log, on level debug, in nginx's words; null:
+  // no more. It must stay until then.
+  void trace(const Log* log);
+  const Log* traced() const;
 
  private:
   friend class Scope;

@@ -5,7 +5,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <list>
 #include <memory>
@@ -91,6 +93,8 @@ class Resolution {
   std::list<Resolution*>::iterator place;
 
   bool send_questions();
+  void watch();
+  void failed(int level, const char* what) const;
   void on_answer();
   void finish(int code);
 };
@@ -101,6 +105,7 @@ struct Resolver::Impl {
     int64_t until;
   };
   Loop* loop;
+  const Log* log;
   std::list<Resolution*> active;
   std::unordered_map<std::string, Cached> cache;
   size_t next_server = 0;
@@ -151,6 +156,36 @@ void Resolution::finish(int code) {
   call(arg, answer);
 }
 
+// `what() failed (111: Connection refused) while resolving, resolver: 127.0.0.1:53`
+void Resolution::failed(int level, const char* what) const {
+  struct Context final : LogContext {
+    char* append(char* p, char* end) const override {
+      const bool v6 = server->first.find(':') != std::string::npos;
+      const int n =
+          std::snprintf(p, static_cast<size_t>(end - p), " while resolving, resolver: %s%s%s:%d",
+                        v6 ? "[" : "", server->first.c_str(), v6 ? "]" : "", server->second);
+      return std::min(p + n, end);
+    }
+    const std::pair<std::string, int>* server = nullptr;
+  };
+  const int err = errno;
+  if (!resolver->log || !resolver->log->enabled(level)) return;
+  Context context;
+  context.server = &conf.servers[server % conf.servers.size()];
+  log_write(*resolver->log, &context, level, err, "%s failed", what);
+}
+
+void Resolution::watch() {
+  uv_poll_start(&poll, UV_READABLE, [](uv_poll_t* h, int status, int) {
+    auto* r = static_cast<Resolution*>(h->data);
+    Loop::Scope scope(*r->resolver->loop);
+    // libuv takes an error of the socket for the end of it; the next server's answer comes there,
+    // too.
+    if (status < 0) r->watch();
+    r->on_answer();
+  });
+}
+
 bool Resolution::send_questions() {
   const auto& [address, port] = conf.servers[server % conf.servers.size()];
   sockaddr_storage to{};
@@ -174,18 +209,18 @@ bool Resolution::send_questions() {
     if (uv_poll_init(resolver->loop->uv(), &poll, fd) != 0) return false;
     poll.data = this;
     polling = true;
-    uv_poll_start(&poll, UV_READABLE, [](uv_poll_t* h, int, int) {
-      auto* r = static_cast<Resolution*>(h->data);
-      Loop::Scope scope(*r->resolver->loop);
-      r->on_answer();
-    });
+    watch();
   }
-  if (connect(fd, reinterpret_cast<sockaddr*>(&to), len) != 0) return false;
+  if (connect(fd, reinterpret_cast<sockaddr*>(&to), len) != 0) {
+    failed(kLogCrit, "connect()");
+    return false;
+  }
   for (Question& q : questions) {
     if (!q.wanted || q.answered) continue;
     const std::string query = dns_query(q.id, name, q.v6);
-    // A refusal (ECONNREFUSED of an earlier datagram) is noticed by the next try or the deadline.
-    (void)!::send(fd, query.data(), query.size(), 0);
+    // Where nobody listens the kernel says so at the next call. The next server gets its turn when
+    // it is time to ask again.
+    if (::send(fd, query.data(), query.size(), 0) < 0) failed(kLogErr, "send()");
   }
   return true;
 }
@@ -196,6 +231,7 @@ void Resolution::on_answer() {
     const ssize_t n = ::recv(fd, buf, sizeof buf, 0);
     if (n < 0) {
       if (errno == EINTR) continue;
+      if (errno != EAGAIN) failed(kLogErr, "recv()");
       return;
     }
     for (Question& q : questions) {
@@ -217,7 +253,7 @@ void Resolution::on_answer() {
   }
 }
 
-Resolver::Resolver(Loop* loop) : impl_(new Impl{loop, {}, {}, 0}) {}
+Resolver::Resolver(Loop* loop, const Log* log) : impl_(new Impl{loop, log, {}, {}, 0}) {}
 
 Resolver::~Resolver() {
   while (!impl_->active.empty()) impl_->release(impl_->active.front());

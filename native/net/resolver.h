@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "net/loop.h"
 
 namespace moonphase::net {
@@ -37,7 +38,8 @@ class Resolution;
 
 class Resolver {
  public:
-  explicit Resolver(Loop* loop);
+  // Servers that cannot be reached are told of in `log` (may be null), which must outlive this.
+  explicit Resolver(Loop* loop, const Log* log = nullptr);
   ~Resolver();  // pending lookups are dropped without an answer
 
   using Done = void (*)(void* data, const ResolveResult& result);

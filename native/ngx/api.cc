@@ -16,11 +16,12 @@ void open_all(lua_State* L) {
 
   // Each finds the ngx table on the top and leaves it there.
   constexpr void (*kAreas[])(lua_State*) = {
-      open_constants,   open_config,   open_log,        open_output,     open_control,
-      open_sleep,       open_time,     open_string,     open_variable,   open_arg,
-      open_request,     open_response, open_subrequest, open_coroutine,  open_thread,
-      open_timer,       open_phase,    open_socket_tcp, open_socket_udp, open_req_socket,
-      open_shared_dict, open_worker,   open_process,    open_ndk,        open_cjson,
+      open_constants,   open_config,        open_log,        open_output,     open_control,
+      open_sleep,       open_time,          open_string,     open_variable,   open_arg,
+      open_request,     open_response,      open_subrequest, open_coroutine,  open_thread,
+      open_timer,       open_phase,         open_socket_tcp, open_socket_udp, open_req_socket,
+      open_shared_dict, open_worker_thread, open_worker,     open_process,    open_ndk,
+      open_cjson,
   };
   for (auto open : kAreas) open(L);
   lua_pop(L, 1);

@@ -12,6 +12,9 @@ namespace moonphase::ngx {
 
 void open_all(lua_State* L);  // creates `ngx` and `ndk`, calls all below, then loads resty.core
 
+// What a VM of a worker thread has instead.
+void open_for_worker_thread(lua_State* L);
+
 void open_constants(lua_State* L);
 void open_config(lua_State* L);  // ngx.config
 void open_log(lua_State* L);
@@ -29,7 +32,8 @@ void open_subrequest(lua_State* L);
 void open_coroutine(lua_State* L);
 void open_thread(lua_State* L);
 void open_timer(lua_State* L);
-void open_phase(lua_State* L);  // ngx._phase_ctx; get_phase and ngx.ctx for resty.core
+void open_worker_thread(lua_State* L);  // ngx.run_worker_thread
+void open_phase(lua_State* L);          // ngx._phase_ctx; get_phase and ngx.ctx for resty.core
 void open_socket_tcp(lua_State* L);
 void open_socket_udp(lua_State* L);
 void open_req_socket(lua_State* L);  // ngx.req.socket

@@ -1,6 +1,7 @@
 // coroutine.*: coroutines whose operations (sleep, sockets…) wait in the scheduler, while yield and
 // resume go between them.
 #include "engine/phases.h"
+#include "engine/runtime.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
 
@@ -94,6 +95,48 @@ int status(lua_State* L) {
   return 1;
 }
 
+// --- lua_phase_capabilities extended ---
+
+// In a filter, lua-resty-core calls the stock functions: no filter can wait in OpenResty. Where one
+// can, ours have to be called from there. The same names are what libraries yield by after an FFI
+// function has begun an operation (coroutine._yield): that stays a bare yield.
+bool scheduled(lua_State* L) {
+  Request* r = engine::request_of(L);
+  LuaCtx* ctx = r ? engine::ctx_of(r) : nullptr;
+  return ctx && ctx->side && ctx->current && engine::has_capability(ctx, engine::kCapYield);
+}
+
+template <lua_CFunction Ours>
+int choose(lua_State* L) {
+  if (scheduled(L)) return Ours(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+int choose_yield(lua_State* L) {
+  if (scheduled(L)) {
+    const LuaCtx* ctx = engine::ctx_of(engine::request_of(L));
+    bool operation = ctx->exited || (ctx->current->L == L && ctx->current->pending);
+    if (!operation) return yield(L);
+  }
+  return lua_yield(L, lua_gettop(L));
+}
+
+void choose_by_phase(lua_State* L) {
+  constexpr luaL_Reg functions[] = {{"_create", choose<create>},
+                                    {"_resume", choose<resume>},
+                                    {"_wrap", choose<wrap>},
+                                    {"_status", choose<status>},
+                                    {"_yield", choose_yield}};
+  for (const luaL_Reg& f : functions) {
+    lua_getfield(L, -1, f.name);
+    lua_pushcclosure(L, f.func, 1);
+    lua_setfield(L, -2, f.name);
+  }
+}
+
 }  // namespace
 
 // The stock functions stay as coroutine._X, ours are coroutine.__X; resty.core.coroutine chooses
@@ -109,6 +152,8 @@ void open_coroutine(lua_State* L) {
   constexpr luaL_Reg functions[] = {{"__create", create}, {"__resume", resume}, {"__yield", yield},
                                     {"__wrap", wrap},     {"__status", status}, {nullptr, nullptr}};
   set_functions(L, functions);
+  const engine::Generation* g = engine::generation_of(L);
+  if (g && g->plan->lua.extended_capabilities) choose_by_phase(L);
   lua_pushnil(L);  // OpenResty's table has none
   lua_setfield(L, -2, "isyieldable");
   lua_pop(L, 1);

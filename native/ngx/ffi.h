@@ -27,6 +27,9 @@ struct NgxFfiStr {
 struct __attribute__((packed)) NgxFfiElt {
   NgxFfiStr key, value;
 };
+struct __attribute__((packed)) NgxFfiValue {
+  NgxFfiStr text;
+};
 
 namespace moonphase::ngx {
 

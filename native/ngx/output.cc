@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "engine/phases.h"
+#include "engine/side_run.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
 
@@ -12,11 +13,11 @@ namespace {
 
 constexpr int kNumberRoom = 32;
 
-// As LuaJIT prints it.
+// As tostring() writes it, but for the sign of -0 and of what is not a number.
 int format_number(char* p, double n) {
   if (n >= -2147483648.0 && n <= 2147483647.0) {
     auto i = static_cast<int>(n);
-    if (i == n && (i != 0 || !std::signbit(n))) {
+    if (i == n) {
       char digits[12];
       int count = 0;
       unsigned u = i < 0 ? 0u - static_cast<unsigned>(i) : static_cast<unsigned>(i);
@@ -27,10 +28,6 @@ int format_number(char* p, double n) {
       while (count > 0) *p++ = digits[--count];
       return static_cast<int>(p - start);
     }
-  }
-  if (std::isnan(n)) {
-    std::memcpy(p, "nan", 3);
-    return 3;
   }
   return snprintf(p, kNumberRoom, "%.14g", n);
 }
@@ -153,6 +150,12 @@ const char* obstacle(const LuaCtx* ctx) {
   return nullptr;
 }
 
+// What was sent may wait in a filter: then we do, too.
+int after_filter(lua_State* L, LuaCtx* ctx) {
+  int result;
+  return engine::wait_for_filter(L, ctx, &result) ? result : accept(L);
+}
+
 LuaCtx* check_output(lua_State* L) {
   if (!engine::request_of(L)) luaL_error(L, "no request object found");
   return engine::check(L, engine::kCapSendHeaders);
@@ -163,23 +166,36 @@ int echo(lua_State* L, bool newline) {
   if (const char* why = obstacle(ctx)) return refuse(L, why);
   int nargs = lua_gettop(L);
   size_t size = newline;
-  for (int i = 1; i <= nargs; ++i) size += measure(L, i, i, false);
+  Str only;  // of one string, as most calls have it
+  if (nargs == 1 && lua_type(L, 1) == LUA_TSTRING) {
+    size_t n;
+    const char* s = lua_tolstring(L, 1, &n);
+    only = {s, n};
+    size += n;
+  } else {
+    for (int i = 1; i <= nargs; ++i) size += measure(L, i, i, false);
+  }
   if (size == 0) {
     int rc = engine::lua_send_header(ctx);
-    return rc == kError || rc > kOk ? refuse(L, "nginx output filter error") : accept(L);
+    return rc == kError || rc > kOk ? refuse(L, "nginx output filter error") : after_filter(L, ctx);
   }
   ctx->seen_body_data = true;
   Chain* link = engine::lua_free_buf(ctx, size);
   char* p = link->buf->last;
-  for (int i = 1; i <= nargs; ++i) p = write(L, i, p);
+  if (only.data()) {
+    p = put(p, only);
+  } else {
+    for (int i = 1; i <= nargs; ++i) p = write(L, i, p);
+  }
   if (newline) *p++ = '\n';
   link->buf->last = p;
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, newline ? "lua say response" : "lua print response");
   int rc = engine::lua_send_chain(ctx, link);
   if (rc == kError || rc >= 300) return refuse(L, "nginx output filter error");
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, "%s has %sbusy bufs",
-                newline ? "lua say response" : "lua print response", ctx->busy ? "" : "no ");
-  return accept(L);
+                newline ? "lua say response" : "lua print response",
+                ctx->busy || ctx->parked ? "" : "no ");
+  return after_filter(L, ctx);
 }
 
 int say(lua_State* L) { return echo(L, true); }
@@ -212,7 +228,7 @@ int flush(lua_State* L) {
   if (wait && (engine::lua_output_buffered(r) || r->conn->write_delayed))
     return engine::lua_wait_flush(L, ctx);
   MOONPHASE_LOG(r, kLogDebug, 0, "lua flush asynchronously");
-  return accept(L);
+  return after_filter(L, ctx);
 }
 
 int eof(lua_State* L) {
@@ -226,14 +242,14 @@ int eof(lua_State* L) {
   check_output(L);
   MOONPHASE_LOG(r, kLogDebug, 0, "lua send eof");
   int rc = engine::lua_send_chain(ctx, nullptr);
-  return rc == kError || rc >= 300 ? refuse(L, "nginx output filter error") : accept(L);
+  return rc == kError || rc >= 300 ? refuse(L, "nginx output filter error") : after_filter(L, ctx);
 }
 
 int send_headers(lua_State* L) {
   LuaCtx* ctx = check_output(L);
   MOONPHASE_LOG(ctx->r, kLogDebug, 0, "lua send headers");
   int rc = engine::lua_send_header(ctx);
-  return rc == kError || rc > kOk ? refuse(L, "nginx output filter error") : accept(L);
+  return rc == kError || rc > kOk ? refuse(L, "nginx output filter error") : after_filter(L, ctx);
 }
 
 }  // namespace

@@ -143,6 +143,8 @@ MOONPHASE_FFI int ngx_http_lua_ffi_set_resp_header(Request* r, const char* key_d
     return kDeclined;
   }
 
+  if (key_len == 0) return kOk;  // a header without a name is not sent
+
   char* copy = r->pool->bytes(key_len);
   std::memcpy(copy, key_data, key_len);
   if (engine::loc(r)->lua.transform_underscores) std::replace(copy, copy + key_len, '_', '-');
@@ -164,7 +166,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_set_resp_header(Request* r, const char* key_d
 
 MOONPHASE_FFI int ngx_http_lua_ffi_get_resp_header(Request* r, const unsigned char* key,
                                                    size_t key_len, unsigned char* key_buf,
-                                                   NgxFfiStr* values, int max_nvalues,
+                                                   NgxFfiValue* values, int max_nvalues,
                                                    char** errmsg) {
   if (is_fake(r)) return ngx::kBadContext;
   if (!engine::ctx_of(r)) return ffi_error(errmsg, "no ctx found");
@@ -176,24 +178,24 @@ MOONPHASE_FFI int ngx_http_lua_ffi_get_resp_header(Request* r, const unsigned ch
 
   http::HeadersOut& out = r->headers_out;
   if (!out.content_length && out.content_length_n >= 0 && is_name(name, "Content-Length")) {
-    values[0] = ffi_str(number_text(*r->pool, out.content_length_n));
+    values[0].text = ffi_str(number_text(*r->pool, out.content_length_n));
     return 1;
   }
   if (!out.content_type.empty() && is_name(name, "Content-Type")) {
-    values[0] = ffi_str(out.content_type);
+    values[0].text = ffi_str(out.content_type);
     return 1;
   }
   if (is_name(name, "Last-Modified")) {
     if (out.last_modified_time < 0) return 0;
     char* text = r->pool->bytes(32);
-    values[0] = ffi_str({text, format_http_date(text, out.last_modified_time)});
+    values[0].text = ffi_str({text, format_http_date(text, out.last_modified_time)});
     return 1;
   }
 
   int found = 0;
   for (http::Header& h : out.list) {
     if (!h.hash || !is_name(h.name, name)) continue;
-    values[found++] = ffi_str(h.value);
+    values[found++].text = ffi_str(h.value);
     if (found >= max_nvalues) break;
   }
   return found;

@@ -19,6 +19,7 @@ struct SemaphoreWait final : public engine::Pending {
   SemaphoreWait *next = nullptr, *prev = nullptr;
   net::Timer timer{};
   bool granted = false;
+  const Log* log = nullptr;  // the generation's
 };
 
 struct Semaphore {
@@ -63,6 +64,7 @@ int SemaphoreWait::results(lua_State* L) {
 }
 
 void SemaphoreWait::cancel() {
+  if (log->enabled(kLogDebug)) log_write(*log, nullptr, kLogDebug, 0, "http lua semaphore cleanup");
   unlink();
   delete this;
 }
@@ -119,6 +121,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_sema_wait(Request* r, Semaphore* sem, int wai
   auto* w = new SemaphoreWait();
   w->timer.fn = SemaphoreWait::expired;
   w->timer.data = w;
+  w->log = &ctx->gen->plan->error_log;
   sem->append(w);
   net::current_loop()->set_timer(&w->timer, static_cast<uint64_t>(wait_ms));
   engine::wait_later(ctx, w);

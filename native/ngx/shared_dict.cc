@@ -22,7 +22,8 @@ void report(char** to, const char* error) {
 
 }  // namespace
 
-// `zone_udata` is the userdata at [1] of a dictionary; it is empty once its VM is being closed.
+// `zone_udata` is the userdata at [1] of a dictionary, a ngx::SharedDict, whose first member is the
+// zone; it is empty once its VM is being closed.
 SHDICT_FFI void* ngx_http_lua_ffi_shdict_udata_to_zone(void* zone_udata) {
   return zone_udata != nullptr ? *static_cast<void**>(zone_udata) : nullptr;
 }
@@ -55,6 +56,11 @@ SHDICT_FFI int ngx_http_lua_ffi_shdict_get(void* zone, const unsigned char* key,
       *num_value = res.number;
       *str_value_len = sizeof(double);
       break;
+    case shm::Type::kEncoded:
+      if (reinterpret_cast<unsigned char*>(const_cast<char*>(res.data)) != *str_value_buf)
+        std::free(const_cast<char*>(res.data));
+      *errmsg = const_cast<char*>("value is a table");
+      return kError;
     default:
       if (res.size > 0)
         *str_value_buf = reinterpret_cast<unsigned char*>(const_cast<char*>(res.data));

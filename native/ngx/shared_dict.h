@@ -1,6 +1,7 @@
 // ngx.shared: one table per zone. What lua-resty-core has in Lua calls the
 // ngx_http_lua_ffi_shdict_* functions of shared_dict.cc with a shm::Zone*; the methods that it
-// leaves to C are in shared_dict_lua.cc.
+// leaves to C are in shared_dict_lua.cc, those that OpenResty lacks in shared_dict_more.cc and
+// shared_dict_watch.cc.
 #pragma once
 
 #include <lua.hpp>
@@ -11,10 +12,23 @@
 
 namespace moonphase::ngx {
 
+struct SharedDict {
+  shm::Zone* zone = nullptr;
+  bool any = false;  // takes tables too: `values=any`
+};
+
 // Sets the field `shared` of the table on the stack's top. Each zone becomes {[1] = userdata}, all
 // with one metatable, whose `__index` (itself) is what resty.core.shdict adds its methods to: to be
 // called before resty.core is loaded. The VM holds every zone until it is closed; the caller may
 // release its own hold at once.
-void inject_shared_dicts(lua_State* L, std::span<shm::Zone* const> zones);
+void inject_shared_dicts(lua_State* L, std::span<const SharedDict> dicts);
+
+// What is at `index` as a dictionary; null: it is none, or its VM is being closed.
+SharedDict* dict_at(lua_State* L, int index);
+
+// Add to the methods on the stack's top. What begins with "__" is for lua/moonphase/shared.lua,
+// which takes it out again.
+void add_more_methods(lua_State* L);
+void add_watch_methods(lua_State* L);
 
 }  // namespace moonphase::ngx

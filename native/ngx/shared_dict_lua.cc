@@ -12,10 +12,8 @@ using shm::End;
 using shm::Zone;
 
 Zone* zone_at(lua_State* L, int index) {
-  lua_rawgeti(L, index, 1);
-  auto* udata = static_cast<Zone**>(lua_touserdata(L, -1));
-  lua_pop(L, 1);
-  return udata != nullptr ? *udata : nullptr;
+  SharedDict* dict = dict_at(L, index);
+  return dict != nullptr ? dict->zone : nullptr;
 }
 
 int failure(lua_State* L, const char* error) {
@@ -166,44 +164,54 @@ constexpr luaL_Reg kMethods[] = {
 
 // Finalizers that run later find no zone.
 int release_zone(lua_State* L) {
-  auto* udata = static_cast<Zone**>(lua_touserdata(L, 1));
-  if (*udata != nullptr) shm::zone_registry_release(*udata);
-  *udata = nullptr;
+  auto* dict = static_cast<SharedDict*>(lua_touserdata(L, 1));
+  if (dict->zone != nullptr) shm::zone_registry_release(dict->zone);
+  dict->zone = nullptr;
   return 0;
 }
 
 }  // namespace
 
-void inject_shared_dicts(lua_State* L, std::span<Zone* const> zones) {
-  lua_createtable(L, 0, static_cast<int>(zones.size()));
+SharedDict* dict_at(lua_State* L, int index) {
+  lua_rawgeti(L, index, 1);
+  auto* dict = static_cast<SharedDict*>(lua_touserdata(L, -1));
+  lua_pop(L, 1);
+  return dict != nullptr && dict->zone != nullptr ? dict : nullptr;
+}
+
+void inject_shared_dicts(lua_State* L, std::span<const SharedDict> dicts) {
+  lua_createtable(L, 0, static_cast<int>(dicts.size()));
   // lua-resty-core takes any member for a dictionary that leads it to the metatable: without zones
   // there is none.
-  if (!zones.empty()) {
+  if (!dicts.empty()) {
+    int shared = lua_gettop(L);
     lua_createtable(L, 0, 1);  // of the userdata
     lua_pushcfunction(L, release_zone);
     lua_setfield(L, -2, "__gc");
-    lua_createtable(L, 0, 22);  // of the dictionaries
+    lua_createtable(L, 0, 32);  // of the dictionaries
     for (const luaL_Reg& m : kMethods) {
       lua_pushcfunction(L, m.func);
       lua_setfield(L, -2, m.name);
     }
+    add_more_methods(L);
+    add_watch_methods(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
-    for (Zone* zone : zones) {
-      lua_pushlstring(L, zone->name.data(), zone->name.size());
+    for (const SharedDict& one : dicts) {
+      lua_pushlstring(L, one.zone->name.data(), one.zone->name.size());
       lua_createtable(L, 1, 0);
-      auto* udata = static_cast<Zone**>(lua_newuserdata(L, sizeof(Zone*)));
-      *udata = nullptr;
-      lua_pushvalue(L, -5);
+      auto* dict = static_cast<SharedDict*>(lua_newuserdata(L, sizeof(SharedDict)));
+      *dict = {};
+      lua_pushvalue(L, shared + 1);
       lua_setmetatable(L, -2);
-      shm::zone_registry_retain(zone);
-      *udata = zone;
+      shm::zone_registry_retain(one.zone);
+      *dict = one;
       lua_rawseti(L, -2, 1);
-      lua_pushvalue(L, -3);
+      lua_pushvalue(L, shared + 2);
       lua_setmetatable(L, -2);
-      lua_rawset(L, -5);
+      lua_rawset(L, shared);
     }
-    lua_pop(L, 2);
+    lua_settop(L, shared);
   }
   lua_setfield(L, -2, "shared");
 }

@@ -11,8 +11,8 @@ namespace moonphase::ngx {
 // The object is a table; lua-resty-core and libraries know these slots by number.
 enum Slot : int {
   kCtx = 1,  // the userdata
-  kKey = 2,  // pool name
-  kConnectTimeout = 3,
+  kConnectTimeout = 2,
+  kKey = 3,  // pool name
   kSendTimeout = 4,
   kReadTimeout = 5,
   kBind = 8,

@@ -97,7 +97,7 @@ engine::SocketPool* make_pool(LuaCtx* ctx, Str key, int size, int backlog) {
                 backlog);
   MOONPHASE_LOG(ctx->r, kLogDebug, 0,
                 "lua tcp socket keepalive create connection pool for key \"%.*s\"", STR(key));
-  return engine::socket_pools(ctx->gen).make(key, size, backlog);
+  return engine::socket_pools(ctx->gen, ctx->vm).make(key, size, backlog);
 }
 
 int connect(lua_State* L) {
@@ -168,7 +168,7 @@ int connect(lua_State* L) {
   lua_rawgeti(L, 1, kKey);
   size_t key_len;
   const char* key = lua_tolstring(L, -1, &key_len);
-  engine::SocketPools& pools = engine::socket_pools(ctx->gen);
+  engine::SocketPools& pools = engine::socket_pools(ctx->gen, ctx->vm);
   engine::SocketPool* pool = pools.find({key, key_len});
   // A pool exists from the first setkeepalive on, unless connect() sizes it.
   if (!pool && pool_size > 0) pool = make_pool(ctx, {key, key_len}, pool_size, backlog);
@@ -242,7 +242,7 @@ int setkeepalive(lua_State* L) {
   size_t len;
   const char* key = lua_tolstring(L, -1, &len);
   if (!key) return fail(L, "key not found");
-  engine::SocketPools& pools = engine::socket_pools(ctx->gen);
+  engine::SocketPools& pools = engine::socket_pools(ctx->gen, ctx->vm);
   engine::SocketPool* pool = pools.find({key, len});
   if (!pool) {
     if (pool_size <= 0)

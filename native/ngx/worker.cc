@@ -16,6 +16,11 @@ const engine::RuntimeOptions* options() {
   return g && g->runtime ? &g->runtime->options : nullptr;
 }
 
+bool has_primary(const engine::RuntimeOptions* o) {
+  return o && (o->process_type == engine::ProcessType::kWorker ||
+               o->process_type == engine::ProcessType::kPrivileged);
+}
+
 // The primary's children, as the kernel lists them. 0: it does not tell.
 size_t siblings(int primary, int* pids, size_t max) {
   char path[64];
@@ -66,7 +71,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_worker_pids(int* pids, size_t* pids_len) {
   if (*pids_len == 0) return kError;
   const engine::RuntimeOptions* o = options();
   size_t n = 0;
-  if (o && o->process_type == engine::ProcessType::kWorker) {
+  if (has_primary(o)) {
     n = siblings(o->master_pid, pids, *pids_len);
   }
   if (n == 0) pids[n++] = getpid();
@@ -76,20 +81,23 @@ MOONPHASE_FFI int ngx_http_lua_ffi_worker_pids(int* pids, size_t* pids_len) {
 
 MOONPHASE_FFI int ngx_http_lua_ffi_master_pid(void) {
   const engine::RuntimeOptions* o = options();
-  return o && o->process_type == engine::ProcessType::kWorker ? o->master_pid : getpid();
+  return has_primary(o) ? o->master_pid : getpid();
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_get_process_type(void) {
   const engine::RuntimeOptions* o = options();
   if (!o) return static_cast<int>(engine::ProcessType::kSingle);
   // OpenResty's init_by_lua runs in the master; ours in each worker.
-  bool as_master =
-      engine::running()->initializing && o->process_type == engine::ProcessType::kWorker;
+  bool as_master = engine::running()->initializing && has_primary(o);
   return static_cast<int>(as_master ? engine::ProcessType::kMaster : o->process_type);
 }
 
-MOONPHASE_FFI int ngx_http_lua_ffi_enable_privileged_agent(char** err, unsigned int) {
-  return ffi_error(err, "the privileged agent is not supported yet");
+// Only noted: the primary starts it when this process, whose init_by_lua runs, tells of it.
+MOONPHASE_FFI int ngx_http_lua_ffi_enable_privileged_agent(char** err, unsigned int connections) {
+  engine::Generation* g = engine::running();
+  if (!g || !g->runtime) return ffi_error(err, "no server is running");
+  g->runtime->privileged_agent = static_cast<int>(connections);
+  return kOk;
 }
 
 MOONPHASE_FFI void ngx_http_lua_ffi_process_signal_graceful_exit(void) {

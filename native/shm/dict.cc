@@ -2,12 +2,11 @@
 
 #include <ctime>
 
-#include <bit>
 #include <cstring>
 #include <new>
 #include <random>
 
-#include "shm/mutex.h"
+#include "shm/region.h"
 
 namespace moonphase::shm {
 
@@ -19,75 +18,41 @@ int64_t realtime_ms() {
   return ts.tv_sec * int64_t{1000} + ts.tv_nsec / 1000000;
 }
 
-constexpr uint64_t kLeanStaging = 1024 * 1024;
-// No entry takes less than a chunk of 128 bytes.
-constexpr uint64_t kEntriesPerPage = kPageSize / 128;
-
-// Where a zone's parts lie; `mapped` is 0 if it is too large.
-ZoneHeader plan(uint64_t capacity, bool lean) {
-  ZoneHeader h{};
-  uint64_t pages = nginx_page_count(capacity);
-  if (pages > (kMaxMapped >> kPageShift)) return h;
-  uint64_t buckets = std::bit_ceil(pages * kEntriesPerPage + 1);
-  uint64_t room = pages * kPageSize;
-  h.capacity = capacity;
-  h.page_count = static_cast<uint32_t>(pages);
-  h.bucket_count = static_cast<uint32_t>(buckets);
-  h.table_at = align_up(sizeof(ZoneHeader), 64) + align_up(sizeof(StripeState), 64);
-  h.buckets_at = align_up(h.table_at + pages * sizeof(PageDesc), 64);
-  h.pages_at = align_up(h.buckets_at + buckets * sizeof(Ref), kPageSize);
-  h.staging_at = h.pages_at + room;
-  h.staging_size =
-      align_up(kMaxKey + 1 + (lean && room > kLeanStaging ? kLeanStaging : room), kPageSize);
-  h.mapped = h.staging_at + h.staging_size;
-  // The staging area is never journalled, but everything before it is.
-  if (h.staging_at > kMaxMapped) h.mapped = 0;
-  return h;
-}
-
 }  // namespace
 
 int64_t (*now_ms)() = realtime_ms;
 
-uint64_t Dict::mapped_size(uint64_t capacity, bool lean) { return plan(capacity, lean).mapped; }
+uint64_t Dict::mapped_size(uint64_t capacity, bool lean) {
+  Layout l = plan_region(capacity, lean);
+  return l.size == 0 ? 0 : kRegionsAt + l.size;
+}
 
-Dict::Dict(char* base, ZoneHeader* h)
-    : header_(h),
-      stripe_(Stripe::Parts{
-          .base = base,
-          .header = h,
-          .state = reinterpret_cast<StripeState*>(base + align_up(sizeof(ZoneHeader), 64)),
-          .table = reinterpret_cast<PageDesc*>(base + h->table_at),
-          .buckets = reinterpret_cast<Ref*>(base + h->buckets_at),
-          .staging = base + h->staging_at,
-          .pages_at = h->pages_at,
-          .page_count = h->page_count,
-          .bucket_count = h->bucket_count,
-          .staging_size = h->staging_size,
-      }) {}
+Dict::Dict(char* base, uint64_t mapped, int fd)
+    : header_(reinterpret_cast<ZoneHeader*>(base)), stripe_(base, mapped, fd) {}
 
-Dict Dict::format(char* base, uint64_t capacity, bool lean, Str name, bool exact) {
-  ZoneHeader h = plan(capacity, lean);
+Dict Dict::format(char* base, uint64_t capacity, bool lean, Str name, bool exact, int fd) {
   std::random_device random;
-  h.seed = uint64_t{random()} << 32 | random();
-  h.exact = exact;
-  h.name_len = static_cast<uint32_t>(name.size());
-  auto* header = new (base) ZoneHeader(h);
-  auto* state = new (base + align_up(sizeof(ZoneHeader), 64)) StripeState;
-  robust_init(&state->mutex);
-  Dict d(base, header);
+  auto* h = new (base) ZoneHeader{};
+  h->seed = uint64_t{random()} << 32 | random();
+  h->configured = capacity;
+  h->exact = exact;
+  h->lean = lean;
+  h->loose = !exact && capacity >= kLooseFrom;
+  h->name_len = static_cast<uint32_t>(name.size());
+  h->layouts[0] = plan_region(capacity, lean);
+  h->layouts[0].at = kRegionsAt;
+  Dict d(base, kRegionsAt + h->layouts[0].size, fd);
   d.stripe_.format();
-  __atomic_store_n(&header->magic, ZoneHeader::kMagic, __ATOMIC_RELEASE);
+  __atomic_store_n(&h->magic, ZoneHeader::kMagic, __ATOMIC_RELEASE);
   return d;
 }
 
-bool Dict::open(char* base, uint64_t mapped, Dict* out) {
+bool Dict::open(char* base, uint64_t mapped, int fd, Dict* out) {
   auto* h = reinterpret_cast<ZoneHeader*>(base);
-  if (mapped < sizeof(ZoneHeader) ||
-      __atomic_load_n(&h->magic, __ATOMIC_ACQUIRE) != ZoneHeader::kMagic || h->mapped != mapped) {
+  if (mapped < kRegionsAt || __atomic_load_n(&h->magic, __ATOMIC_ACQUIRE) != ZoneHeader::kMagic) {
     return false;
   }
-  *out = Dict(base, h);
+  *out = Dict(base, mapped, fd);
   return true;
 }
 
@@ -102,6 +67,20 @@ GetResult Dict::get_stale(Str key, int64_t now, const Sink& sink) {
 StoreResult Dict::store(int mode, Str key, const Value& value, int64_t ttl_ms, uint32_t user_flags,
                         int64_t now) {
   return stripe_.store(mode, key, hash(key), value, ttl_ms, user_flags, now);
+}
+
+StoreResult Dict::cas(Str key, const Value& old, const Value& value, int64_t ttl_ms,
+                      uint32_t user_flags, int64_t now) {
+  return stripe_.cas(key, hash(key), old, value, ttl_ms, user_flags, now);
+}
+
+void Dict::get_multi(std::span<const Str> keys, int64_t now, const Sink& sink, GetResult* results) {
+  stripe_.get_multi(keys, now, sink, results);
+}
+
+StoreResult Dict::set_multi(std::span<const Item> items, int64_t ttl_ms, uint32_t user_flags,
+                            int64_t now, size_t* stored) {
+  return stripe_.set_multi(items, ttl_ms, user_flags, now, stored);
 }
 
 IncrResult Dict::incr(Str key, double by, bool has_init, double init, int64_t init_ttl_ms,
@@ -135,11 +114,24 @@ void Dict::keys(uint32_t max, int64_t now, void (*each)(void* owner, Str key), v
   stripe_.keys(max, now, each, owner);
 }
 
-uint64_t Dict::capacity() const { return header_->capacity; }
+uint64_t Dict::capacity() { return stripe_.stats().capacity; }
 
 uint64_t Dict::free_space() { return stripe_.free_space(); }
 
 uint32_t Dict::entries() { return stripe_.entries(); }
+
+Stats Dict::stats() { return stripe_.stats(); }
+
+const char* Dict::resize(uint64_t capacity, int64_t now) { return stripe_.resize(capacity, now); }
+
+const char* Dict::count_subscriber(int by) { return stripe_.count_subscriber(by); }
+
+void Dict::read_changes(uint64_t* position, void (*each)(void* owner, Change change, Str key),
+                        void* owner) {
+  stripe_.read_changes(position, each, owner);
+}
+
+uint64_t Dict::changes_written() { return stripe_.changes_written(); }
 
 const char* Dict::check() { return stripe_.check(); }
 

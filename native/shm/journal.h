@@ -23,6 +23,13 @@ class Journal {
   Journal(char* base, JournalState* state) : base_(base), state_(state) {}
 
   void put(uint32_t& word, uint32_t value) { put_word(reinterpret_cast<char*>(&word), value); }
+  // What is there already needs no step.
+  void change(uint32_t& word, uint32_t value) {
+    if (word != value) put(word, value);
+  }
+  void change(uint64_t& field, uint64_t value) {
+    if (field != value) put(field, value);
+  }
   void put(uint64_t& field, uint64_t value) {
     put_bytes(reinterpret_cast<char*>(&field), &value, sizeof value);
   }
@@ -36,7 +43,7 @@ class Journal {
   }
   void commit() {
     fence();
-    state_->count = 0;
+    if (state_->count != 0) state_->count = 0;
     fence();
   }
   void rollback() {

@@ -1,25 +1,30 @@
-// What lies in a zone's memory, in this order:
+// What lies in a zone's memory:
 //
-//   ZoneHeader | StripeState | page table | buckets | pages | staging
+//   ZoneHeader | ring of changes | region
+//
+// and in a region, in this order:
+//
+//   StripeState | page table | buckets | pages | staging
 //
 // Only `pages` is the zone that the user sized; it is cut up exactly as nginx would cut the same
 // size. Everything else is bookkeeping beside it. There are no pointers, since every process maps
-// the memory elsewhere: chunks are named by a Ref, pages by their index.
+// the memory elsewhere: chunks are named by a Ref, pages by their index, both within the region.
+//
+// A resize fills a second region, of the new size, then names it in the header by one store.
 #pragma once
-
-#include <pthread.h>
 
 #include <cstddef>
 #include <cstdint>
 
 #include "base/types.h"
+#include "shm/mutex.h"
 
 namespace moonphase::shm {
 
 constexpr size_t kPageSize = 4096;
 constexpr unsigned kPageShift = 12;
 
-// A chunk's distance from the start of the memory, in units of 32 bytes (no chunk is smaller). 0:
+// A chunk's distance from the start of the region, in units of 32 bytes (no chunk is smaller). 0:
 // none.
 using Ref = uint32_t;
 constexpr unsigned kRefShift = 5;
@@ -37,8 +42,8 @@ struct Entry {
   uint64_t expires;    // milliseconds since the epoch; 0: never
   uint32_t value_len;  // of a list: how many nodes
   uint32_t user_flags;
-  uint32_t meta;  // key length, type
-  uint32_t reserved;
+  uint32_t meta;    // key length, type
+  uint32_t pushed;  // StripeState::pushes when it last became the newest
 
   size_t key_len() const { return meta & 0xffff; }
   uint8_t type() const { return static_cast<uint8_t>(meta >> 16); }
@@ -114,12 +119,12 @@ struct PendingState {
   int64_t now;
 };
 
-// All that one lock guards.
+// What the lock of the zone guards, of one region.
 struct StripeState {
-  alignas(64) pthread_mutex_t mutex;
-  alignas(64) Ref newest;
+  Ref newest;
   Ref oldest;
   uint32_t entries;
+  uint32_t pushes;     // how often an entry has become the newest
   Ref doomed;          // removed from everything but its memory not yet given back
   uint32_t free_head;  // first free run
   uint32_t free_pages;
@@ -128,20 +133,61 @@ struct StripeState {
   alignas(64) JournalState journal;
 };
 
-struct ZoneHeader {
-  static constexpr uint64_t kMagic = 0x3150414d4e4f4f4d;  // "MOONMAP1"
-  uint64_t magic;                                         // written last: the memory is ready
-  uint64_t mapped;
-  uint64_t capacity;  // as configured
-  uint64_t seed;      // of the key hash
-  uint32_t page_count;
-  uint32_t bucket_count;
+// Where a region lies in the zone's memory, and its parts in the region.
+struct Layout {
+  uint64_t at, size;
+  uint64_t capacity;  // what the user asked for
   uint64_t table_at, buckets_at, pages_at, staging_at;
   uint64_t staging_size;
+  uint32_t page_count;
+  uint32_t bucket_count;
+};
+
+// Counted since the zone was made. A resize keeps them. Hits and misses stand beside the lock.
+struct Counters {
+  uint64_t evictions;    // live entries that made room for others
+  uint64_t expirations;  // expired entries whose memory was given back
+};
+
+// Who wants to know of changes: how many subscribers a process has.
+struct SubscriberSlot {
+  int32_t pid;
+  uint32_t count;
+};
+
+// The news of changes, for subscribers. `written` and `kept_from` count bytes since the zone was
+// made; what stands between them can be read, at those positions modulo kRingSize.
+struct ChangeLog {
+  static constexpr uint32_t kSlots = 256;
+  uint32_t changed;      // a futex: counts up with each piece of news
+  uint32_t sleeping;     // somebody may wait for it
+  uint32_t subscribers;  // sum of the slots
+  uint32_t reserved;
+  uint64_t written, kept_from;
+  SubscriberSlot slots[kSlots];
+};
+
+constexpr uint64_t kRingSize = 64 * 1024;
+
+struct ZoneHeader {
+  static constexpr uint64_t kMagic = 0x3250414d4e4f4f4d;  // "MOONMAP2"
+  uint64_t magic;                                         // written last: the memory is ready
+  uint64_t seed;                                          // of the key hash
+  uint64_t configured;  // the size that the configuration gave; a resize does not change it
   uint32_t exact;
-  uint32_t name_len;    // nginx keeps the name in the zone: its length costs a chunk
+  uint32_t lean;
+  uint32_t name_len;  // nginx keeps the name in the zone: its length costs a chunk
+  uint32_t reserved;
   uint64_t recoveries;  // after a death inside an operation
   uint64_t resets;  // of those, how often the structure was beyond repair and the zone was emptied
+  // The lock of the zone. The region that counts is layouts[generation & 1].
+  alignas(64) RobustLock mutex;
+  uint32_t generation;
+  uint32_t loose;         // the order of use is not exact among the newest; see Stripe::bump
+  uint64_t hits, misses;  // these change whenever the lock does: one cache line for all
+  alignas(64) Counters counters;
+  Layout layouts[2];
+  ChangeLog log;
 };
 
 constexpr size_t align_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
@@ -157,5 +203,11 @@ constexpr uint64_t nginx_page_count(uint64_t size) {
   uint64_t room = size > start ? (size - start) / kPageSize : 0;
   return pages < room ? pages : room;
 }
+
+// From here on a zone is loose, if the configuration does not say `exact`.
+constexpr uint64_t kLooseFrom = uint64_t{4} << 20;
+
+constexpr uint64_t kRingAt = align_up(sizeof(ZoneHeader), kPageSize);
+constexpr uint64_t kRegionsAt = kRingAt + kRingSize;
 
 }  // namespace moonphase::shm

@@ -1,15 +1,19 @@
-// A lock that several processes share and that survives the death of whoever holds it.
+// A lock that several processes share and that survives the death of whoever holds it. A thread
+// holds one at a time.
 #pragma once
 
-#include <pthread.h>
+#include <cstdint>
 
 namespace moonphase::shm {
 
-void robust_init(pthread_mutex_t* m);
-// True: the last owner died inside; the caller repairs what it left, then calls robust_repaired,
-// and holds the lock.
-bool robust_lock(pthread_mutex_t* m);
-void robust_repaired(pthread_mutex_t* m);
-void robust_unlock(pthread_mutex_t* m);
+// 0, or the holder's thread id and the kernel's bits FUTEX_WAITERS and FUTEX_OWNER_DIED.
+struct RobustLock {
+  uint32_t word = 0;
+};
+
+// True: the last owner died inside; the caller, which holds the lock, repairs what it left. If it
+// dies before it unlocks, the next one is told again.
+bool robust_lock(RobustLock* lock);
+void robust_unlock(RobustLock* lock);
 
 }  // namespace moonphase::shm

@@ -17,21 +17,28 @@ constexpr size_t kNginxRoot = 80, kNginxLogText = 28;
 
 }  // namespace
 
-Stripe::Stripe(const Parts& p)
-    : base_(p.base),
-      header_(p.header),
-      state_(p.state),
-      buckets_(p.buckets),
-      staging_(p.staging),
-      bucket_count_(p.bucket_count),
-      page_count_(p.page_count),
-      staging_size_(p.staging_size),
-      slab_(p.base, p.state, p.table, p.pages_at, p.page_count),
-      log_(p.base, &p.state->journal) {}
+Stripe::Stripe(char* file, uint64_t mapped, int fd)
+    : file_(file), mapped_(mapped), fd_(fd), header_(reinterpret_cast<ZoneHeader*>(file)) {
+  generation_ = header_->generation - 1;  // lock() finds out
+}
+
+void Stripe::use(char* region, const Layout& l) {
+  base_ = region;
+  state_ = reinterpret_cast<StripeState*>(region);
+  buckets_ = reinterpret_cast<Ref*>(region + l.buckets_at);
+  staging_ = region + l.staging_at;
+  bucket_count_ = l.bucket_count;
+  page_count_ = l.page_count;
+  staging_size_ = l.staging_size;
+  slab_ = Slab(region, state_, reinterpret_cast<PageDesc*>(region + l.table_at), l.pages_at,
+               l.page_count);
+  log_ = Journal(region, &state_->journal);
+}
 
 void Stripe::format() {
+  if (state_ == nullptr) follow();
   state_->newest = state_->oldest = state_->doomed = 0;
-  state_->entries = 0;
+  state_->entries = state_->pushes = 0;
   state_->journal.count = 0;
   state_->pending = {};
   std::memset(buckets_, 0, sizeof(Ref) * bucket_count_);
@@ -42,16 +49,17 @@ void Stripe::format() {
 }
 
 void Stripe::lock() {
-  if (!robust_lock(&state_->mutex)) return;
-  recover();
-  robust_repaired(&state_->mutex);
+  bool died = robust_lock(&header_->mutex);
+  if (header_->generation != generation_) follow();
+  if (died) recover();
 }
 
-void Stripe::unlock() { robust_unlock(&state_->mutex); }
+void Stripe::unlock() { robust_unlock(&header_->mutex); }
 
 // Each line may itself be cut short by a death: what it has finished is not begun again, the rest
 // is.
 void Stripe::recover() {
+  if (header_->generation != generation_) follow();
   log_.rollback();
   drain_doomed();
   PendingState p = state_->pending;
@@ -65,6 +73,7 @@ void Stripe::recover() {
     flush(p.now);
     unstage();
   }
+  lose_changes();
   header_->recoveries++;
   if (page_count_ <= kCheckedPages && check_locked() != nullptr) {
     format();
@@ -91,8 +100,13 @@ Stripe::Found Stripe::lookup(Str key, uint32_t hash, int64_t now, Ref* r) {
   return Found::kLive;
 }
 
+// In a loose zone lookups write nothing without need: the order of use is kept only once half of
+// the pages are in use, and an entry that is among the newest quarter stays where it is.
 void Stripe::bump(Ref r) {
   if (state_->newest == r) return;
+  if (header_->loose != 0 && (state_->free_pages > page_count_ / 2 ||
+                              state_->pushes - entry(r)->pushed < state_->entries / 4))
+    return;
   lru_unlink(entry(r));
   lru_push(r);
 }
@@ -104,6 +118,7 @@ void Stripe::lru_unlink(Entry* e) {
 
 void Stripe::lru_push(Ref r) {
   Entry* e = entry(r);
+  e->pushed = ++state_->pushes;
   log_.put(e->newer, 0);
   log_.put(e->older, state_->newest);
   log_.put(state_->newest != 0 ? entry(state_->newest)->newer : state_->oldest, r);
@@ -118,7 +133,6 @@ Entry* Stripe::link(Ref r, Str key, uint32_t hash, uint8_t type, uint32_t value_
   e->value_len = value_len;
   e->user_flags = user_flags;
   e->meta = Entry::make_meta(key.size(), type);
-  e->reserved = 0;
   e->chain = bucket(hash);
   std::memcpy(e->key(), key.data(), key.size());
   lru_push(r);
@@ -177,7 +191,9 @@ unsigned Stripe::evict(bool force, int64_t now) {
     Ref r = state_->oldest;
     if (r == 0) break;
     bool forced = force && freed == 0;
-    if (!forced && !expired(entry(r), now)) break;
+    bool dead = expired(entry(r), now);
+    if (!forced && !dead) break;
+    ++(dead ? header_->counters.expirations : header_->counters.evictions);
     remove(r);
     freed++;
   }

@@ -3,6 +3,7 @@
 // Every function here takes the lock itself.
 #pragma once
 
+#include <span>
 #include <type_traits>
 
 #include "shm/slab.h"
@@ -12,29 +13,21 @@ namespace moonphase::shm {
 
 class Stripe {
  public:
-  // Where a stripe's parts lie in the mapped memory.
-  struct Parts {
-    char* base;
-    ZoneHeader* header;
-    StripeState* state;
-    PageDesc* table;
-    Ref* buckets;
-    char* staging;
-    uint64_t pages_at;
-    uint32_t page_count;
-    uint32_t bucket_count;
-    uint64_t staging_size;
-  };
-
   Stripe() = default;
-  explicit Stripe(const Parts& parts);
-  // Makes the empty structure; nobody else has the memory yet.
+  // `file`: the zone's memory, of which `mapped` bytes are mapped there; `fd` as Dict::format.
+  Stripe(char* file, uint64_t mapped, int fd);
+  // Makes the empty structure of the current region; nobody else has the memory yet.
   void format();
 
   GetResult get(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink);
   // `ttl_ms` ≤ 0: never expires.
   StoreResult store(int mode, Str key, uint32_t hash, const Value& value, int64_t ttl_ms,
                     uint32_t user_flags, int64_t now);
+  StoreResult cas(Str key, uint32_t hash, const Value& old, const Value& value, int64_t ttl_ms,
+                  uint32_t user_flags, int64_t now);
+  void get_multi(std::span<const Str> keys, int64_t now, const Sink& sink, GetResult* results);
+  StoreResult set_multi(std::span<const Item> items, int64_t ttl_ms, uint32_t user_flags,
+                        int64_t now, size_t* stored);
   IncrResult incr(Str key, uint32_t hash, double by, bool has_init, double init,
                   int64_t init_ttl_ms, int64_t now);
   PushResult push(Str key, uint32_t hash, End end, const Value& value, int64_t now);
@@ -50,8 +43,16 @@ class Stripe {
   void keys(uint32_t max, int64_t now, void (*each)(void* owner, Str key), void* owner);
   uint64_t free_space();
   uint32_t entries();
+  Stats stats();
+  const char* resize(uint64_t capacity, int64_t now);
+  const char* count_subscriber(int by);
+  void read_changes(uint64_t* position, void (*each)(void* owner, Change change, Str key),
+                    void* owner);
+  uint64_t changes_written();
   // Null, or what is wrong with the structure.
   const char* check();
+
+  void unmap();
 
   // What lock() does after EOWNERDEAD; apart, so that tests can run it on a copy of a zone.
   void recover();
@@ -71,6 +72,19 @@ class Stripe {
 
   void lock();
   void unlock();
+  // The parts of the region at `region`.
+  void use(char* region, const Layout& layout);
+  // Another process has resized the zone.
+  void follow();
+  void give_back(uint64_t from, uint64_t to);
+  bool copy_entries(const Stripe& from, int64_t now);
+  // For subscribers: what has changed (under the lock).
+  void note(Change change, Str key) {
+    if (header_->log.subscribers != 0) write_change(change, key);
+  }
+  void write_change(Change change, Str key);
+  void lose_changes();
+  void tell();
 
   Entry* entry(Ref r) const { return reinterpret_cast<Entry*>(base_ + (uint64_t{r} << kRefShift)); }
   ListNode* node(Ref r) const {
@@ -113,12 +127,20 @@ class Stripe {
              uint32_t user_flags, int64_t now);
   void unstage();
   void flush(int64_t now);
+  GetResult get_locked(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink);
+  bool holds(const Entry* e, const Value& value) const;
   GetResult copy_out(uint8_t type, const char* value, size_t size, const Sink& sink) const;
   const char* check_locked() const;
   const char* check_entry(Ref r, uint32_t* chunks) const;
 
-  char* base_ = nullptr;
+  char* file_ = nullptr;
+  uint64_t mapped_ = 0;
+  int fd_ = -1;
   ZoneHeader* header_ = nullptr;
+  uint32_t generation_ = 0;
+  uint64_t extra_ = 0;  // bytes that `base_` has a mapping of its own for
+
+  char* base_ = nullptr;  // of the region
   StripeState* state_ = nullptr;
   Ref* buckets_ = nullptr;
   char* staging_ = nullptr;

@@ -52,6 +52,7 @@ const char* Stripe::check_entry(Ref r, uint32_t* chunks) const {
     case Type::kNumber:
       return e->value_len == sizeof(double) ? nullptr : "number of a wrong size";
     case Type::kString:
+    case Type::kEncoded:
       return nullptr;
     case Type::kList:
       break;

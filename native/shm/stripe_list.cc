@@ -82,6 +82,7 @@ PushResult Stripe::push(Str key, uint32_t hash, End end, const Value& value, int
   }
   log_.put(e->value_len, e->value_len + 1);
   log_.commit();
+  note(Change::kSet, key);
   return {kOk, nullptr, e->value_len};
 }
 
@@ -107,13 +108,15 @@ GetResult Stripe::pop(Str key, uint32_t hash, End end, int64_t now, const Sink& 
   log_.put(n->prev != 0 ? node(n->prev)->next : head->first, n->next);
   log_.put(n->next != 0 ? node(n->next)->prev : head->last, n->prev);
   slab_.free(taken);
-  if (e->value_len == 1) {
+  bool last = e->value_len == 1;
+  if (last) {
     unlink(r);
     slab_.free(r);
   } else {
     log_.put(e->value_len, e->value_len - 1);
   }
   log_.commit();
+  note(last ? Change::kDelete : Change::kSet, key);
   return res;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "shm/hash.h"
 #include "shm/stripe.h"
 
 namespace moonphase::shm {
@@ -18,6 +19,27 @@ constexpr size_t chunk_size(size_t key_len, size_t value_len) {
   return kNginxEntryHeader + key_len + value_len;
 }
 
+// The value as it is stored; `flag` is room for a boolean. False: it is of no type that can be.
+bool plain_bytes(const Value& value, char* flag, Str* plain) {
+  switch (value.type) {
+    case Type::kString:
+    case Type::kEncoded:
+      *plain = value.bytes;
+      return true;
+    case Type::kNumber:
+      *plain = {reinterpret_cast<const char*>(&value.number), sizeof value.number};
+      return true;
+    case Type::kBoolean:
+      *flag = value.number != 0;
+      *plain = {flag, 1};
+      return true;
+    case Type::kNil:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 GetResult Stripe::copy_out(uint8_t type, const char* value, size_t size, const Sink& sink) const {
@@ -31,7 +53,8 @@ GetResult Stripe::copy_out(uint8_t type, const char* value, size_t size, const S
     case Type::kNumber:
       std::memcpy(&res.number, value, sizeof res.number);
       break;
-    case Type::kString: {
+    case Type::kString:
+    case Type::kEncoded: {
       char* to = sink.data;
       if (size > sink.capacity) to = sink.grow != nullptr ? sink.grow(sink.owner, size) : nullptr;
       if (to == nullptr && size > 0) {
@@ -51,11 +74,20 @@ GetResult Stripe::copy_out(uint8_t type, const char* value, size_t size, const S
 
 GetResult Stripe::get(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink) {
   Guard guard(*this);
+  return get_locked(key, hash, now, stale_too, sink);
+}
+
+GetResult Stripe::get_locked(Str key, uint32_t hash, int64_t now, bool stale_too,
+                             const Sink& sink) {
   if (!stale_too) evict(false, now);
   Ref r;
   Found found = lookup(key, hash, now, &r);
   log_.commit();
-  if (found == Found::kNone || (found == Found::kExpired && !stale_too)) return {};
+  if (found == Found::kNone || (found == Found::kExpired && !stale_too)) {
+    header_->misses++;
+    return {};
+  }
+  header_->hits++;
   Entry* e = entry(r);
   GetResult res = copy_out(e->type(), e->value(), e->value_len, sink);
   res.user_flags = e->user_flags;
@@ -68,24 +100,9 @@ StoreResult Stripe::store(int mode, Str key, uint32_t hash, const Value& value, 
   if (key.size() > kMaxKey) return {kError, "key too long", false};
   Str plain;
   char flag;
-  switch (value.type) {
-    case Type::kString:
-      plain = value.bytes;
-      break;
-    case Type::kNumber:
-      plain = {reinterpret_cast<const char*>(&value.number), sizeof value.number};
-      break;
-    case Type::kBoolean:
-      flag = value.number != 0;
-      plain = {&flag, 1};
-      break;
-    case Type::kNil:
-      if ((mode & (kAdd | kReplace)) != 0)
-        return {kError, "attempt to add or replace nil values", false};
-      break;
-    default:
-      return {kError, "unsupported value type", false};
-  }
+  if (!plain_bytes(value, &flag, &plain)) return {kError, "unsupported value type", false};
+  if (value.type == Type::kNil && (mode & (kAdd | kReplace)) != 0)
+    return {kError, "attempt to add or replace nil values", false};
   Guard guard(*this);
   return put(mode, key, hash, static_cast<uint8_t>(value.type), plain, deadline(ttl_ms, now),
              user_flags, now, false);
@@ -120,9 +137,12 @@ StoreResult Stripe::put(int mode, Str key, uint32_t hash, uint8_t type, Str plai
     if (fits) {
       overwrite(r, type, plain, expires, user_flags);
       if (staged) unstage();
+      note(Change::kSet, key);
       return {};
     }
+    if (found == Found::kExpired) header_->counters.expirations++;
     remove(r);
+    if (nil && found == Found::kLive) note(Change::kDelete, key);
   }
   StoreResult res;
   if (!nil) {
@@ -131,9 +151,11 @@ StoreResult Stripe::put(int mode, Str key, uint32_t hash, uint8_t type, Str plai
       Entry* e = link(r, key, hash, type, static_cast<uint32_t>(plain.size()), expires, user_flags);
       if (!plain.empty()) std::memcpy(e->value(), plain.data(), plain.size());
       log_.commit();
+      note(Change::kSet, key);
     } else {
       res.rc = kError;
       res.error = "no memory";
+      if (found == Found::kLive) note(Change::kDelete, key);
     }
   }
   if (staged) unstage();
@@ -143,9 +165,19 @@ StoreResult Stripe::put(int mode, Str key, uint32_t hash, uint8_t type, Str plai
 void Stripe::overwrite(Ref r, uint8_t type, Str plain, uint64_t expires, uint32_t user_flags) {
   Entry* e = entry(r);
   bump(r);
-  log_.put(e->expires, expires);
-  log_.put(e->user_flags, user_flags);
-  log_.put(e->meta, Entry::make_meta(e->key_len(), type));
+  uint32_t meta = Entry::make_meta(e->key_len(), type);
+  if (plain.size() == sizeof(double) && e->expires == expires && e->user_flags == user_flags &&
+      e->meta == meta) {
+    log_.commit();
+    // One aligned store: done or not done.
+    double value;
+    std::memcpy(&value, plain.data(), sizeof value);
+    __atomic_store(reinterpret_cast<double*>(e->value()), &value, __ATOMIC_RELAXED);
+    return;
+  }
+  log_.change(e->expires, expires);
+  log_.change(e->user_flags, user_flags);
+  log_.change(e->meta, meta);
   if (plain.size() <= kJournalledValue) {
     log_.put_bytes(e->value(), plain.data(), plain.size());
   } else {
@@ -199,6 +231,7 @@ IncrResult Stripe::incr(Str key, uint32_t hash, double by, bool has_init, double
     res.number += by;
     // One aligned store: done or not done.
     __atomic_store(reinterpret_cast<double*>(e->value()), &res.number, __ATOMIC_RELAXED);
+    note(Change::kSet, key);
     return res;
   }
   if (!has_init) return {kError, "not found", false, 0};
@@ -209,8 +242,10 @@ IncrResult Stripe::incr(Str key, uint32_t hash, double by, bool has_init, double
     Entry* e = entry(r);
     if (e->value_len == sizeof res.number && !is_list(e)) {
       overwrite(r, kType, plain, expires, 0);
+      note(Change::kSet, key);
       return res;
     }
+    header_->counters.expirations++;
     remove(r);
   }
   r = make_room(chunk_size(key.size(), plain.size()), false, now, &res.forcible);
@@ -222,6 +257,7 @@ IncrResult Stripe::incr(Str key, uint32_t hash, double by, bool has_init, double
   Entry* e = link(r, key, hash, kType, sizeof res.number, expires, 0);
   std::memcpy(e->value(), plain.data(), plain.size());
   log_.commit();
+  note(Change::kSet, key);
   return res;
 }
 
@@ -250,6 +286,7 @@ void Stripe::flush_all(int64_t now) {
   Journal::fence();
   flush(now);
   unstage();
+  note(Change::kFlush, {});
 }
 
 void Stripe::flush(int64_t now) {
@@ -259,12 +296,70 @@ void Stripe::flush(int64_t now) {
   evict(true, now);
 }
 
+bool Stripe::holds(const Entry* e, const Value& value) const {
+  if (e->type() != static_cast<uint8_t>(value.type)) return false;
+  char flag;
+  Str plain;
+  if (!plain_bytes(value, &flag, &plain) || plain.size() != e->value_len) return false;
+  const char* stored = const_cast<Entry*>(e)->value();
+  if (value.type == Type::kNumber) {
+    double number;
+    std::memcpy(&number, stored, sizeof number);
+    return number == value.number;  // 0 and -0 are equal, as in Lua
+  }
+  return plain.empty() || std::memcmp(stored, plain.data(), plain.size()) == 0;
+}
+
+StoreResult Stripe::cas(Str key, uint32_t hash, const Value& old, const Value& value,
+                        int64_t ttl_ms, uint32_t user_flags, int64_t now) {
+  if (key.size() > kMaxKey) return {kError, "key too long", false};
+  Str plain;
+  char flag;
+  if (!plain_bytes(value, &flag, &plain)) return {kError, "unsupported value type", false};
+  Guard guard(*this);
+  Ref r = find(key, hash);
+  bool live = r != 0 && !expired(entry(r), now);
+  bool same = old.type == Type::kNil ? !live : live && holds(entry(r), old);
+  if (!same) return {kDeclined, "changed", false};
+  return put(kSet, key, hash, static_cast<uint8_t>(value.type), plain, deadline(ttl_ms, now),
+             user_flags, now, false);
+}
+
+void Stripe::get_multi(std::span<const Str> keys, int64_t now, const Sink& sink,
+                       GetResult* results) {
+  Guard guard(*this);
+  for (Str key : keys) *results++ = get_locked(key, hash_key(key, header_->seed), now, false, sink);
+}
+
+StoreResult Stripe::set_multi(std::span<const Item> items, int64_t ttl_ms, uint32_t user_flags,
+                              int64_t now, size_t* stored) {
+  StoreResult all;
+  *stored = 0;
+  Guard guard(*this);
+  for (const Item& item : items) {
+    Str plain;
+    char flag;
+    if (item.key.size() > kMaxKey) return {kError, "key too long", all.forcible};
+    if (!plain_bytes(item.value, &flag, &plain))
+      return {kError, "unsupported value type", all.forcible};
+    StoreResult one = put(kSet, item.key, hash_key(item.key, header_->seed),
+                          static_cast<uint8_t>(item.value.type), plain, deadline(ttl_ms, now),
+                          user_flags, now, false);
+    one.forcible = one.forcible || all.forcible;
+    all = one;
+    if (all.rc != kOk) return all;
+    ++*stored;
+  }
+  return all;
+}
+
 uint32_t Stripe::flush_expired(uint32_t max, int64_t now) {
   Guard guard(*this);
   uint32_t freed = 0;
   for (Ref r = state_->oldest; r != 0;) {
     Ref newer = entry(r)->newer;
     if (expired(entry(r), now)) {
+      header_->counters.expirations++;
       remove(r);
       if (++freed == max) break;
     }

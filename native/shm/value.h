@@ -6,12 +6,26 @@
 namespace moonphase::shm {
 
 // Lua's type numbers, so that they cross the FFI unchanged; a list has a number of its own.
-enum class Type : uint8_t { kNil = 0, kBoolean = 1, kNumber = 3, kString = 4, kList = 5 };
+// kEncoded: bytes that stand for a table or another value that is none of these; who stores them
+// knows how to read them.
+enum class Type : uint8_t {
+  kNil = 0,
+  kBoolean = 1,
+  kNumber = 3,
+  kString = 4,
+  kList = 5,
+  kEncoded = 6
+};
 
 struct Value {
   Type type = Type::kNil;
   double number = 0;  // kNumber; for kBoolean: not 0 means true
-  Str bytes;          // kString
+  Str bytes;          // kString, kEncoded
+};
+
+struct Item {
+  Str key;
+  Value value;
 };
 
 // The operation bits of ngx_http_lua_ffi_shdict_store.
@@ -46,10 +60,23 @@ struct GetResult {
   const char* error = nullptr;  // may be null even when rc is kError (the buffer could not grow)
   Type type = Type::kNil;       // kNil: no such entry
   double number = 0;            // kNumber, and kBoolean as 0 or 1
-  const char* data = nullptr;   // kString: in the sink's buffer or the grown one
+  const char* data = nullptr;   // kString, kEncoded: in the sink's buffer or the grown one
   size_t size = 0;
   uint32_t user_flags = 0;
   bool stale = false;
+};
+
+// What subscribers are told. Expiry and eviction are no changes.
+enum class Change : uint8_t { kSet = 1, kDelete, kFlush, kLost };
+
+struct Stats {
+  uint64_t hits = 0, misses = 0;
+  uint64_t evictions = 0;    // live entries that made room for others
+  uint64_t expirations = 0;  // expired entries whose memory was given back
+  uint64_t entries = 0;      // expired ones too, as long as they take memory
+  uint64_t bytes = 0;        // of the pages that entries lie in
+  uint64_t capacity = 0, free_space = 0;
+  uint64_t recoveries = 0;  // processes that died inside an operation
 };
 
 enum class End { kLeft, kRight };

@@ -61,16 +61,17 @@ bool map_zone(Zone* zone, std::string* error) {
     if (!Segment::create("moonphase:" + spec.name, mapped, &zone->segment, error)) return false;
   }
   if (fresh) {
-    zone->dict = Dict::format(zone->segment.base(), spec.size, lean, spec.name, spec.exact);
+    zone->dict = Dict::format(zone->segment.base(), spec.size, lean, spec.name, spec.exact,
+                              zone->segment.fd());
     if (lean) zone->segment.settle();
     return true;
   }
-  if (!Dict::open(zone->segment.base(), zone->segment.size(), &zone->dict)) {
+  if (!Dict::open(zone->segment.base(), zone->segment.size(), zone->segment.fd(), &zone->dict)) {
     *error = "the memory that exists is not a zone of this version";
     return false;
   }
-  if (zone->dict.capacity() != spec.size) {
-    *error = "the zone exists with a size of " + std::to_string(zone->dict.capacity()) + " bytes";
+  if (spec.size != 0 && zone->dict.configured() != spec.size) {
+    *error = "the zone exists with a size of " + std::to_string(zone->dict.configured()) + " bytes";
     return false;
   }
   return true;

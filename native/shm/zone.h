@@ -9,8 +9,8 @@
 namespace moonphase::shm {
 
 struct ZoneSpec {
-  std::string name;    // as `lua_shared_dict` gives it
-  uint64_t size = 0;   // at least 8192, which the configuration checks
+  std::string name;   // as `lua_shared_dict` gives it
+  uint64_t size = 0;  // at least 8192, which the configuration checks; 0, with `fd`: whatever it is
   bool exact = false;  // one lock and one LRU order at any size
   int fd = -1;  // ≥ 0: another process made the zone; the registry duplicates the descriptor
   std::string shm{};  // not empty: share by this name with whichever process opens it (no
@@ -18,6 +18,7 @@ struct ZoneSpec {
 };
 
 struct Zone {
+  ~Zone() { dict.unmap(); }
   std::string name;
   Dict dict;
   Segment segment;  // segment.fd(): what a child process attaches to

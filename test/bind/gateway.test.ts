@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
-import { createGateway } from '../../lib/index.js';
+import { createGateway, MoonphaseError } from '../../lib/index.js';
 import { freePorts, root, sleep } from '../helpers/server.js';
 
 const get = async (port: number, at: string): Promise<[number, string, string | null]> => {
@@ -85,7 +85,7 @@ t.test('options instead of a file', async (t) => {
 t.test('what is wrong is said', async (t) => {
   await t.rejects(createGateway(undefined as never), { code: 'ERR_MOONPHASE_OPTION' });
   await t.rejects(createGateway({ config: 1 as never }), {
-    message: 'config is a string, not number',
+    message: 'config is a string, not 1',
   });
   await t.rejects(createGateway({ locations: [{ path: '/', content: () => undefined }] }), {
     message: /handlers in JavaScript come with a later version/,
@@ -105,6 +105,87 @@ t.test('what is wrong is said', async (t) => {
   });
   await one.stop();
   await t.rejects(two.start(), { message: /init_by_lua error: .*x/ });
+});
+
+t.test('shared dictionaries: what OpenResty has not', async (t) => {
+  const gw = await createGateway({
+    sharedDicts: { more: '100k', any: { size: '100k', values: 'any' } },
+    locations: [],
+  });
+  await gw.start();
+  t.teardown(() => gw.stop());
+  const { more: d, any } = gw.shared;
+  if (d === undefined || any === undefined) throw new Error('no dictionary');
+  t.equal(d.cas('k', undefined, 1), true);
+  t.equal(d.cas('k', undefined, 1), false);
+  t.equal(d.cas('k', 1, 'two', 100), true);
+  t.ok((d.ttl('k') ?? 0) > 90);
+  t.equal(d.cas('k', 'two', undefined), true);
+  t.equal(d.get('k'), undefined);
+  t.equal(d.setMulti([['a', 1] as const, ['b', 'two'] as const], 100), true);
+  t.same(d.getMulti(['b', 'none', 'a']), [
+    ['b', 'two'],
+    ['a', 1],
+  ]);
+  t.throws(() => d.set('x', { a: 1 }), { code: 'ERR_MOONPHASE_OPTION' });
+
+  d.resize(2_000_000);
+  t.equal(d.capacity, 2_000_000);
+  d.set('large', 'x'.repeat(1_000_000));
+  t.equal(gw.lua.eval('return ngx.shared.more:capacity()'), 2_000_000);
+  t.equal(gw.lua.eval('return ngx.shared.more:get("a")'), 1);
+  t.throws(() => d.resize(50_000), { message: 'no memory' });
+  t.throws(() => d.resize(1), { code: 'ERR_MOONPHASE_OPTION' });
+  t.match(d.stats(), { entries: 3, capacity: 2_000_000, evictions: 0, recoveries: 0 });
+  await gw.reload();
+  t.equal(gw.shared['more']?.capacity, 2_000_000, 'a reload keeps the size');
+  t.equal(gw.shared['more']?.get('a'), 1);
+
+  const value = {
+    list: [1, 'two', [true, null]],
+    deep: { text: 'täxt', none: {}, big: 2n ** 40n },
+    many: Array.from({ length: 9000 }, (_, i) => i),
+    long: 'x'.repeat(300),
+  };
+  any.resize(1_000_000);
+  any.set('v', value);
+  t.same(any.get('v'), value);
+  t.equal(gw.lua.eval('return ngx.shared.any:get("v").deep.text'), 'täxt');
+  t.equal(gw.lua.eval('return #ngx.shared.any:get("v").many'), 9000);
+  gw.lua.eval('ngx.shared.any:set("l", { 1, 2, { x = "y", [1.5] = 3, n = -2 } })');
+  t.same(any.get('l'), [1, 2, { x: 'y', '1.5': 3, n: -2 }]);
+  gw.lua.eval('ngx.shared.any:set("e", {})');
+  t.same(any.get('e'), {});
+  t.throws(() => any.set('f', { f() {} }), { message: 'the value holds a function or a symbol' });
+  const loop: unknown[] = [];
+  loop.push(loop);
+  t.throws(() => any.set('f', loop), { message: 'the value is nested too deep' });
+  t.throws(() => gw.lua.eval('return assert(ngx.shared.more:set("t", {}))'), /bad value type/);
+});
+
+t.test('subscribers are told of changes', async (t) => {
+  const gw = await createGateway({ sharedDicts: { news: '100k' }, locations: [] });
+  await gw.start();
+  t.teardown(() => gw.stop());
+  const { news: d } = gw.shared;
+  if (d === undefined) throw new Error('no dictionary');
+  const seen: unknown[] = [];
+  const end = d.subscribe('a', (key, change) => seen.push([key, change]));
+  gw.lua.eval('ngx.shared.news:set("a1", 1) ngx.shared.news:set("b", 1)');
+  d.delete('a1');
+  d.flushAll();
+  for (let i = 0; i < 100 && seen.length < 3; i++) await sleep(10);
+  t.same(seen, [
+    ['a1', 'set'],
+    ['a1', 'delete'],
+    [undefined, 'flush'],
+  ]);
+  end();
+  end();
+  d.set('a2', 1);
+  await sleep(50);
+  t.equal(seen.length, 3);
+  t.throws(() => d.subscribe(1 as never, () => undefined), { code: 'ERR_MOONPHASE_OPTION' });
 });
 
 t.test('shared dictionaries from JavaScript', async (t) => {
@@ -146,6 +227,59 @@ t.test('shared dictionaries from JavaScript', async (t) => {
   d.flushAll();
   t.same(d.keys(), []);
   t.throws(() => d.get(1 as never), { code: 'ERR_MOONPHASE_OPTION' });
+  t.throws(() => d.set('', 1), { code: 'ERR_MOONPHASE_SHARED', message: 'empty key' });
+  t.throws(() => d.set('x'.repeat(65536), 1), { message: 'key too long' });
+  t.throws(() => d.add('nothing', undefined as never), { message: /nil values/ });
+  for (const ttl of [-1, NaN, Infinity, 'x', null]) {
+    t.throws(() => d.set('q', 1, ttl as never), {
+      code: 'ERR_MOONPHASE_OPTION',
+      message: 'bad "exptime" argument',
+    });
+  }
+  t.ok(thrown(() => d.set('q', 1, -1)) instanceof MoonphaseError);
+});
+
+const thrown = (work: () => unknown): unknown => {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+};
+
+t.test("the Server header is this gateway's own", async (t) => {
+  const [port = 0] = await freePorts(1);
+  for (const serverHeader of ['a', 'b', undefined, 'c']) {
+    const gw = await createGateway({
+      listen: `127.0.0.1:${port}`,
+      ...(serverHeader === undefined ? {} : { serverHeader }),
+      locations: [{ path: '/', contentByLua: 'ngx.say("x")' }],
+    });
+    await gw.start();
+    t.same(await get(port, '/'), [200, 'x\n', serverHeader ?? null]);
+    await gw.stop();
+  }
+});
+
+t.test('options that are wrong are refused by name', async (t) => {
+  const bad: [unknown, RegExp][] = [
+    [{ config: 'nginx.conf', serverHeader: 'a\r\nX-Inj: y' }, /^serverHeader is a string of/],
+    [{ serverHeader: 5, locations: [] }, /^serverHeader is a string of/],
+    [{ config: 'nginx.conf', listen: 80 }, /has no option "listen"/],
+    [{ config: 'nginx.conf', prefix: 5 }, /^prefix is a string, not 5/],
+    [{ sharedDicts: { 'a b': '1m' } }, /"a b" is no name of a shared dictionary/],
+    [5, /takes an object of options/],
+  ];
+  for (const [options, message] of bad)
+    await t.rejects(createGateway(options as never), { message });
+  const gw = await createGateway({ locations: [] });
+  await gw.start();
+  await t.rejects(gw.stop({ timeout: 'x' as never }), {
+    code: 'ERR_MOONPHASE_OPTION',
+    message: 'timeout is a number of milliseconds, not "x"',
+  });
+  await gw.stop();
 });
 
 t.test('worker_threads may be terminated at any moment', async (t) => {

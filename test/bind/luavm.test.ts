@@ -298,6 +298,32 @@ t.test('shared dictionaries', async (t) => {
   t.throws(() => new LuaVM({ sharedDicts: { tiny: 10 } }), { code: 'ERR_MOONPHASE_OPTION' });
 });
 
+t.test('options that are wrong are refused by name', async (t) => {
+  const bad: [unknown, RegExp][] = [
+    [5, /^LuaVM takes an object of options, not 5/],
+    [null, /^LuaVM takes an object of options, not null/],
+    [{ foo: 1 }, /^LuaVM has no option "foo"/],
+    [{ strings: 'foo' }, /^strings is one of auto, buffer, latin1, not "foo"/],
+    [{ globals: 5 }, /^globals is an object, not 5/],
+    [{ prefix: 5 }, /^prefix is a string, not 5/],
+    [{ lualib: '/nope' }, /^lualib: there is no resty\/core\/base.lua in "\/nope"/],
+  ];
+  for (const [options, message] of bad) {
+    t.throws(() => new LuaVM(options as never), { code: 'ERR_MOONPHASE_OPTION', message });
+  }
+  const lua = new LuaVM();
+  t.teardown(() => lua.close());
+  t.throws(() => lua.eval('return 1', { args: 5 as never }), { code: 'ERR_MOONPHASE_OPTION' });
+  for (const work of [() => lua.eval('ngx.exit(500)'), () => lua.eval(5 as never)]) {
+    try {
+      work();
+      t.fail('nothing thrown');
+    } catch (error) {
+      t.ok(error instanceof MoonphaseError, String(error));
+    }
+  }
+});
+
 t.test('a closed VM says so', async (t) => {
   const lua = new LuaVM();
   const f = lua.eval<() => number>('return function() return 1 end');

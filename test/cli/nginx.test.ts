@@ -48,6 +48,15 @@ t.test('-t says what nginx says', async (t) => {
   t.match(bad.out, `nginx: [emerg] unknown directive "frobnicate" in ${file}:`);
   t.match(bad.out, `nginx: configuration file ${file} test failed`);
 
+  // of a map that nothing uses, too
+  prefix.configure(conf('map $uri $x { ~a( b; } server { listen 127.0.0.1:$port; }'));
+  const regex = await prefix.run('-t');
+  t.equal(regex.code, 1);
+  t.match(
+    regex.out,
+    /^nginx: \[emerg\] pcre2_compile\(\) failed: missing closing parenthesis in "a\(" in/,
+  );
+
   prefix.configure(conf(`init_by_lua_block { error("broken init") } ${server('one')}`));
   const init = await prefix.run('-t');
   t.equal(init.code, 1, 'init_by_lua runs under -t');

@@ -230,16 +230,55 @@ t.test('a worker that dies comes back', async (t) => {
   const killed = Date.now();
   process.kill(first, 'SIGKILL');
   let second = first;
+  let refused = 0;
+  let over = false;
+  const knocking = (async () => {
+    for (; !over; await sleep(5)) if (!(await p.listens())) ++refused;
+  })();
   t.ok(
     await p.until(async () => {
       second = Number(await p.get());
       return second !== first;
     }),
   );
-  t.comment(`after ${Date.now() - killed} ms`);
+  const ms = Date.now() - killed;
+  over = true;
+  await knocking;
+  t.ok(ms < 1000, `after ${ms} ms`);
+  t.equal(refused, 0, 'the sockets listened all the time');
   t.match(p.log, new RegExp(`\\[alert\\] \\d+#\\d+: worker process ${first} exited on signal 9\n`));
   process.kill(p.pid, 'SIGKILL');
   t.ok(await p.until(async () => !(await p.listens())), 'without a primary its workers end');
+});
+
+t.test('the privileged agent', async (t) => {
+  const p = await place(t, {
+    main: 'daemon on; master_process on; worker_processes 2;',
+    http: `init_by_lua_block { assert(require("ngx.process").enable_privileged_agent(64)) }
+      init_worker_by_lua_block {
+        local process = require "ngx.process"
+        ngx.log(ngx.NOTICE, "type: ", process.type(), ", id: ", ngx.worker.id(), ", master: ", process.get_master_pid())
+      }`,
+    location: LUA,
+  });
+  t.equal(p.run().status, 0);
+  const agents = (): number[] =>
+    [...p.log.matchAll(/(\d+)#\d+: \*\d+ \[lua\] .*type: privileged agent, id: nil/g)].map((m) =>
+      Number(m[1]),
+    );
+  t.ok(await p.until(() => agents().length === 1));
+  const first = agents()[0] ?? 0;
+  const title = (): string => fs.readFileSync(`/proc/${first}/cmdline`, 'utf8');
+  t.match(title(), /^nginx: privileged agent process/);
+  t.match(p.log, new RegExp(`type: worker, id: 1, master: ${p.pid},`));
+  for (let i = 0; i < 20; ++i) t.not(Number(await p.get()), first, 'it serves nobody');
+  process.kill(first, 'SIGKILL');
+  t.ok(await p.until(() => agents().length === 2), 'it is replaced');
+  process.kill(p.pid, 'SIGHUP');
+  t.ok(await p.until(() => agents().length === 3), 'a reload starts a new one');
+  process.kill(p.pid, 'SIGQUIT');
+  t.ok(await p.until(() => p.gone));
+  t.match(p.log, new RegExp(`\\[alert\\] .*privileged agent process ${first} exited on signal 9`));
 });
 
 t.test('the daemon line is found where the launcher does not look for it', async (t) => {

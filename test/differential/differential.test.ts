@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { startExample } from '../helpers/example.js';
 import { type Answer, exchange, parseAnswers } from '../helpers/http.js';
 import { type Kind, root, Server, sleep } from '../helpers/server.js';
+import { endingCases, requestCases } from './phases.js';
 import { type Case, common, files } from './requests.js';
 
 interface Accepted {
@@ -31,9 +32,14 @@ interface Seen {
   readonly body: string;
 }
 
-function seen(answer: Answer, port: number): Seen {
+function seen(answer: Answer, server: Server): Seen {
   const plain = (text: string): string =>
-    text.replaceAll(String(port), 'PORT').replace(/nginx\/\d+\.\d+\.\d+/g, 'nginx/VERSION');
+    server.ports
+      .reduce((out, port, i) => out.replaceAll(String(port), `PORT${i || ''}`), text)
+      .replaceAll(server.prefix, 'PREFIX')
+      .replace(/nginx\/\d+\.\d+\.\d+/g, 'nginx/VERSION')
+      .replace(/\|1\.\d+\.\d+$/m, '|VERSION')
+      .replace(/nginx\.conf:\d+/g, 'nginx.conf:LINE');
   const headers = answer.headers.map(([name, value]) =>
     name === 'Date' && /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/.test(value)
       ? 'Date: …'
@@ -44,7 +50,7 @@ function seen(answer: Answer, port: number): Seen {
 
 async function ask(server: Server, { bytes, methods }: Case): Promise<Seen[]> {
   const answers = parseAnswers(await exchange(server.port, bytes, 1500), methods);
-  return answers.map((answer) => seen(answer, server.port));
+  return answers.map((answer) => seen(answer, server));
 }
 
 async function compare(
@@ -120,4 +126,53 @@ t.test('generic: static files, rewriting, Lua', { skip: noNginx }, async (t) => 
     return server;
   };
   await compare(t, start, [...common('/return-text'), ...files(modified.toUTCString())]);
+});
+
+t.test(
+  'request: phases, control, subrequests, bodies, proxy_pass',
+  { skip: noNginx },
+  async (t) => {
+    const text = fs.readFileSync(path.join(here, 'request.conf'), 'utf8');
+    const modified = new Date('2026-01-02T03:04:05Z');
+    const start = async (kind: Kind): Promise<Server> => {
+      const server = await Server.start({
+        kind,
+        http: text,
+        files: {
+          'conf/users': [
+            'plain:{PLAIN}secret',
+            'sha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=',
+            'ssha:{SSHA}OZ0H2d1SNrCiIvDDFTRTaLfMpVlzYWx0',
+            'apr:$apr1$abcdefgh$3XDxe4oQAyd.cFmVhnNGp1',
+            '',
+          ].join('\n'),
+          'html/files/a.txt': '0123456789 abcdef\n',
+          'html/files/plain.txt': 'plain\n',
+          'html/lua/a.lua': 'ngx.say("file a ", ngx.var.arg_f)',
+          'html/lua/bad.lua': 'ngx.say(',
+        },
+      });
+      for (const name of ['a.txt', 'plain.txt'])
+        fs.utimesSync(path.join(server.prefix, 'html/files', name), modified, modified);
+      return server;
+    };
+    await compare(t, start, requestCases());
+  },
+);
+
+t.test('endings: what is logged, too', { skip: noNginx }, async (t) => {
+  const text = fs.readFileSync(path.join(here, 'endings.conf'), 'utf8');
+  const start = async (kind: Kind): Promise<Server> => {
+    const server = await Server.start({ kind, http: text, files: { 'html/f.txt': 'file\n' } });
+    fs.utimesSync(path.join(server.prefix, 'html/f.txt'), 1767323045, 1767323045);
+    return server;
+  };
+  const [nginx, moonphase] = await compare(t, start, endingCases(text));
+  await sleep(200);
+  const lines = (server: Server): string[] =>
+    [...server.errorLog().matchAll(/\[(?:LOG|TIMER|EOF)\] .*?(?=, client: )/g)]
+      .map((m) => m[0])
+      .sort();
+  t.ok(lines(moonphase).length > 400, 'every request is logged');
+  t.same(lines(moonphase), lines(nginx), 'log lines');
 });

@@ -8,7 +8,7 @@ export interface Case {
 const kHost = 'Host: localhost\r\n';
 const kClose = 'Connection: close\r\n';
 
-function one(name: string, line: string, headers = '', body = ''): Case {
+export function one(name: string, line: string, headers = '', body = ''): Case {
   const method = line.split(' ')[0] as string;
   return {
     name,
@@ -17,7 +17,7 @@ function one(name: string, line: string, headers = '', body = ''): Case {
   };
 }
 
-function raw(name: string, bytes: string, ...methods: string[]): Case {
+export function raw(name: string, bytes: string, ...methods: string[]): Case {
   return { name, bytes, methods: methods.length ? methods : ['GET'] };
 }
 

@@ -16,6 +16,7 @@
 //   --- wait                milliseconds before the log is read
 //   --- only                moonphase: what nginx (or Debian's old Lua module) does not have or does otherwise, and why
 //
+// BLOCKS_EXTENDED=1 runs them with `lua_phase_capabilities extended;`: what does not wait must be as without.
 // BLOCKS_KIND=nginx runs the blocks against Debian's nginx: who is right, the block or Moonphase?
 import fs from 'node:fs';
 import type { Test } from 'tap';
@@ -46,6 +47,8 @@ const kSections = new Set([
 ]);
 
 const kind: Kind = process.env['BLOCKS_KIND'] === 'nginx' ? 'nginx' : 'moonphase';
+
+const extended = process.env['BLOCKS_EXTENDED'] ? 'lua_phase_capabilities extended;' : '';
 
 export function parseBlocks(text: string): { blocks: Block[]; files: Record<string, string> } {
   const blocks: Block[] = [];
@@ -135,7 +138,7 @@ export async function runBlocks(t: Test, file: string): Promise<void> {
     const http = shared
       .map((block, i) => serverBlock(block, `127.0.0.1:$port`, `block-${i}`))
       .join('\n');
-    const server = await Server.start({ kind, http, files });
+    const server = await Server.start({ kind, http: `${extended}\n${http}`, files });
     t.teardown(() => server.stop());
     for (const [i, block] of shared.entries()) {
       ports.set(block, server.port);
@@ -144,7 +147,7 @@ export async function runBlocks(t: Test, file: string): Promise<void> {
   }
   for (const block of blocks.filter(alone)) {
     await t.test(block.name, async (t) => {
-      const http = `${block.sections.get('http') ?? ''}\n${serverBlock(block, '127.0.0.1:$port', 'localhost')}`;
+      const http = `${block.sections.get('http')?.includes('lua_phase_capabilities') ? '' : extended}${block.sections.get('http') ?? ''}\n${serverBlock(block, '127.0.0.1:$port', 'localhost')}`;
       const main = block.sections.get('main') ?? '';
       const wanted = block.sections.get('start_error');
       if (wanted !== undefined) {

@@ -73,6 +73,85 @@ export const http = `
     }
 `;
 
+/** The same for lua_phase_capabilities extended: where filters, set and log wait. */
+export const extendedPlaces = [
+  { name: 'header filter', target: '/header' },
+  { name: 'header filter of a file', target: '/file' },
+  { name: 'body filter', target: '/body' },
+  { name: 'body filter, queued', target: '/queued' },
+  { name: 'both, proxied', target: '/proxied' },
+  { name: 'a subrequest in a filter', target: '/capture' },
+  { name: 'filters of a subrequest', target: '/captured' },
+  { name: 'set', target: '/set' },
+  { name: 'set, subrequest', target: '/set-capture' },
+  { name: 'log', target: '/log' },
+  { name: 'cosocket in a filter', target: '/cosocket' },
+  { name: 'exit after a wait', target: '/exit' },
+  { name: 'error after a wait', target: '/error' },
+  { name: 'threads in a filter', target: '/threads' },
+  { name: 'another thread sends', target: '/sends' },
+  ...places.filter((place) => !['/body', '/cosocket'].includes(place.target)),
+];
+
+export const extendedHttp = http
+  .replace(
+    'lua_check_client_abort on;',
+    'lua_phase_capabilities extended; lua_check_client_abort on;',
+  )
+  .replace('log_by_lua_block {', 'log_by_lua_block { ngx.sleep(0.02)')
+  .replace('location = /cosocket', 'location = /unused-cosocket')
+  .replace('location = /body', 'location = /unused-body')
+  .replace(
+    'location = /semaphore',
+    `
+        location = /header { content_by_lua_block { ngx.say("x") } header_filter_by_lua_block { ngx.sleep(0.1) } }
+        location = /file { root conf; try_files /nginx.conf =404; header_filter_by_lua_block { ngx.sleep(0.1) } body_filter_by_lua_block { ngx.sleep(0.05) } }
+        location = /body { content_by_lua_block { ngx.say("x") ngx.say("y") } body_filter_by_lua_block { ngx.sleep(0.05) } }
+        location = /queued {
+            content_by_lua_block { ("abc"):gsub(".", function(c) ngx.say(c) end) ngx.flush(true) }
+            header_filter_by_lua_block { ngx.sleep(0.05) } body_filter_by_lua_block { ngx.sleep(0.02) }
+        }
+        location = /big { content_by_lua_block { for i = 1, 20 do ngx.print(("x"):rep(65536)) end } }
+        location = /proxied {
+            proxy_pass http://127.0.0.1:$server_port/big;
+            header_filter_by_lua_block { ngx.sleep(0.05) } body_filter_by_lua_block { ngx.sleep(0.002) }
+        }
+        location = /capture {
+            content_by_lua_block { ngx.say("x") }
+            header_filter_by_lua_block { ngx.location.capture("/sleep") } body_filter_by_lua_block { ngx.location.capture("/sleep") }
+        }
+        location = /captured { content_by_lua_block { ngx.print(ngx.location.capture("/queued").body, ngx.location.capture("/file").body) } }
+        location = /set { set_by_lua_block $x { ngx.sleep(0.1) return 1 } return 200 $x; }
+        location = /set-capture { set_by_lua_block $x { return ngx.location.capture("/queued").body } return 200 $x; }
+        location = /log { content_by_lua_block { ngx.say("x") } log_by_lua_block { ngx.sleep(0.2) ngx.shared.counts:incr("ended", 1, 0) } }
+        location = /cosocket {
+            content_by_lua_block { ngx.say("x") }
+            body_filter_by_lua_block {
+                local sock = ngx.socket.tcp()
+                sock:settimeout(100)
+                if sock:connect("127.0.0.1", ngx.var.server_port) then sock:receive("*l") end
+            }
+        }
+        location = /exit { content_by_lua_block { ngx.say("x") } header_filter_by_lua_block { ngx.sleep(0.05) ngx.exit(403) } }
+        location = /error { log_by_lua_block { } content_by_lua_block { ngx.say("x") } header_filter_by_lua_block { ngx.sleep(0.05) error("on purpose") } }
+        location = /threads {
+            content_by_lua_block { ngx.say("x") }
+            header_filter_by_lua_block {
+                ngx.thread.spawn(function() ngx.sleep(0.05) end)
+                ngx.thread.spawn(coroutine.wrap(function() ngx.sleep(0.05) end) and function() ngx.sleep(0.1) end)
+            }
+        }
+        location = /sends {
+            header_filter_by_lua_block { ngx.sleep(0.05) } body_filter_by_lua_block { ngx.sleep(0.01) }
+            content_by_lua_block {
+                for i = 1, 3 do ngx.thread.spawn(function() ngx.sleep(0.01 * i) ngx.say(i) ngx.flush(true) end) end
+                ngx.say("0")
+                if ngx.var.arg_x then ngx.exit(200) end
+            }
+        }
+        location = /semaphore`,
+  );
+
 /** Connects, asks, and goes away after `ms`: by FIN, or by RST. */
 export function leave(port, place, ms, reset) {
   return new Promise((done) => {

@@ -8,7 +8,7 @@ namespace {
 
 void compare(uint64_t size, uint32_t keys_used, uint32_t largest, uint64_t seed, uint64_t steps) {
   std::string name = "z" + std::to_string(seed);
-  ZoneHandle d(size, name);
+  ZoneHandle d(ZoneSpec{.name = name, .size = size, .exact = true});
   Model m(size, name);
   Rng rng{seed * 7919 + 1};
   int64_t now = 1'700'000'000'000;

@@ -30,9 +30,8 @@ class Copy {
   Copy(const char* base, size_t size)
       : bytes_(static_cast<char*>(std::aligned_alloc(4096, size))), size_(size) {
     std::memcpy(bytes_.get(), base, size);
-    robust_init(
-        &reinterpret_cast<StripeState*>(bytes_.get() + align_up(sizeof(ZoneHeader), 64))->mutex);
-    CHECK(Dict::open(bytes_.get(), size, &dict_));
+    reinterpret_cast<ZoneHeader*>(bytes_.get())->mutex = {};
+    CHECK(Dict::open(bytes_.get(), size, -1, &dict_));
   }
   Dict& operator*() { return dict_; }
   Dict* operator->() { return &dict_; }
@@ -163,7 +162,7 @@ void crash_everywhere(Dict& d, const Zone& zone, const Step& s, int64_t now, Fig
     CHECK(shared != MAP_FAILED);
     std::memcpy(shared, half->bytes(), size);
     Dict broken;
-    CHECK(Dict::open(shared, size, &broken));
+    CHECK(Dict::open(shared, size, -1, &broken));
     Figures inner;
     walk(
         shared, size, [&] { broken.recover(); }, &inner,

@@ -7,6 +7,7 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <span>
 #include <unordered_map>
 
 #include "shm_test.h"
@@ -144,6 +145,31 @@ class Model {
     return r;
   }
 
+  StoreResult cas(const std::string& key, const Value& old, const Value& value, int64_t ttl,
+                  uint32_t flags, int64_t now) {
+    auto it = index_.find(key);
+    Item* e = it == index_.end() || dead(*it->second, now) ? nullptr : &*it->second;
+    bool equal = (e == nullptr) == (old.type == Type::kNil);
+    if (equal && e != nullptr) {
+      Stored o = keep(old);
+      equal = o.type == e->value.type && o.number == e->value.number && o.text == e->value.text;
+    }
+    if (!equal) return {kDeclined, "changed", false};
+    return store(kSet, key, value, ttl, flags, now);
+  }
+  StoreResult set_multi(std::span<const moonphase::shm::Item> items, int64_t ttl, uint32_t flags,
+                        int64_t now, size_t* stored) {
+    StoreResult all;
+    *stored = 0;
+    for (auto& item : items) {
+      StoreResult one = store(kSet, std::string(item.key), item.value, ttl, flags, now);
+      one.forcible = one.forcible || all.forcible;
+      all = one;
+      if (all.rc != kOk) break;
+      ++*stored;
+    }
+    return all;
+  }
   StoreResult store(int mode, const std::string& key, const Value& value, int64_t ttl,
                     uint32_t flags, int64_t now) {
     bool nil = value.type == Type::kNil;

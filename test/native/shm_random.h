@@ -19,7 +19,9 @@ enum class Op {
   kFlushAll,
   kFlushExpired,
   kKeys,
-  kFreeSpace
+  kFreeSpace,
+  kCas,
+  kSetMulti
 };
 
 struct Step {
@@ -46,8 +48,10 @@ struct Step {
     s.has_init = rng.below(2) == 0;
     s.max = rng.below(4);
     uint32_t dice = rng.below(1000);
-    if (dice < 250)
+    if (dice < 230)
       s.op = Op::kGet;
+    else if (dice < 250)
+      s.op = Op::kCas;
     else if (dice < 300)
       s.op = Op::kGetStale;
     else if (dice < 620)
@@ -72,6 +76,8 @@ struct Step {
       s.op = Op::kFlushExpired;
     else if (dice < 993)
       s.op = Op::kKeys;
+    else if (dice < 997)
+      s.op = rng.below(2) == 0 ? Op::kCas : Op::kSetMulti;
     else
       s.op = Op::kFreeSpace;
     s.mode = static_cast<int>(rng.below(3)) | (rng.below(4) == 0 ? kSafe : 0);
@@ -122,6 +128,24 @@ struct Step {
       }
       case Op::kSetExpire:
         return std::to_string(d.set_expire(key, ttl, now));
+      case Op::kCas: {
+        // Half of them hold the value that is there.
+        StringSink sink;
+        GetResult r = has_init ? peek(d, now, sink) : GetResult{};
+        Value old = r.type == Type::kNil || r.rc != kOk
+                        ? number(init)
+                        : Value{.type = r.type, .number = r.number, .bytes = {r.data, r.size}};
+        std::string kept(r.rc == kOk && r.data != nullptr ? Str(r.data, r.size) : Str());
+        if (r.data != nullptr) old.bytes = kept;
+        if (max == 0) old = nil();
+        return show(d.cas(key, old, v, ttl, flags, now));
+      }
+      case Op::kSetMulti: {
+        Item items[] = {{key, v}, {"k1", number(by)}, {"k2", nil()}};
+        size_t stored = 0;
+        std::string said = show(d.set_multi(items, ttl, flags, now, &stored));
+        return said + " " + std::to_string(stored);
+      }
       case Op::kFlushAll:
         d.flush_all(now);
         return "";
@@ -135,6 +159,13 @@ struct Step {
   }
 
  private:
+  GetResult peek(Dict& d, int64_t now, StringSink& sink) const {
+    return d.get(key, now, sink.sink);
+  }
+  template <class M>
+  GetResult peek(M& m, int64_t now, StringSink&) const {
+    return m.get(key, now, false);
+  }
   std::string do_get(Dict& d, int64_t now, bool stale) const {
     return stale ? get_stale(d, key, now) : get(d, key, now);
   }

@@ -11,7 +11,6 @@ const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.ur
 const later: Record<string, RegExp> = {
   'ngx.balancer': /^ngx_http_lua_ffi_balancer_/,
   'ngx.proxyssl, ngx.ssl.proxysslcert, ngx.ssl.proxysslverify': /^ngx_http_lua_ffi_proxy_ssl_/,
-  'ngx.pipe': /^ngx_http_lua_ffi_pipe_/,
   // Declared only where LuaJIT cannot pass nine arguments.
   macOS: /_macos$/,
 };

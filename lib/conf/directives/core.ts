@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { geteuid } from 'node:process';
 import {
@@ -22,12 +24,28 @@ const workerProcesses: Setter = (cf, [text = '']) => {
   cf.process['worker_processes'] = n;
 };
 
-const user: Setter = (cf, [name, group]) => {
+/** Whether the system knows a user or group, from its file or (LDAP and the like) from `getent`. */
+function accountExists(database: 'passwd' | 'group', name: string): boolean {
+  try {
+    const lines = readFileSync(`/etc/${database}`, 'latin1').split('\n');
+    if (lines.some((line) => line.startsWith(`${name}:`))) return true;
+  } catch {
+    // no such file: getent knows more
+  }
+  const found = spawnSync('getent', [database, Buffer.from(name, 'latin1').toString()]);
+  return found.error !== undefined || found.status === 0;
+}
+
+const user: Setter = (cf, [name = '', group]) => {
   if ('user' in cf.process) return DUPLICATE;
   if (geteuid?.() !== 0) {
     cf.warn(
       'the "user" directive makes sense only if the master process runs with super-user privileges, ignored',
     );
+  } else {
+    if (!accountExists('passwd', name)) throw cf.error(`getpwnam("${name}") failed`);
+    if (group !== undefined && !accountExists('group', group))
+      throw cf.error(`getgrnam("${group}") failed`);
   }
   cf.process['user'] = group === undefined ? { name } : { name, group };
 };
@@ -85,16 +103,8 @@ const connections: Setter = (cf, [text = '']) => {
   cf.process['worker_connections'] = n;
 };
 
-const EVENT_TYPES = [
-  'select',
-  'poll',
-  'epoll',
-  'rtsig',
-  'kqueue',
-  '/dev/poll',
-  'eventport',
-  'iocp',
-];
+/** Those that nginx has on Linux; the loop is libuv's, whatever is named. */
+const EVENT_TYPES = ['select', 'poll', 'epoll'];
 
 const use: Setter = (cf, [text = '']) => {
   if ('use' in cf.process) return DUPLICATE;

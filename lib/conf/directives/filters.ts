@@ -5,7 +5,6 @@ import {
   HTTP,
   LOCATION,
   LOCATION_IF,
-  SERVER,
   ignored,
   later,
   loc,
@@ -66,7 +65,8 @@ const hash = exponent(131_072, 9, 'must be 512, 1k, 2k, 4k, 8k, 16k, 32k, 64k, o
 export const gzipModule: Module = {
   name: 'http_gzip',
   group: 'gzip',
-  used: (conf) => conf['gzip_on'] === true || conf['gzip_static'] !== 'off',
+  used: (conf) =>
+    conf['gzip_on'] === true || conf['gzip_static'] !== 'off' || conf['gunzip'] === true,
   rows: [
     loc('gzip', HSLI, 'flag', flag(), { field: 'gzip_on', init: false }),
     loc('gzip_static', HSL, '1', oneOf('off', 'on', 'always'), { init: 'off' }),
@@ -81,6 +81,8 @@ export const gzipModule: Module = {
     loc('gzip_http_version', HSL, '1', oneOf('1.0', '1.1'), { init: '1.1' }),
     loc('gzip_proxied', HSL, '1+', mask(...PROXIED), { init: ['off'] }),
     loc('gzip_disable', HSL, '1+', gzipDisable, { init: [] }),
+    loc('gunzip', HSL, 'flag', flag(), { init: false }),
+    loc('gunzip_buffers', HSL, '2', bufs(), { init: { number: 32, size: 4096 } }),
     ignored('postpone_gzipping', HSL, '1', 'compression starts with the first bytes'),
   ],
 };
@@ -120,7 +122,7 @@ export const filtersModule: Module = {
     loc('source_charset', HSLI, '1', charset),
     loc('override_charset', HSLI, 'flag', flag(), { init: false }),
 
-    ...later(HSL, 'gunzip gunzip_buffers add_before_body add_after_body addition_types'),
+    ...later(HSL, 'add_before_body add_after_body addition_types'),
     ...later(HSLI, 'ssi'),
     ...later(
       HSL,
@@ -137,12 +139,10 @@ export const filtersModule: Module = {
       userid_mark`,
     ),
     ...later(HSL, 'modern_browser ancient_browser modern_browser_value ancient_browser_value'),
-    ...later(SERVER | LOCATION, 'valid_referers referer_hash_max_size referer_hash_bucket_size'),
     ...later(HTTP, 'charset_map', '{}'),
     ...later(
       HSL,
-      `dav_methods create_full_put_path min_delete_depth dav_access image_filter image_filter_jpeg_quality
-      image_filter_webp_quality image_filter_sharpen image_filter_transparency image_filter_interlace
+      `image_filter image_filter_jpeg_quality image_filter_webp_quality image_filter_sharpen image_filter_transparency image_filter_interlace
       image_filter_buffer xslt_stylesheet xslt_types xslt_param xslt_string_param xslt_last_modified xml_entities`,
     ),
     ...later(HTTP, 'geoip_country geoip_city geoip_org geoip_proxy geoip_proxy_recursive'),

@@ -95,17 +95,25 @@ const setInline = setBy((cf, text) => cf.inlineHandler('set_by_lua', text));
 const setFile = setBy((cf, text) => cf.fileHandler(cf.complex(text)));
 const setJs = setBy((cf, text) => cf.jsHandler(Number(text)));
 
-const sharedDict: Setter = (cf, [name = '', sizeText = '', exact], row) => {
+const DICT_FLAGS = ['exact', 'values=any'];
+
+const sharedDict: Setter = (cf, [name = '', sizeText = '', ...flags], row) => {
   if (name === '') throw cf.error('invalid lua shared dict name ""');
   const bytes = parseSize(sizeText);
   if (bytes === undefined || bytes <= 8191)
     throw cf.error(`invalid lua shared dict size "${sizeText}"`);
-  if (exact !== undefined && exact !== 'exact') throw cf.error(`invalid parameter "${exact}"`);
-  const dicts = cf.list<{ name: string; size: number; exact: boolean }>(row);
+  const wrong = flags.find((flag, i) => !DICT_FLAGS.includes(flag) || flags.indexOf(flag) !== i);
+  if (wrong !== undefined) throw cf.error(`invalid parameter "${wrong}"`);
+  const dicts = cf.list<{ name: string; size: number; exact: boolean; any: boolean }>(row);
   if (dicts.some((d) => d.name === name)) {
     throw cf.error(`lua_shared_dict "${name}" is already defined as "${name}"`);
   }
-  dicts.push({ name, size: bytes, exact: exact === 'exact' });
+  dicts.push({
+    name,
+    size: bytes,
+    exact: flags.includes('exact'),
+    any: flags.includes('values=any'),
+  });
 };
 
 const codeCache: Setter = (cf, args, row) => {
@@ -178,7 +186,7 @@ export const luaModule: Module = {
 
     main('lua_package_path', HTTP, '1', luaPath, { init: '' }),
     main('lua_package_cpath', HTTP, '1', luaPath, { init: '' }),
-    main('lua_shared_dict', HTTP, '23', sharedDict, { field: 'shared_dicts', init: [] }),
+    main('lua_shared_dict', HTTP, '234', sharedDict, { field: 'shared_dicts', init: [] }),
     main('lua_load_resty_core', HTTP, 'flag', loadRestyCore, { init: true }),
     main('lua_thread_cache_max_entries', HTTP, '1', num(), { init: 1024 }),
     main('lua_max_running_timers', HTTP, '1', num(), { init: 256 }),

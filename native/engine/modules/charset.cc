@@ -118,8 +118,6 @@ void seal_charset(Plan& plan) {
   });
 }
 
-void register_charset() {
-  http::filters().header[static_cast<int>(http::Slot::kCharset)] = header_filter;
-}
+void register_charset() { http::filters().add(http::Slot::kCharset, header_filter, nullptr); }
 
 }  // namespace moonphase::engine

@@ -317,6 +317,12 @@ int run(Request* r) {
       if (rc != kOk) return rc;
       continue;
     }
+    if (is_subrequest(command.op) && r->output_held) {
+      --ctx->next;
+      ctx->wait_filter = true;
+      r->write_event_handler = resume;
+      return kAgain;
+    }
     int rc = run_command(r, ctx, program, command);
     if (failed(rc) || ends_run(command.op)) return rc;
     if (ctx->wait_body) return kAgain;
@@ -349,6 +355,11 @@ void resume(Request* r) {
   if (!ctx) {
     finalize_request(r, kError);
     return;
+  }
+  if (ctx->wait_filter) {
+    if (r->output_held) return;
+    ctx->wait_filter = ctx->waiting = false;
+    ctx->done = true;
   }
   if (ctx->waiting && !ctx->done) {
     http::Connection* c = r->conn;

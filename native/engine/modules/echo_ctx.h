@@ -21,6 +21,7 @@ struct Ctx {
   bool header_sent = false;
   bool waiting = false, done = false;  // for a subrequest, a timer or the client's body
   bool wait_body = false;
+  bool wait_filter = false;  // what the parent has sent comes before a subrequest's output
   bool post_subrequest_run = false;
   bool skip_filter = false, before_body_sent = false;
   int64_t timer_begin = 0;  // wall clock, ms; 0: the request's start

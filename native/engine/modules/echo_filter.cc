@@ -83,10 +83,6 @@ int body_filter(Request* r, Chain* in) {
 
 }  // namespace
 
-void register_filters() {
-  http::FilterTable& t = http::filters();
-  t.header[static_cast<int>(http::Slot::kEcho)] = header_filter;
-  t.body[static_cast<int>(http::Slot::kEcho)] = body_filter;
-}
+void register_filters() { http::filters().add(http::Slot::kEcho, header_filter, body_filter); }
 
 }  // namespace moonphase::engine::echo

@@ -156,7 +156,7 @@ bool rewrite_used(const Plan& plan) {
 }  // namespace
 
 void register_headers_more() {
-  http::filters().header[static_cast<int>(http::Slot::kHeadersMore)] = header_filter;
+  http::filters().add(http::Slot::kHeadersMore, header_filter, nullptr);
   add_step({Phase::kRewrite, rewrite_handler, rewrite_used});
 }
 

@@ -6,6 +6,7 @@
 #include "engine/modules/headers_more.h"
 #include "engine/modules/memc.h"
 #include "engine/modules/proxy.h"
+#include "engine/modules/referer.h"
 
 namespace moonphase::engine {
 
@@ -17,6 +18,7 @@ void register_modules() {
   register_proxy();
   register_auth_request();
   register_memc();
+  register_referer();
 }
 
 }  // namespace moonphase::engine

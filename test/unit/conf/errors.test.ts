@@ -39,6 +39,17 @@ t.test("nginx's words", async (t) => {
     ],
     ['worker_processes x;', '"worker_processes" directive invalid value in nginx.conf:1'],
     ['events { use x; }', 'invalid event type "x" in nginx.conf:1'],
+    ['events { use kqueue; }', 'invalid event type "kqueue" in nginx.conf:1'],
+    [
+      'events { worker_connections 1; } http { server { listen 127.0.0.1:1234; } }',
+      '1 worker_connections are not enough for 1 listening sockets',
+    ],
+    ...(process.geteuid?.() === 0
+      ? ([
+          ['user nosuchuser;', 'getpwnam("nosuchuser") failed in nginx.conf:1'],
+          ['user root nosuchgroup;', 'getgrnam("nosuchgroup") failed in nginx.conf:1'],
+        ] as [string, string][])
+      : []),
     ['events { worker_connections x; }', 'invalid number "x" in nginx.conf:1'],
     ['error_log a x;', 'invalid log level "x" in nginx.conf:1'],
     ['error_log a info info;', 'duplicate log level "info" in nginx.conf:1'],
@@ -173,9 +184,9 @@ t.test('what the native side does not do yet is refused by name', async (t) => {
   for (const name of [...NATIVE_PENDING, ...PENDING_PARTS]) {
     t.ok(TABLE.has(name.split(' ')[0] ?? ''), `${name} is a directive`);
   }
-  t.throws(() => compileText(location('dav_methods PUT;')), {
+  t.throws(() => compileText(location('mirror /m;')), {
     code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
-    words: '"dav_methods" directive is not supported yet',
+    words: '"mirror" directive is not supported yet',
     line: 6,
   });
   t.throws(() => compileText(location('echo hi;'), {}, { pending: new Set(['echo']) }), {

@@ -1,0 +1,103 @@
+#include "http/detached.h"
+
+#include "http/client.h"
+
+namespace moonphase::http {
+
+namespace {
+
+// Stands for the connection: what it was when the request ended. Nothing comes, nothing goes.
+class Detached final : public Connection {
+ public:
+  ssize_t recv(void*, size_t) override { return net::kIoError; }
+  void give_back(Str) override {}
+  Str preread(size_t* room) const override {
+    *room = 0;
+    return {};
+  }
+  Chain* send(Chain* in, int64_t) override { return in; }
+  bool flush() override { return true; }
+  void want_read(bool) override {}
+  void want_write(bool) override {}
+  const sockaddr* local_address() override {
+    return local_len ? reinterpret_cast<const sockaddr*>(&local) : nullptr;
+  }
+  void finish(Request*) override {}
+  void abandon(Request*, int) override {}
+  char* append(char* p, char* end) const override {
+    return append_request(*this, request->request_line, p, end);
+  }
+  ~Detached() override { pool->recycle_buffer(buffer, buffer_size); }
+
+  RequestSlot* slot = nullptr;
+  Pool* pool = nullptr;
+  char* buffer = nullptr;  // the connection's read buffer: the request's line and headers
+  size_t buffer_size = 0;
+};
+
+}  // namespace
+
+void Client::detach(Request* r) {
+  local_address();
+  auto* d = new Detached;
+  d->server = server;
+  d->listen = listen;
+  d->log = log;
+  d->connection = connection;
+  d->action = "logging request";
+  d->request = d->active = d->current = r;
+  d->requests = requests;
+  d->start_ms = start_ms;
+  d->peer = peer;
+  d->peer_len = peer_len;
+  d->local = local;
+  d->local_len = local_len;
+  d->addr_text = r->pool->copy(addr_text);
+  d->sent = sent;
+  d->error = true;
+  d->timedout = timedout;
+  d->ssl = ssl;
+  d->slot = slot;
+  d->pool = pool;
+  d->next = server->detached;
+  if (d->next) d->next->prev = d;
+  server->detached = d;
+  r->detached = true;
+  server->hooks.detached(r, d);
+
+  // The request's bytes stay where they are; what lies behind them moves.
+  request = active = current = nullptr;
+  slot = nullptr;
+  if (!rbuf) return;
+  d->buffer = rbuf;
+  d->buffer_size = static_cast<size_t>(rend - rbuf);
+  if (rpos == rlast) {
+    rbuf = rpos = rlast = rend = nullptr;
+    window_ = 0;
+    return;
+  }
+  size_t room = d->buffer_size;
+  char* fresh = pool->take_buffer(room);
+  move_request(fresh);
+  rend = fresh + room;
+}
+
+void end_detached(Request* main) {
+  auto* d = static_cast<Detached*>(main->conn);
+  HttpServer* server = d->server;
+  if (d->next) d->next->prev = d->prev;
+  (d->prev ? d->prev->next : server->detached) = d->next;
+  main->logging = 0;
+  server->hooks.destroy(main);
+  server->loop->clear_timer(&main->timer);
+  server->loop->cancel(&main->posted);
+  main->pool->run_cleanups();
+  server->loop->defer_free(Pool::recycle_slot, d->slot);
+  server->loop->defer_free([](void* p) { delete static_cast<Detached*>(p); }, d);
+}
+
+void end_all_detached(HttpServer* server) {
+  while (server->detached) end_detached(server->detached->request);
+}
+
+}  // namespace moonphase::http
