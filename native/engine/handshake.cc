@@ -127,7 +127,7 @@ void store(Handshake* h, const ServerConf* srv) {
     lua_State* L = ctx->L();
     lua_setexdata(L, r);
     {
-      RunningLua running(g);
+      RunningLua running(g, L, 0, h->c);
       rc = lua::protected_call(L, 0, 0);
     }
     lua_setexdata(L, nullptr);

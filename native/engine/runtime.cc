@@ -11,8 +11,8 @@
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
 #include "engine/upstream_peer.h"
-#include "http/detached.h"
 #include "engine/worker_threads.h"
+#include "http/detached.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
