@@ -20,6 +20,7 @@ local errmsg = base.get_errmsg_ptr()
 local pointer = ffi.new("void *[1]")
 
 ffi.cdef [[
+typedef struct ngx_http_lua_socket_tcp_upstream_s ngx_http_lua_socket_tcp_upstream_t;
 int ngx_http_lua_socket_tcp_get_ssl_session(ngx_http_request_t *r,
     ngx_http_lua_socket_tcp_upstream_t *u, void **sess, char **errmsg);
 int ngx_http_lua_ffi_socket_tcp_get_ssl_pointer(ngx_http_request_t *r,

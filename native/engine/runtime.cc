@@ -51,7 +51,7 @@ void release(Generation* g) {
         destroy_socket_pools(generation);
         Runtime* runtime = generation->runtime;
         delete generation;
-        if (runtime->disposed_ && !runtime->going_ && runtime->generations.empty()) delete runtime;
+        if (--runtime->held_by_ == 0 && runtime->disposed_) delete runtime;
       },
       g);
 }
@@ -123,6 +123,7 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   auto* g = new Generation;
   g->runtime = this;
   generations.push_back(g);
+  ++held_by_;
   g->plan = std::move(plan);
   impl_->loading = std::make_unique<Loading>();
   Loading& now = *impl_->loading;
@@ -267,11 +268,9 @@ void Runtime::continue_quit() {
 }
 
 void Runtime::dispose() {
-  disposed_ = true;
   terminate();
-  if (!generations.empty()) return;
-  // What was released above is freed first.
-  going_ = true;
+  disposed_ = true;
+  if (held_by_ > 0) return;  // the last generation takes it along
   loop->defer_free([](void* self) { delete static_cast<Runtime*>(self); }, this);
 }
 

@@ -132,7 +132,8 @@ class Runtime {
   friend void release(Generation* g);
   void adopt_connections();
   void continue_quit();
-  bool disposed_ = false, going_ = false;
+  bool disposed_ = false;
+  int held_by_ = 0;  // generations that are not freed yet
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
