@@ -5,11 +5,10 @@
 // npm run soak runs it at this size, test/lifetime in short.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { get } from '../test/lifetime/scenarios.mjs';
+import { freePort, makePrefix } from './place.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const options = Object.fromEntries(
@@ -21,14 +20,8 @@ const clients = Number(options.clients ?? 4);
 /** Growth between the first part and the end that is no leak: allocators keep some. A VM here has 3 MB. */
 const ALLOWED = 24;
 
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-reloads-'));
-for (const sub of ['conf', 'logs']) fs.mkdirSync(path.join(dir, sub));
-const port = await new Promise((done) => {
-  const server = net.createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
+const dir = makePrefix('reloads');
+const port = await freePort();
 fs.writeFileSync(
   path.join(dir, 'conf/nginx.conf'),
   `user root;

@@ -6,11 +6,10 @@
 //   node bench/soak.mjs [--minutes=10] [--clients=64] [--workers=2] [--only=shm|server] [--extended]
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as scenarios from '../test/lifetime/scenarios.mjs';
+import { freePort, makePrefix } from './place.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const options = Object.fromEntries(
@@ -38,14 +37,8 @@ if (options.only !== 'server') {
 }
 if (options.only === 'shm') process.exit(0);
 
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-soak-'));
-for (const sub of ['conf', 'logs']) fs.mkdirSync(path.join(dir, sub));
-const port = await new Promise((done) => {
-  const server = net.createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
+const dir = makePrefix('soak');
+const port = await freePort();
 fs.writeFileSync(
   path.join(dir, 'conf/nginx.conf'),
   `user root;

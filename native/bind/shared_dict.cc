@@ -298,15 +298,8 @@ napi_value stats(napi_env env, napi_callback_info info) {
   shm::Stats s = call.dict->stats();
   napi_value object = nullptr;
   napi_create_object(env, &object);
-  const struct {
-    const char* name;
-    uint64_t value;
-  } fields[] = {
-      {"hits", s.hits},         {"misses", s.misses},           {"evictions", s.evictions},
-      {"entries", s.entries},   {"expirations", s.expirations}, {"bytes", s.bytes},
-      {"capacity", s.capacity}, {"freeSpace", s.free_space},    {"recoveries", s.recoveries},
-  };
-  for (auto& f : fields) js_set(env, object, f.name, js_number(env, static_cast<double>(f.value)));
+  for (const shm::StatsField& f : shm::kStatsFields)
+    js_set(env, object, f.js, js_number(env, static_cast<double>(s.*f.value)));
   return object;
 }
 

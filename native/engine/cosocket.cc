@@ -10,6 +10,7 @@
 
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
+#include "net/error_level.h"
 
 namespace moonphase::engine {
 
@@ -76,7 +77,7 @@ char* CoSocket::append(char* p, char* end) const {
 
 // Only a connection out of a pool has its peer in these lines.
 void CoSocket::log_io(int err, const char* text) const {
-  const int level = error_level(err) == kLogCrit ? kLogAlert : error_level(err);
+  const int level = net::error_level(err, kLogErr, kLogAlert);
   if (reused_)
     log_failure(level, err, text);
   else

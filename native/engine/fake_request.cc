@@ -3,28 +3,15 @@
 
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
+#include "engine/phases.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
+#include "http/no_client.h"
 
 namespace moonphase::engine {
 
-// Nobody is at the other end: nothing comes, nothing goes.
-class FakeConnection final : public http::Connection {
+class FakeConnection final : public http::NoClient {
  public:
-  ssize_t recv(void*, size_t) override { return net::kIoError; }
-  void give_back(Str) override {}
-  Str preread(size_t* room) const override {
-    *room = 0;
-    return {};
-  }
-  Chain* send(Chain* in, int64_t) override { return in; }
-  bool flush() override { return true; }
-  void want_read(bool) override {}
-  void want_write(bool) override {}
-  const sockaddr* local_address() override { return nullptr; }
-  void finish(Request*) override {}
-  void abandon(Request*, int) override {}
-
   char* append(char* p, char* end) const override {
     auto add = [&](const char* text, Str value) {
       int n = snprintf(p, static_cast<size_t>(end - p), "%s%.*s", text, STR(value));
@@ -72,12 +59,8 @@ http::Request* Runtime::fake_request(Generation* g, uint32_t phase) {
   c->error = true;
   c->gen = g;
   c->join();
-  if (phase == kPhaseTimer) c->context = "ngx.timer";
-  if (phase == kPhaseInitWorker) c->context = "init_worker_by_lua*";
-  if (phase == kPhaseSslCert) c->context = "ssl_certificate_by_lua*";
-  if (phase == kPhaseSslClientHello) c->context = "ssl_client_hello_by_lua*";
-  if (phase == kPhaseSslSessionFetch) c->context = "ssl_session_fetch_by_lua*";
-  if (phase == kPhaseSslSessionStore) c->context = "ssl_session_store_by_lua*";
+  const PhaseRow* row = phase_row(phase);
+  if (row && !(phase & (kPhaseInit | kPhaseExitWorker))) c->context = row->directive;
   retain(g);
 
   auto* r = c->arena.make<Request>();

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "net/error_level.h"
 
 namespace moonphase::engine {
 
@@ -87,22 +88,7 @@ const char* bad_host(Str host) {
   return nullptr;
 }
 
-int error_level(int err) {
-  switch (err) {
-    case ECONNREFUSED:
-    case ECONNRESET:
-    case ETIMEDOUT:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EPIPE:
-    case ENOTCONN:
-      return kLogErr;
-    default:
-      return kLogCrit;
-  }
-}
+int error_level(int err) { return net::error_level(err, kLogErr, kLogCrit); }
 
 void push_errno(lua_State* L, int err) {
   if (!err) {

@@ -1,29 +1,18 @@
 #include "http/detached.h"
 
 #include "http/client.h"
+#include "http/no_client.h"
 
 namespace moonphase::http {
 
 namespace {
 
-// Stands for the connection: what it was when the request ended. Nothing comes, nothing goes.
-class Detached final : public Connection {
+// Stands for the connection: what it was when the request ended.
+class Detached final : public NoClient {
  public:
-  ssize_t recv(void*, size_t) override { return net::kIoError; }
-  void give_back(Str) override {}
-  Str preread(size_t* room) const override {
-    *room = 0;
-    return {};
-  }
-  Chain* send(Chain* in, int64_t) override { return in; }
-  bool flush() override { return true; }
-  void want_read(bool) override {}
-  void want_write(bool) override {}
   const sockaddr* local_address() override {
     return local_len ? reinterpret_cast<const sockaddr*>(&local) : nullptr;
   }
-  void finish(Request*) override {}
-  void abandon(Request*, int) override {}
   char* append(char* p, char* end) const override {
     return append_request(*this, request->request_line, p, end);
   }

@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "net/dns_message.h"
+#include "net/error_level.h"
 #include "net/handle.h"
 
 namespace moonphase::net {
@@ -156,25 +157,6 @@ void Resolution::finish(int code) {
   call(arg, answer);
 }
 
-// As nginx's ngx_connection_error: what the other side or the way to it did is an error, all else
-// an alert.
-static int io_level() {
-  switch (errno) {
-    case ECONNREFUSED:
-    case ECONNRESET:
-    case EPIPE:
-    case ENOTCONN:
-    case ETIMEDOUT:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-      return kLogErr;
-    default:
-      return kLogAlert;
-  }
-}
-
 // `what() failed (111: Connection refused) while resolving, resolver: 127.0.0.1:53`
 void Resolution::failed(int level, const char* what) const {
   struct Context final : LogContext {
@@ -239,7 +221,8 @@ bool Resolution::send_questions() {
     const std::string query = dns_query(q.id, name, q.v6);
     // Where nobody listens the kernel says so at the next call. The next server gets its turn when
     // it is time to ask again.
-    if (::send(fd, query.data(), query.size(), 0) < 0) failed(io_level(), "send()");
+    if (::send(fd, query.data(), query.size(), 0) < 0)
+      failed(error_level(errno, kLogErr, kLogAlert), "send()");
   }
   return true;
 }
@@ -250,7 +233,7 @@ void Resolution::on_answer() {
     const ssize_t n = ::recv(fd, buf, sizeof buf, 0);
     if (n < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN) failed(io_level(), "recv()");
+      if (errno != EAGAIN) failed(error_level(errno, kLogErr, kLogAlert), "recv()");
       return;
     }
     for (Question& q : questions) {

@@ -4,8 +4,8 @@
 
 namespace moonphase::ngx {
 
-void open_all(lua_State* L) {
-  lua_createtable(L, 0, 128);
+void create_ngx(lua_State* L, int fields) {
+  lua_createtable(L, 0, fields);
   lua_pushvalue(L, -1);
   lua_setglobal(L, "ngx");
   lua_getglobal(L, "package");
@@ -13,6 +13,10 @@ void open_all(lua_State* L) {
   lua_pushvalue(L, -3);
   lua_setfield(L, -2, "ngx");
   lua_pop(L, 2);
+}
+
+void open_all(lua_State* L) {
+  create_ngx(L, 128);
 
   // Each finds the ngx table on the top and leaves it there.
   constexpr void (*kAreas[])(lua_State*) = {

@@ -11,6 +11,8 @@
 namespace moonphase::ngx {
 
 void open_all(lua_State* L);  // creates `ngx` and `ndk`, calls all below, then loads resty.core
+// The empty table `ngx`, as a global and a module; left on the stack.
+void create_ngx(lua_State* L, int fields);
 
 // What a VM of a worker thread has instead.
 void open_for_worker_thread(lua_State* L);

@@ -286,18 +286,10 @@ int resize(lua_State* L) {
 
 int stats(lua_State* L) {
   shm::Stats s = self(L)->zone->dict.stats();
-  const struct {
-    const char* name;
-    uint64_t value;
-  } fields[] = {
-      {"hits", s.hits},         {"misses", s.misses},           {"evictions", s.evictions},
-      {"entries", s.entries},   {"expirations", s.expirations}, {"bytes", s.bytes},
-      {"capacity", s.capacity}, {"free_space", s.free_space},   {"recoveries", s.recoveries},
-  };
-  lua_createtable(L, 0, static_cast<int>(std::size(fields)));
-  for (auto& f : fields) {
-    lua_pushnumber(L, static_cast<double>(f.value));
-    lua_setfield(L, -2, f.name);
+  lua_createtable(L, 0, static_cast<int>(std::size(shm::kStatsFields)));
+  for (const shm::StatsField& f : shm::kStatsFields) {
+    lua_pushnumber(L, static_cast<double>(s.*f.value));
+    lua_setfield(L, -2, f.lua);
   }
   return 1;
 }

@@ -68,14 +68,7 @@ void open_worker_thread(lua_State* L) {
 
 // Runs in the pool's thread.
 void open_for_worker_thread(lua_State* L) {
-  lua_createtable(L, 0, 16);
-  lua_pushvalue(L, -1);
-  lua_setglobal(L, "ngx");
-  lua_getglobal(L, "package");
-  lua_getfield(L, -1, "loaded");
-  lua_pushvalue(L, -3);
-  lua_setfield(L, -2, "ngx");
-  lua_pop(L, 2);
+  create_ngx(L, 16);
   open_config(L);
   open_string(L);
   open_shared_dict(L);

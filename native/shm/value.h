@@ -79,6 +79,24 @@ struct Stats {
   uint64_t recoveries = 0;  // processes that died inside an operation
 };
 
+// Its fields as Lua and JavaScript name them.
+struct StatsField {
+  const char* lua;
+  const char* js;
+  uint64_t Stats::*value;
+};
+inline constexpr StatsField kStatsFields[] = {
+    {"hits", "hits", &Stats::hits},
+    {"misses", "misses", &Stats::misses},
+    {"evictions", "evictions", &Stats::evictions},
+    {"entries", "entries", &Stats::entries},
+    {"expirations", "expirations", &Stats::expirations},
+    {"bytes", "bytes", &Stats::bytes},
+    {"capacity", "capacity", &Stats::capacity},
+    {"free_space", "freeSpace", &Stats::free_space},
+    {"recoveries", "recoveries", &Stats::recoveries},
+};
+
 enum class End { kLeft, kRight };
 
 // rc kDeclined: the entry itself found no memory (Lua sees `false`), kError: everything else (Lua

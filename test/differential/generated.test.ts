@@ -102,7 +102,7 @@ function acceptable(line: string, each: Generated): string {
   if (fields[at('content_encoding')] === 'gzip') mask('body_bytes_sent', 'bytes_sent');
   // discarded-chunks
   if (/^Transfer-Encoding: /im.test(each.bytes)) mask('request_length');
-  // repeated-headers
+  // joined-headers
   for (const [name, header] of kRepeated)
     if ((each.bytes.match(new RegExp(`^${header}:`, 'gim')) ?? []).length > 1) mask(name);
   return fields.join('|');
