@@ -169,8 +169,15 @@ struct ChangeLog {
 
 constexpr uint64_t kRingSize = 64 * 1024;
 
+// Where a thread is while it works without the lock of the zone; see stripe_lanes.cc.
+struct alignas(64) Lane {
+  RobustLock lock;
+  uint32_t reserved;
+  uint64_t hits, misses;  // of the threads that came this way
+};
+
 struct ZoneHeader {
-  static constexpr uint64_t kMagic = 0x3250414d4e4f4f4d;  // "MOONMAP2"
+  static constexpr uint64_t kMagic = 0x3350414d4e4f4f4d;  // "MOONMAP3"
   uint64_t magic;                                         // written last: the memory is ready
   uint64_t seed;                                          // of the key hash
   uint64_t configured;  // the size that the configuration gave; a resize does not change it
@@ -185,9 +192,13 @@ struct ZoneHeader {
   uint32_t generation;
   uint32_t loose;         // the order of use is not exact among the newest; see Stripe::bump
   uint64_t hits, misses;  // these change whenever the lock does: one cache line for all
+  uint32_t open;          // the lanes are: whoever has the lock closes them before it does anything
+  uint32_t calm;          // operations that a lane would have done, since they were closed
   alignas(64) Counters counters;
   Layout layouts[2];
   ChangeLog log;
+  static constexpr unsigned kLanes = 64;
+  Lane lanes[kLanes];
 };
 
 constexpr size_t align_up(size_t n, size_t to) { return (n + to - 1) / to * to; }

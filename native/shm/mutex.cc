@@ -22,6 +22,7 @@ constexpr int kSpins = 300;
 // A wake-up is lost when the process that got it is killed before it takes the lock, and another
 // took it meanwhile: nobody else is told, so nobody sleeps for long.
 constexpr timespec kLongestSleep{0, 20'000'000};
+constexpr timespec kShortSleep{0, 50'000};
 
 struct Self {
   uint32_t tid = 0;  // 0: not known yet, or of the process that forked
@@ -87,6 +88,45 @@ void robust_unlock(RobustLock* lock) {
     syscall(SYS_futex, &lock->word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   t_self.head->list_op_pending = nullptr;
+}
+
+RobustLock* robust_take_one(RobustLock* first, size_t stride, unsigned count) {
+  constexpr unsigned kTries = 4;
+  Self* self = &t_self;
+  if (self->tid == 0) know(self);
+  for (unsigned i = 0; i < kTries; i++) {
+    char* at = reinterpret_cast<char*>(first) + (self->tid + i) % count * stride;
+    self->head->list_op_pending = reinterpret_cast<robust_list*>(at - self->head->futex_offset);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    auto* lock = reinterpret_cast<RobustLock*>(at);
+    uint32_t seen = 0;
+    do {
+      if (__atomic_compare_exchange_n(&lock->word, &seen, self->tid, false, __ATOMIC_SEQ_CST,
+                                      __ATOMIC_RELAXED))
+        return lock;
+    } while ((seen & FUTEX_OWNER_DIED) != 0);
+  }
+  self->head->list_op_pending = nullptr;
+  return nullptr;
+}
+
+void robust_leave(RobustLock* lock) {
+  __atomic_store_n(&lock->word, 0, __ATOMIC_RELEASE);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  t_self.head->list_op_pending = nullptr;
+}
+
+void robust_await(const RobustLock* lock) {
+  // Longer only if the holder has lost its processor, or its life: then the kernel marks the word.
+  for (int i = 0;; i++) {
+    uint32_t seen = __atomic_load_n(&lock->word, __ATOMIC_SEQ_CST);
+    if (seen == 0 || (seen & FUTEX_OWNER_DIED) != 0) return;
+    if (i < kSpins) {
+      relax();
+    } else {
+      nanosleep(&kShortSleep, nullptr);
+    }
+  }
 }
 
 }  // namespace moonphase::shm

@@ -2,6 +2,7 @@
 // holds one at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace moonphase::shm {
@@ -15,5 +16,12 @@ struct RobustLock {
 // dies before it unlocks, the next one is told again.
 bool robust_lock(RobustLock* lock);
 void robust_unlock(RobustLock* lock);
+
+// The same for locks that nobody sleeps for. Takes one of `count` that stand `stride` bytes apart,
+// or finds the few that it tries taken (null). That a holder died says nothing here.
+RobustLock* robust_take_one(RobustLock* first, size_t stride, unsigned count);
+void robust_leave(RobustLock* lock);
+// Returns at a moment when nobody living holds it.
+void robust_await(const RobustLock* lock);
 
 }  // namespace moonphase::shm

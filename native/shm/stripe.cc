@@ -12,6 +12,7 @@ namespace {
 // Checking a larger zone after a death would keep the others waiting.
 constexpr uint32_t kCheckedPages = 8192;
 constexpr int kEvictionRounds = 30;
+constexpr uint32_t kCalm = 64;
 // nginx's own two chunks: the root of its index, and a log text that holds the zone's name.
 constexpr size_t kNginxRoot = 80, kNginxLogText = 28;
 
@@ -51,10 +52,18 @@ void Stripe::format() {
 void Stripe::lock() {
   bool died = robust_lock(&header_->mutex);
   if (header_->generation != generation_) follow();
+  if (died || header_->open != 0) close_lanes();
   if (died) recover();
 }
 
-void Stripe::unlock() { robust_unlock(&header_->mutex); }
+void Stripe::unlock() {
+  // Closing the lanes costs about what ten operations do: they open for those that come often.
+  if (header_->calm >= kCalm) {
+    header_->calm = 0;
+    __atomic_store_n(&header_->open, 1, __ATOMIC_SEQ_CST);
+  }
+  robust_unlock(&header_->mutex);
+}
 
 // Each line may itself be cut short by a death: what it has finished is not begun again, the rest
 // is.
@@ -100,13 +109,8 @@ Stripe::Found Stripe::lookup(Str key, uint32_t hash, int64_t now, Ref* r) {
   return Found::kLive;
 }
 
-// In a loose zone lookups write nothing without need: the order of use is kept only once half of
-// the pages are in use, and an entry that is among the newest quarter stays where it is.
 void Stripe::bump(Ref r) {
-  if (state_->newest == r) return;
-  if (header_->loose != 0 && (state_->free_pages > page_count_ / 2 ||
-                              state_->pushes - entry(r)->pushed < state_->entries / 4))
-    return;
+  if (stays(r)) return;
   lru_unlink(entry(r));
   lru_push(r);
 }

@@ -72,6 +72,19 @@ class Stripe {
 
   void lock();
   void unlock();
+  // Without the lock, where the lanes are open. False: nothing was done, the lock is needed.
+  bool get_aside(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink,
+                 GetResult* res);
+  bool store_aside(int mode, Str key, uint32_t hash, const Value& value, uint64_t expires,
+                   uint32_t user_flags, int64_t now, StoreResult* res);
+  bool incr_aside(Str key, uint32_t hash, double by, int64_t now, IncrResult* res);
+  Lane* enter();
+  void close_lanes();
+  // The live entry that an operation may work on where it is; null: there is more to do.
+  Entry* at_rest(Str key, uint32_t hash, int64_t now) const;
+  void count_calm() {
+    if (header_->loose != 0) header_->calm++;
+  }
   // The parts of the region at `region`.
   void use(char* region, const Layout& layout);
   // Another process has resized the zone.
@@ -104,6 +117,17 @@ class Stripe {
   // find, and a live entry becomes the newest (uncommitted).
   Found lookup(Str key, uint32_t hash, int64_t now, Ref* r);
   void bump(Ref r);
+  // The oldest entry is to go at the next operation.
+  bool has_dead(int64_t now) const {
+    return state_->oldest != 0 && expired(entry(state_->oldest), now);
+  }
+  // In a loose zone lookups write nothing without need: the order of use is kept only once half of
+  // the pages are in use, and an entry that is among the newest quarter stays where it is.
+  bool stays(Ref r) const {
+    return state_->newest == r ||
+           (header_->loose != 0 && (state_->free_pages > page_count_ / 2 ||
+                                    state_->pushes - entry(r)->pushed < state_->entries / 4));
+  }
   void lru_unlink(Entry* e);
   void lru_push(Ref r);
   // A fresh chunk becomes an entry (uncommitted).

@@ -51,7 +51,8 @@ GetResult Stripe::copy_out(uint8_t type, const char* value, size_t size, const S
       res.number = value[0] != 0;
       break;
     case Type::kNumber:
-      std::memcpy(&res.number, value, sizeof res.number);
+      // Others may be counting it up, see stripe_lanes.cc.
+      __atomic_load(reinterpret_cast<const double*>(value), &res.number, __ATOMIC_RELAXED);
       break;
     case Type::kString:
     case Type::kEncoded: {
@@ -73,6 +74,8 @@ GetResult Stripe::copy_out(uint8_t type, const char* value, size_t size, const S
 }
 
 GetResult Stripe::get(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink) {
+  GetResult res;
+  if (get_aside(key, hash, now, stale_too, sink, &res)) return res;
   Guard guard(*this);
   return get_locked(key, hash, now, stale_too, sink);
 }
@@ -83,6 +86,7 @@ GetResult Stripe::get_locked(Str key, uint32_t hash, int64_t now, bool stale_too
   Ref r;
   Found found = lookup(key, hash, now, &r);
   log_.commit();
+  count_calm();
   if (found == Found::kNone || (found == Found::kExpired && !stale_too)) {
     header_->misses++;
     return {};
@@ -103,9 +107,12 @@ StoreResult Stripe::store(int mode, Str key, uint32_t hash, const Value& value, 
   if (!plain_bytes(value, &flag, &plain)) return {kError, "unsupported value type", false};
   if (value.type == Type::kNil && (mode & (kAdd | kReplace)) != 0)
     return {kError, "attempt to add or replace nil values", false};
+  uint64_t expires = deadline(ttl_ms, now);
+  StoreResult res;
+  if (store_aside(mode, key, hash, value, expires, user_flags, now, &res)) return res;
   Guard guard(*this);
-  return put(mode, key, hash, static_cast<uint8_t>(value.type), plain, deadline(ttl_ms, now),
-             user_flags, now, false);
+  return put(mode, key, hash, static_cast<uint8_t>(value.type), plain, expires, user_flags, now,
+             false);
 }
 
 StoreResult Stripe::put(int mode, Str key, uint32_t hash, uint8_t type, Str plain, uint64_t expires,
@@ -119,6 +126,7 @@ StoreResult Stripe::put(int mode, Str key, uint32_t hash, uint8_t type, Str plai
   }
   if ((mode & kAdd) != 0 && found == Found::kLive) {
     log_.commit();
+    count_calm();
     return {kDeclined, "exists", false};
   }
   bool nil = type == static_cast<uint8_t>(Type::kNil);
@@ -169,6 +177,7 @@ void Stripe::overwrite(Ref r, uint8_t type, Str plain, uint64_t expires, uint32_
   if (plain.size() == sizeof(double) && e->expires == expires && e->user_flags == user_flags &&
       e->meta == meta) {
     log_.commit();
+    count_calm();
     // One aligned store: done or not done.
     double value;
     std::memcpy(&value, plain.data(), sizeof value);
@@ -218,17 +227,19 @@ IncrResult Stripe::incr(Str key, uint32_t hash, double by, bool has_init, double
                         int64_t init_ttl_ms, int64_t now) {
   if (key.size() > kMaxKey) return {kError, "key too long", false, 0};
   constexpr auto kType = static_cast<uint8_t>(Type::kNumber);
+  IncrResult res;
+  if (incr_aside(key, hash, by, now, &res)) return res;
   Guard guard(*this);
   evict(false, now);
   Ref r;
   Found found = lookup(key, hash, now, &r);
   log_.commit();
-  IncrResult res;
   if (found == Found::kLive) {
     Entry* e = entry(r);
     if (e->type() != kType) return {kError, "not a number", false, 0};
     std::memcpy(&res.number, e->value(), sizeof res.number);
     res.number += by;
+    count_calm();
     // One aligned store: done or not done.
     __atomic_store(reinterpret_cast<double*>(e->value()), &res.number, __ATOMIC_RELAXED);
     note(Change::kSet, key);

@@ -40,8 +40,8 @@ bool extend(int fd, uint64_t from, uint64_t to, bool commit) {
 }  // namespace
 
 void Stripe::follow() {
-  generation_ = header_->generation;
-  const Layout& l = header_->layouts[generation_ & 1];
+  uint32_t generation = header_->generation;
+  const Layout& l = header_->layouts[generation & 1];
   char* old = extra_ > 0 ? base_ : nullptr;
   uint64_t old_size = extra_;
   if (l.at + l.size <= mapped_) {
@@ -57,6 +57,8 @@ void Stripe::follow() {
     extra_ = l.size;
   }
   if (old != nullptr) munmap(old, old_size);
+  // Other threads of this process that have entered a lane look at it.
+  __atomic_store_n(&generation_, generation, __ATOMIC_RELEASE);
 }
 
 void Stripe::unmap() {
@@ -151,6 +153,10 @@ Stats Stripe::stats() {
   Stats s;
   s.hits = header_->hits;
   s.misses = header_->misses;
+  for (const Lane& lane : header_->lanes) {
+    s.hits += lane.hits;
+    s.misses += lane.misses;
+  }
   s.evictions = c.evictions;
   s.expirations = c.expirations;
   s.entries = state_->entries;
