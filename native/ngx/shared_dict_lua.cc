@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "ngx/shared_dict.h"
 
 namespace moonphase::ngx {
@@ -71,7 +72,7 @@ int push(lua_State* L, End end) {
   } else {
     return failure(L, "bad value type");
   }
-  shm::PushResult res = zone->dict.push(key, end, value, shm::now_ms());
+  shm::PushResult res = zone->dict.push(key, end, value, now().wall_ms);
   if (res.rc == kOk) {
     lua_pushnumber(L, res.length);
     return 1;
@@ -95,7 +96,7 @@ int pop(lua_State* L, End end) {
                    return s->data();
                  },
                  &large};
-  shm::GetResult res = zone->dict.pop(key, end, shm::now_ms(), sink);
+  shm::GetResult res = zone->dict.pop(key, end, now().wall_ms, sink);
   if (res.rc != kOk) return failure(L, res.error);
   if (res.type == shm::Type::kNumber) {
     lua_pushnumber(L, res.number);
@@ -116,7 +117,7 @@ int llen(lua_State* L) {
   Str key;
   Zone* zone = list_arguments(L, 2, &key);
   if (zone == nullptr) return 2;
-  shm::PushResult res = zone->dict.llen(key, shm::now_ms());
+  shm::PushResult res = zone->dict.llen(key, now().wall_ms);
   if (res.rc != kOk) return failure(L, res.error);
   lua_pushnumber(L, res.length);
   return 1;
@@ -125,7 +126,7 @@ int llen(lua_State* L) {
 int flush_expired(lua_State* L) {
   uint32_t max;
   Zone* zone = scan_arguments(L, 0, &max);
-  lua_pushnumber(L, zone->dict.flush_expired(max, shm::now_ms()));
+  lua_pushnumber(L, zone->dict.flush_expired(max, now().wall_ms));
   return 1;
 }
 
@@ -139,7 +140,7 @@ int get_keys(lua_State* L) {
   Zone* zone = scan_arguments(L, 1024, &max);
   Keys keys;
   zone->dict.keys(
-      max, shm::now_ms(),
+      max, now().wall_ms,
       [](void* owner, Str key) {
         auto* k = static_cast<Keys*>(owner);
         k->bytes += key;

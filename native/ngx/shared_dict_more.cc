@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "ngx/shared_dict.h"
 
 namespace moonphase::ngx {
@@ -172,7 +173,7 @@ shm::StoreResult cas_table(lua_State* L, SharedDict* dict, Str key, int old, con
                            int64_t ttl, uint32_t flags) {
   for (;;) {
     Copies copies;
-    int64_t now = shm::now_ms();
+    int64_t now = moonphase::now().wall_ms;
     GetResult r = dict->zone->dict.get(key, now, copies.sink());
     if (r.rc != kOk || r.type != Type::kEncoded) return {kDeclined, "changed", false};
     push_value(L, r);
@@ -199,7 +200,7 @@ int cas(lua_State* L) {
   if (dict->any && (type == LUA_TTABLE || type == 10))
     return stored(L, cas_table(L, dict, key, 3, value, ttl, flags));
   if (!read_value(L, 3, false, &old)) return failure(L, "bad value type");
-  return stored(L, dict->zone->dict.cas(key, old, value, ttl, flags, shm::now_ms()));
+  return stored(L, dict->zone->dict.cas(key, old, value, ttl, flags, now().wall_ms));
 }
 
 // dict:get_multi(keys): {key = value}, all of one moment.
@@ -218,7 +219,7 @@ int get_multi(lua_State* L) {
   }
   std::vector<GetResult> results(keys.size());
   Copies copies;
-  dict->zone->dict.get_multi(keys, shm::now_ms(), copies.sink(), results.data());
+  dict->zone->dict.get_multi(keys, now().wall_ms, copies.sink(), results.data());
   lua_createtable(L, 0, n);
   for (int i = 1; i <= n; i++) {
     const GetResult& r = results[static_cast<size_t>(i - 1)];
@@ -252,7 +253,7 @@ int set_multi(lua_State* L) {
     items.push_back(item);
   }
   size_t count = 0;
-  return stored(L, dict->zone->dict.set_multi(items, ttl, flags, shm::now_ms(), &count));
+  return stored(L, dict->zone->dict.set_multi(items, ttl, flags, now().wall_ms, &count));
 }
 
 // Bytes, as a number or as nginx writes sizes; 0: neither.
@@ -279,7 +280,7 @@ int resize(lua_State* L) {
   SharedDict* dict = self(L);
   uint64_t size = read_size(L, 2);
   if (size < kSmallest) return failure(L, "invalid size");
-  if (const char* error = dict->zone->dict.resize(size, shm::now_ms())) return failure(L, error);
+  if (const char* error = dict->zone->dict.resize(size, now().wall_ms)) return failure(L, error);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -305,7 +306,7 @@ int store_any(lua_State* L, int mode) {
   auto flags = static_cast<uint32_t>(luaL_optinteger(L, 5, 0));
   Value value;
   if (!read_value(L, 3, true, &value)) return failure(L, "bad value type");
-  return stored(L, dict->zone->dict.store(mode, key, value, ttl, flags, shm::now_ms()));
+  return stored(L, dict->zone->dict.store(mode, key, value, ttl, flags, now().wall_ms));
 }
 
 int set_any(lua_State* L) { return store_any(L, shm::kSet); }
@@ -319,7 +320,7 @@ int get_any(lua_State* L, bool stale_too) {
   Str key;
   if (const char* wrong = read_key(L, 2, &key)) return failure(L, wrong);
   Copies copies;
-  int64_t now = shm::now_ms();
+  int64_t now = moonphase::now().wall_ms;
   GetResult r = stale_too ? dict->zone->dict.get_stale(key, now, copies.sink())
                           : dict->zone->dict.get(key, now, copies.sink());
   if (r.type == Type::kNil) {

@@ -1,6 +1,7 @@
 // ngx.shared of a server: the zones of its lua_shared_dict directives.
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/running.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
@@ -81,7 +82,7 @@ MOONPHASE_FFI intptr_t ngx_http_lua_shared_dict_get(void* zone, const unsigned c
                  },
                  &large};
   shm::GetResult res =
-      static_cast<shm::Zone*>(zone)->dict.get(ngx::str(key, key_len), shm::now_ms(), sink);
+      static_cast<shm::Zone*>(zone)->dict.get(ngx::str(key, key_len), now().wall_ms, sink);
   if (res.rc != kOk) return kError;
   value->type = static_cast<uint8_t>(res.type);
   switch (res.type) {

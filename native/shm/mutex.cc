@@ -27,16 +27,17 @@ constexpr timespec kShortSleep{0, 50'000};
 struct Self {
   uint32_t tid = 0;  // 0: not known yet, or of the process that forked
   robust_list_head* head = nullptr;
-  robust_list_head none{};  // of a sandbox that has no such list: deaths are not noticed there
 };
-thread_local Self t_self;
+[[gnu::tls_model("initial-exec")]] thread_local constinit Self t_self;
+// In a sandbox without such lists deaths are not noticed.
+thread_local robust_list_head t_none{};
 
 [[gnu::noinline]] void know(Self* self) {
   static const int at_fork = pthread_atfork(nullptr, nullptr, [] { t_self.tid = 0; });
   (void)at_fork;
   size_t size = 0;
   if (syscall(SYS_get_robust_list, 0, &self->head, &size) != 0 || self->head == nullptr)
-    self->head = &self->none;
+    self->head = &t_none;
   self->tid = static_cast<uint32_t>(syscall(SYS_gettid));
 }
 
