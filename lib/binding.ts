@@ -37,6 +37,10 @@ export interface NativeGatewayOptions {
   readonly serverVersion?: string | undefined;
   /** Shared dictionaries whose memory the primary has made: the descriptor that it gave us. */
   readonly zones?: readonly { readonly name: string; readonly fd: number }[];
+  /** What the names begin with under which processes share dictionaries that are created while they run. */
+  readonly zoneSpace?: string | undefined;
+  /** The dictionaries of the configuration, too. */
+  readonly zonesByName?: boolean;
   /** Whom to become between init_by_lua and init_worker_by_lua. */
   readonly user?: string | undefined;
   readonly group?: string | undefined;

@@ -1,16 +1,15 @@
 -- What a dictionary has beside lua-resty-core's methods and those in C (native/ngx/shared_dict_more.cc).
-local _, first = next(ngx.shared)
-if not first then
-  return
-end
-local methods = getmetatable(first).__index
+local shared = ngx.shared
+local made = getmetatable(shared)
+setmetatable(shared, nil)
+local methods, make = made.methods, made.make
 local watch, take, is_any, any_methods = methods.__watch, methods.__take, methods.__is_any, methods.__any
 methods.__watch, methods.__take, methods.__is_any, methods.__any = nil, nil, nil, nil
 
 -- Dictionaries of any values get methods of their own only now: lua-resty-core puts its methods into the metatable of
 -- whichever dictionary comes first.
 local any = { __index = setmetatable(any_methods, { __index = methods }) }
-for _, dict in pairs(ngx.shared) do
+for _, dict in pairs(shared) do
   if is_any(dict) then
     setmetatable(dict, any)
   end
@@ -78,3 +77,48 @@ function methods.subscribe(dict, prefix, fn)
     end
   end
 end
+
+-- require("moonphase.shared").create(name, size, { exact = true, values = "any" }): a dictionary that the configuration
+-- does not have, as ngx.shared[name]; the same one in all processes of the server that create it.
+local created = {}
+
+local function create(name, size, options)
+  if type(name) ~= "string" or name == "" then
+    error('bad "name" argument: string expected', 2)
+  end
+  options = options or {}
+  if type(options) ~= "table" then
+    error('bad "options" argument: table expected', 2)
+  end
+  for option, value in pairs(options) do
+    if not (option == "exact" and type(value) == "boolean" or option == "values" and (value == "any" or value == "plain")) then
+      error('bad option "' .. tostring(option) .. '"', 2)
+    end
+  end
+  if shared[name] and not created[name] then
+    return nil, "the configuration has a dictionary of this name"
+  end
+  if type(size) ~= "number" and type(size) ~= "string" then
+    error('bad "size" argument: number or string expected', 2)
+  end
+  local dict, err = make(name, size, options.exact or false, options.values == "any")
+  if not dict then
+    return nil, err
+  end
+  if created[name] then
+    return shared[name]
+  end
+  created[name] = true
+  shared[name] = dict
+  if not methods.get then
+    -- lua-resty-core gives its methods to the dictionaries that it finds when it is loaded
+    package.loaded["resty.core.shdict"] = nil
+    require "resty.core.shdict"
+  end
+  if is_any(dict) then
+    setmetatable(dict, any)
+  end
+  return dict
+end
+
+package.loaded["moonphase.shared"] = { create = create }

@@ -11,8 +11,8 @@ struct Clock {
   int64_t wall_sec() const { return wall_ms / 1000; }
 };
 
-// The thread's clock: one loop per thread. Reading it calls nothing.
-[[gnu::tls_model("initial-exec")]] extern constinit thread_local Clock t_clock;
+// The thread's clock: one loop per thread.
+extern constinit thread_local Clock t_clock;
 inline const Clock& now() { return t_clock; }
 void clock_update();      // reads the system's clocks
 void clock_reset_zone();  // the time zone may have changed: forget the cached texts

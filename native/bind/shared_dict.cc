@@ -32,6 +32,8 @@ napi_value construct(napi_env env, napi_callback_info info) {
   spec.size = static_cast<uint64_t>(number_option(env, args[0], "size", 0));
   spec.exact = bool_option(env, args[0], "exact", false);
   spec.fd = static_cast<int>(number_option(env, args[0], "fd", -1));
+  if (std::string space = text_option(env, args[0], "space"); !space.empty())
+    spec.shm = shm::zone_shm(space, spec.name);
   std::string error;
   shm::Zone* zone = shm::zone_registry_open(spec, &error);
   if (!zone) {

@@ -80,6 +80,10 @@ struct RuntimeOptions {
   std::string server_version = "nginx/1.31.2";
   std::unordered_map<std::string, int>
       zone_fds;  // descriptors of shared dictionaries that the primary made
+  // What the names begin with under which processes share dictionaries that no descriptor was
+  // handed on for: those that Lua or JavaScript create and, with `zones_by_name`, all of them.
+  std::string zone_space;
+  bool zones_by_name = false;
   // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges.
   // False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;

@@ -106,10 +106,10 @@ bool accepts(const std::string& root, Lualib* chosen) {
 bool is_core(Str name) {
   return name == "resty.core" || starts_with(name, "resty.core.") || starts_with(name, "ngx.");
 }
-// A cache is a library of its own: a user's goes first, the bundled one is there when there is
-// none.
+// Libraries of their own: a user's goes first, the bundled one is there when there is none.
 bool is_bundled(Str name) {
-  return is_core(name) || name == "resty.lrucache" || starts_with(name, "resty.lrucache.");
+  return is_core(name) || name == "resty.lock" || name == "resty.lrucache" ||
+         starts_with(name, "resty.lrucache.");
 }
 
 // Upvalues: a directory, and whether this is the searcher behind all others.

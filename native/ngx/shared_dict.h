@@ -20,8 +20,15 @@ struct SharedDict {
 // Sets the field `shared` of the table on the stack's top. Each zone becomes {[1] = userdata}, all
 // with one metatable, whose `__index` (itself) is what resty.core.shdict adds its methods to: to be
 // called before resty.core is loaded. The VM holds every zone until it is closed; the caller may
-// release its own hold at once.
-void inject_shared_dicts(lua_State* L, std::span<const SharedDict> dicts);
+// release its own hold at once. lua/moonphase/shared.lua finds the methods and `make` in the
+// metatable of `shared`, which it takes away.
+void inject_shared_dicts(lua_State* L, std::span<const SharedDict> dicts, lua_CFunction make);
+// A further one.
+void push_shared_dict(lua_State* L, const SharedDict& dict);
+
+// Bytes, as a number or as nginx writes sizes; 0: neither.
+uint64_t read_size(lua_State* L, int index);
+constexpr uint64_t kSmallestDict = 8192;
 
 // What is at `index` as a dictionary; null: it is none, or its VM is being closed.
 SharedDict* dict_at(lua_State* L, int index);

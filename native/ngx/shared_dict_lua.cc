@@ -163,6 +163,8 @@ constexpr luaL_Reg kMethods[] = {
     {"get_keys", get_keys},
 };
 
+char metatables_key;
+
 // Finalizers that run later find no zone.
 int release_zone(lua_State* L) {
   auto* dict = static_cast<SharedDict*>(lua_touserdata(L, 1));
@@ -180,39 +182,53 @@ SharedDict* dict_at(lua_State* L, int index) {
   return dict != nullptr && dict->zone != nullptr ? dict : nullptr;
 }
 
-void inject_shared_dicts(lua_State* L, std::span<const SharedDict> dicts) {
+void push_shared_dict(lua_State* L, const SharedDict& one) {
+  lua_pushlightuserdata(L, &metatables_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  int metatables = lua_gettop(L);
+  lua_createtable(L, 1, 0);
+  auto* dict = static_cast<SharedDict*>(lua_newuserdata(L, sizeof(SharedDict)));
+  *dict = {};
+  lua_rawgeti(L, metatables, 1);
+  lua_setmetatable(L, -2);
+  shm::zone_registry_retain(one.zone);
+  *dict = one;
+  lua_rawseti(L, -2, 1);
+  lua_rawgeti(L, metatables, 2);
+  lua_setmetatable(L, -2);
+  lua_remove(L, metatables);
+}
+
+void inject_shared_dicts(lua_State* L, std::span<const SharedDict> dicts, lua_CFunction make) {
   lua_createtable(L, 0, static_cast<int>(dicts.size()));
-  // lua-resty-core takes any member for a dictionary that leads it to the metatable: without zones
-  // there is none.
-  if (!dicts.empty()) {
-    int shared = lua_gettop(L);
-    lua_createtable(L, 0, 1);  // of the userdata
-    lua_pushcfunction(L, release_zone);
-    lua_setfield(L, -2, "__gc");
-    lua_createtable(L, 0, 32);  // of the dictionaries
-    for (const luaL_Reg& m : kMethods) {
-      lua_pushcfunction(L, m.func);
-      lua_setfield(L, -2, m.name);
-    }
-    add_more_methods(L);
-    add_watch_methods(L);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    for (const SharedDict& one : dicts) {
-      lua_pushlstring(L, one.zone->name.data(), one.zone->name.size());
-      lua_createtable(L, 1, 0);
-      auto* dict = static_cast<SharedDict*>(lua_newuserdata(L, sizeof(SharedDict)));
-      *dict = {};
-      lua_pushvalue(L, shared + 1);
-      lua_setmetatable(L, -2);
-      shm::zone_registry_retain(one.zone);
-      *dict = one;
-      lua_rawseti(L, -2, 1);
-      lua_pushvalue(L, shared + 2);
-      lua_setmetatable(L, -2);
-      lua_rawset(L, shared);
-    }
-    lua_settop(L, shared);
+  int shared = lua_gettop(L);
+  lua_pushlightuserdata(L, &metatables_key);
+  lua_createtable(L, 2, 0);
+  lua_createtable(L, 0, 1);  // of the userdata
+  lua_pushcfunction(L, release_zone);
+  lua_setfield(L, -2, "__gc");
+  lua_rawseti(L, -2, 1);
+  lua_createtable(L, 0, 32);  // of the dictionaries
+  for (const luaL_Reg& m : kMethods) {
+    lua_pushcfunction(L, m.func);
+    lua_setfield(L, -2, m.name);
+  }
+  add_more_methods(L);
+  add_watch_methods(L);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_createtable(L, 0, 2);  // for shared.lua
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, "methods");
+  lua_pushcfunction(L, make);
+  lua_setfield(L, -2, "make");
+  lua_setmetatable(L, shared);
+  lua_rawseti(L, -2, 2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  for (const SharedDict& one : dicts) {
+    lua_pushlstring(L, one.zone->name.data(), one.zone->name.size());
+    push_shared_dict(L, one);
+    lua_rawset(L, shared);
   }
   lua_setfield(L, -2, "shared");
 }

@@ -17,7 +17,6 @@ using shm::GetResult;
 using shm::Type;
 using shm::Value;
 
-constexpr uint64_t kSmallest = 8192;
 
 SharedDict* self(lua_State* L) {
   SharedDict* dict = lua_istable(L, 1) ? dict_at(L, 1) : nullptr;
@@ -256,30 +255,10 @@ int set_multi(lua_State* L) {
   return stored(L, dict->zone->dict.set_multi(items, ttl, flags, now().wall_ms, &count));
 }
 
-// Bytes, as a number or as nginx writes sizes; 0: neither.
-uint64_t read_size(lua_State* L, int index) {
-  double n = 0;
-  if (lua_type(L, index) == LUA_TNUMBER) {
-    n = lua_tonumber(L, index);
-  } else {
-    const char* text = luaL_checkstring(L, index);
-    char* end = nullptr;
-    n = static_cast<double>(std::strtoull(text, &end, 10));
-    if (end == text || *text == '-') return 0;
-    if (*end != '\0') {
-      const char* units = "kKmMgG";
-      const char* unit = std::strchr(units, *end);
-      if (unit == nullptr || end[1] != '\0') return 0;
-      n *= static_cast<double>(uint64_t{1} << (10 * ((unit - units) / 2 + 1)));
-    }
-  }
-  return n >= 1 && n < 9e15 ? static_cast<uint64_t>(n) : 0;
-}
-
 int resize(lua_State* L) {
   SharedDict* dict = self(L);
   uint64_t size = read_size(L, 2);
-  if (size < kSmallest) return failure(L, "invalid size");
+  if (size < kSmallestDict) return failure(L, "invalid size");
   if (const char* error = dict->zone->dict.resize(size, now().wall_ms)) return failure(L, error);
   lua_pushboolean(L, 1);
   return 1;
@@ -376,6 +355,25 @@ void add(lua_State* L, std::span<const luaL_Reg> methods) {
 }
 
 }  // namespace
+
+uint64_t read_size(lua_State* L, int index) {
+  double n = 0;
+  if (lua_type(L, index) == LUA_TNUMBER) {
+    n = lua_tonumber(L, index);
+  } else {
+    const char* text = luaL_checkstring(L, index);
+    char* end = nullptr;
+    n = static_cast<double>(std::strtoull(text, &end, 10));
+    if (end == text || *text == '-') return 0;
+    if (*end != '\0') {
+      const char* units = "kKmMgG";
+      const char* unit = std::strchr(units, *end);
+      if (unit == nullptr || end[1] != '\0') return 0;
+      n *= static_cast<double>(uint64_t{1} << (10 * ((unit - units) / 2 + 1)));
+    }
+  }
+  return n >= 1 && n < 9e15 ? static_cast<uint64_t>(n) : 0;
+}
 
 void add_more_methods(lua_State* L) {
   add(L, kMethods);

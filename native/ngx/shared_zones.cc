@@ -18,8 +18,43 @@ shm::Zone* open_zone(const engine::Generation* g, const engine::SharedDictPlan& 
   spec.size = dict.size;
   spec.exact = dict.exact;
   const auto& inherited = g->runtime->options.zone_fds;
-  if (auto it = inherited.find(dict.name); it != inherited.end()) spec.fd = it->second;
+  const engine::RuntimeOptions& options = g->runtime->options;
+  if (auto it = inherited.find(dict.name); it != inherited.end()) {
+    spec.fd = it->second;
+  } else if (options.zones_by_name) {
+    spec.shm = shm::zone_shm(options.zone_space, spec.name);
+  }
   return shm::zone_registry_open(spec, error);
+}
+
+// make(name, size, exact, any): a dictionary that processes share by its name, made by the first.
+// Nil and why not.
+int make(lua_State* L) {
+  size_t len = 0;
+  const char* name = luaL_checklstring(L, 1, &len);
+  engine::Generation* g = engine::generation_of(L);
+  std::string why;
+  shm::ZoneSpec spec;
+  spec.name.assign(name, len);
+  spec.size = read_size(L, 2);
+  spec.exact = lua_toboolean(L, 3);
+  shm::Zone* zone = nullptr;
+  if (!g || g->runtime->options.zone_space.empty()) {
+    why = "not in this process";
+  } else if (spec.size < kSmallestDict) {
+    why = "invalid size";
+  } else {
+    spec.shm = shm::zone_shm(g->runtime->options.zone_space, spec.name);
+    zone = shm::zone_registry_open(spec, &why);
+  }
+  if (!zone) {
+    lua_pushnil(L);
+    lua_pushlstring(L, why.data(), why.size());
+    return 2;
+  }
+  push_shared_dict(L, {zone, lua_toboolean(L, 4) != 0});
+  shm::zone_registry_release(zone);
+  return 1;
 }
 
 }  // namespace
@@ -34,7 +69,7 @@ void open_shared_dict(lua_State* L) {
       zones.push_back({zone, dict.any});
     }
   }
-  if (error.empty()) inject_shared_dicts(L, zones);
+  if (error.empty()) inject_shared_dicts(L, zones, make);
   for (const SharedDict& dict : zones) shm::zone_registry_release(dict.zone);
   if (!error.empty()) luaL_error(L, "%s", error.c_str());
 }

@@ -28,7 +28,7 @@ struct Self {
   uint32_t tid = 0;  // 0: not known yet, or of the process that forked
   robust_list_head* head = nullptr;
 };
-[[gnu::tls_model("initial-exec")]] thread_local constinit Self t_self;
+constinit thread_local Self t_self;
 // In a sandbox without such lists deaths are not noticed.
 thread_local robust_list_head t_none{};
 

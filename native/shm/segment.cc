@@ -21,6 +21,7 @@ bool fail(std::string* error, const char* what, int err = errno) {
 // Locks that the kernel drops when a process dies. Byte 0 is held while users are counted, byte 1
 // shared by each user.
 constexpr off_t kCensus = 0, kUser = 1;
+constexpr size_t kLongestName = 200;
 
 int byte_lock(int fd, off_t byte, short type, bool wait) {
   struct flock fl {};
@@ -74,12 +75,13 @@ bool Segment::attach(int fd, Segment* out, std::string* error) {
 
 std::string Segment::shm_name(const std::string& name) {
   std::string s = "/";
-  for (char c : name.substr(0, 200)) s += c == '/' ? '_' : c;
+  for (char c : name) s += c == '/' ? '_' : c;
   return s;
 }
 
 bool Segment::open_named(const std::string& name, uint64_t size, Segment* out, bool* fresh,
                          std::string* error) {
+  if (name.size() > kLongestName) return fail(error, "shm_open()", ENAMETOOLONG);
   std::string path = shm_name(name);
   for (;;) {
     Segment s;

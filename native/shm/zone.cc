@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -78,6 +80,21 @@ bool map_zone(Zone* zone, std::string* error) {
 }
 
 }  // namespace
+
+std::string zone_shm(const std::string& space, const std::string& name) {
+  std::string s = space;
+  for (char c : name) {
+    auto u = static_cast<unsigned char>(c);
+    if (std::isalnum(u) != 0 || c == '.' || c == '-') {
+      s += c;
+    } else {
+      char hex[4];
+      std::snprintf(hex, sizeof hex, "_%02x", u);
+      s += hex;
+    }
+  }
+  return s;
+}
 
 Zone* zone_registry_open(const ZoneSpec& spec, std::string* error) {
   Registry& r = registry();

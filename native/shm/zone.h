@@ -26,6 +26,9 @@ struct Zone {
   unsigned users = 0;  // guarded by the registry
 };
 
+// What to share a zone by, among the processes that say the same `space`.
+std::string zone_shm(const std::string& space, const std::string& name);
+
 // The zone of this process that has the same name, size, `exact` and `shm`, or else a new one.
 // Every successful call is paired with a release. Null and a sentence in *error on failure. Any
 // thread.
