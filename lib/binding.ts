@@ -202,7 +202,9 @@ export type SignalName =
 export interface Native {
   readonly Gateway: new (options: NativeGatewayOptions) => NativeGateway;
   readonly LuaVM: new (options: NativeLuaVMOptions | NativeAttachedOptions) => NativeLuaVM;
-  readonly SharedDict: new (zone: ZoneOptions & { readonly fd?: number }) => SharedDict;
+  readonly SharedDict: new (
+    zone: ZoneOptions & { readonly fd?: number; readonly space?: string | undefined },
+  ) => SharedDict;
   openSocket(listen: ListenPlan): number | CallFailure;
   closeSocket(fd: number): void;
   duplicateSocket(fd: number): number | CallFailure;

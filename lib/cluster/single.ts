@@ -2,6 +2,7 @@ import { ProcessType, native } from '../binding.js';
 import type { SignalName } from '../binding.js';
 import type { Plan } from '../conf/plan.js';
 import { Server } from '../gateway/server.js';
+import { zoneSpace } from '../gateway/zones.js';
 import { levelOf, signalText, type ErrorLog } from './log.js';
 import { prepareProcess } from './prepare.js';
 
@@ -27,6 +28,7 @@ export class Single {
       serverVersion: options.serverVersion,
       processType: ProcessType.single,
       masterPid: process.ppid,
+      zoneSpace: zoneSpace(process.pid),
     });
   }
 

@@ -1,6 +1,7 @@
 import { ProcessType, native } from '../binding.js';
 import type { SignalName } from '../binding.js';
 import { Server } from '../gateway/server.js';
+import { zoneSpace } from '../gateway/zones.js';
 import { ErrorLog, signalText } from './log.js';
 import { prepareProcess } from './prepare.js';
 import type { ToPrimary, ToWorker } from './protocol.js';
@@ -59,6 +60,7 @@ export function runWorker(serverVersion: string): void {
       masterPid: process.ppid,
       respawned: message.respawned,
       zones: message.zones,
+      zoneSpace: zoneSpace(process.ppid),
       user: user?.name,
       group: user?.group,
     });

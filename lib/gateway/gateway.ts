@@ -1,11 +1,16 @@
 import { resolve } from 'node:path';
-import { native, type GatewayStats, type SharedDict } from '../binding.js';
+import { native, type GatewayStats, type SharedDict, type ZoneOptions } from '../binding.js';
 import { checkOptions } from '../conf/checks.js';
 import { compile, type Compiled } from '../conf/compile.js';
-import { compileOptions, type GatewayPlanOptions } from '../conf/options.js';
+import {
+  compileOptions,
+  type GatewayPlanOptions,
+  type SharedDictOptions,
+} from '../conf/options.js';
 import { MoonphaseError } from '../errors.js';
 import type { Lua } from '../luavm.js';
 import { Server } from './server.js';
+import { embeddedZones, zoneSize } from './zones.js';
 
 export interface GatewayOptions {
   /** Directory for relative paths, as nginx's `-p`. Default: the current directory. */
@@ -35,6 +40,8 @@ export class Gateway {
   #server: Server | undefined;
   #lua: Lua | undefined;
   #shared: Record<string, SharedDict> | undefined;
+  readonly #created: Record<string, SharedDict> = {};
+  readonly #zones = embeddedZones();
   #busy: Promise<void> = Promise.resolve();
 
   /** Use `createGateway`. */
@@ -50,7 +57,11 @@ export class Gateway {
         throw new MoonphaseError('ERR_MOONPHASE_START', 'the gateway runs already');
       }
       const header = this.#options.serverHeader;
-      const server = new Server({ embedded: header === undefined, serverVersion: header });
+      const server = new Server({
+        embedded: header === undefined,
+        serverVersion: header,
+        ...this.#zones,
+      });
       try {
         await server.serve(this.#compiled.plan);
       } catch (error) {
@@ -90,14 +101,53 @@ export class Gateway {
     return (this.#lua ??= this.#running().lua());
   }
 
-  /** The shared dictionaries of the configuration, by name. They keep their contents over a reload. */
+  /**
+   * The shared dictionaries of the configuration and those that were created, by name. They keep their contents over a
+   * reload.
+   */
   get shared(): Readonly<Record<string, SharedDict>> {
-    return (this.#shared ??= Object.fromEntries(
-      (this.#compiled.plan.http?.lua.shared_dicts ?? []).map((zone) => [
-        zone.name,
-        new (native().SharedDict)(zone),
-      ]),
-    ));
+    const space = this.#zones.zonesByName ? this.#zones.zoneSpace : undefined;
+    return (this.#shared ??= {
+      ...this.#created,
+      ...Object.fromEntries(
+        this.#configured.map((zone) => [zone.name, new (native().SharedDict)({ ...zone, space })]),
+      ),
+    });
+  }
+
+  /**
+   * Makes a dictionary that the configuration does not have. Lua gets it by `require("moonphase.shared").create` with
+   * the same name and size, as do other threads and the other workers of a `node:cluster`: the first of them makes it,
+   * and it goes with the last that has it.
+   */
+  createShared(name: string, options: SharedDictOptions): SharedDict {
+    if (typeof name !== 'string' || name === '')
+      throw new MoonphaseError('ERR_MOONPHASE_OPTION', 'the name of a shared dictionary is text');
+    checkOptions(
+      'createShared',
+      { ...options, size: undefined },
+      {
+        size: 'string',
+        exact: 'boolean',
+        values: ['plain', 'any'],
+      },
+    );
+    if (this.#configured.some((zone) => zone.name === name)) {
+      throw new MoonphaseError(
+        'ERR_MOONPHASE_SHARED',
+        `the configuration has a dictionary "${name}"`,
+      );
+    }
+    const dict = new (native().SharedDict)({
+      name: Buffer.from(name).toString('latin1'),
+      size: zoneSize(options.size),
+      exact: options.exact ?? false,
+      any: options.values === 'any',
+      space: this.#zones.zoneSpace,
+    });
+    this.#created[name] = dict;
+    this.#shared = undefined;
+    return dict;
   }
 
   reopenLogs(): void {
@@ -111,6 +161,10 @@ export class Gateway {
   /** The addresses of the configuration, as nginx writes them: `0.0.0.0:8080`, `unix:/path`. */
   get addresses(): string[] {
     return (this.#compiled.plan.http?.listens ?? []).map(({ name }) => name);
+  }
+
+  get #configured(): readonly ZoneOptions[] {
+    return this.#compiled.plan.http?.lua.shared_dicts ?? [];
   }
 
   #running(): Server {

@@ -17,7 +17,6 @@ using shm::GetResult;
 using shm::Type;
 using shm::Value;
 
-
 SharedDict* self(lua_State* L) {
   SharedDict* dict = lua_istable(L, 1) ? dict_at(L, 1) : nullptr;
   if (dict == nullptr) luaL_error(L, "bad \"zone\" argument");

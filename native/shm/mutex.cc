@@ -96,7 +96,7 @@ RobustLock* robust_take_one(RobustLock* first, size_t stride, unsigned count) {
   Self* self = &t_self;
   if (self->tid == 0) know(self);
   for (unsigned i = 0; i < kTries; i++) {
-    char* at = reinterpret_cast<char*>(first) + (self->tid + i) % count * stride;
+    char* at = reinterpret_cast<char*>(first) + ((self->tid + i) & (count - 1)) * stride;
     self->head->list_op_pending = reinterpret_cast<robust_list*>(at - self->head->futex_offset);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     auto* lock = reinterpret_cast<RobustLock*>(at);

@@ -17,8 +17,9 @@ struct RobustLock {
 bool robust_lock(RobustLock* lock);
 void robust_unlock(RobustLock* lock);
 
-// The same for locks that nobody sleeps for. Takes one of `count` that stand `stride` bytes apart,
-// or finds the few that it tries taken (null). That a holder died says nothing here.
+// The same for locks that nobody sleeps for. Takes one of `count`, a power of 2, that stand
+// `stride` bytes apart, or finds the few that it tries taken (null). That a holder died says
+// nothing here.
 RobustLock* robust_take_one(RobustLock* first, size_t stride, unsigned count);
 void robust_leave(RobustLock* lock);
 // Returns at a moment when nobody living holds it.

@@ -151,9 +151,11 @@ class Stripe {
              uint32_t user_flags, int64_t now);
   void unstage();
   void flush(int64_t now);
-  GetResult get_locked(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink);
+  void get_locked(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink,
+                  GetResult* res);
   bool holds(const Entry* e, const Value& value) const;
-  GetResult copy_out(uint8_t type, const char* value, size_t size, const Sink& sink) const;
+  void copy_out(uint8_t type, const char* value, size_t size, const Sink& sink,
+                GetResult* to_fill) const;
   const char* check_locked() const;
   const char* check_entry(Ref r, uint32_t* chunks) const;
 

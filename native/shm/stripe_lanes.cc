@@ -70,7 +70,7 @@ bool Stripe::get_aside(Str key, uint32_t hash, int64_t now, bool stale_too, cons
   if (!dead && !stays(r)) return false;
   lane->hits++;
   Entry* e = entry(r);
-  *res = copy_out(e->type(), e->value(), e->value_len, sink);
+  copy_out(e->type(), e->value(), e->value_len, sink, res);
   res->user_flags = e->user_flags;
   res->stale = dead;
   return true;

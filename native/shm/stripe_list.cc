@@ -103,7 +103,8 @@ GetResult Stripe::pop(Str key, uint32_t hash, End end, int64_t now, const Sink& 
   ListHead* head = list(e);
   Ref taken = end == End::kLeft ? head->first : head->last;
   ListNode* n = node(taken);
-  GetResult res = copy_out(static_cast<uint8_t>(n->type), n->value(), n->value_len, sink);
+  GetResult res;
+  copy_out(static_cast<uint8_t>(n->type), n->value(), n->value_len, sink, &res);
   if (res.rc != kOk) return res;
   log_.put(n->prev != 0 ? node(n->prev)->next : head->first, n->next);
   log_.put(n->next != 0 ? node(n->next)->prev : head->last, n->prev);

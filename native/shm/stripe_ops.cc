@@ -42,8 +42,9 @@ bool plain_bytes(const Value& value, char* flag, Str* plain) {
 
 }  // namespace
 
-GetResult Stripe::copy_out(uint8_t type, const char* value, size_t size, const Sink& sink) const {
-  GetResult res;
+void Stripe::copy_out(uint8_t type, const char* value, size_t size, const Sink& sink,
+                      GetResult* to_fill) const {
+  GetResult& res = *to_fill;
   res.type = static_cast<Type>(type);
   res.size = size;
   switch (res.type) {
@@ -70,18 +71,19 @@ GetResult Stripe::copy_out(uint8_t type, const char* value, size_t size, const S
       res.rc = kError;
       res.error = "value is a list";
   }
-  return res;
 }
 
 GetResult Stripe::get(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink) {
   GetResult res;
-  if (get_aside(key, hash, now, stale_too, sink, &res)) return res;
-  Guard guard(*this);
-  return get_locked(key, hash, now, stale_too, sink);
+  if (!get_aside(key, hash, now, stale_too, sink, &res)) {
+    Guard guard(*this);
+    get_locked(key, hash, now, stale_too, sink, &res);
+  }
+  return res;
 }
 
-GetResult Stripe::get_locked(Str key, uint32_t hash, int64_t now, bool stale_too,
-                             const Sink& sink) {
+void Stripe::get_locked(Str key, uint32_t hash, int64_t now, bool stale_too, const Sink& sink,
+                        GetResult* res) {
   if (!stale_too) evict(false, now);
   Ref r;
   Found found = lookup(key, hash, now, &r);
@@ -89,14 +91,13 @@ GetResult Stripe::get_locked(Str key, uint32_t hash, int64_t now, bool stale_too
   count_calm();
   if (found == Found::kNone || (found == Found::kExpired && !stale_too)) {
     header_->misses++;
-    return {};
+    return;
   }
   header_->hits++;
   Entry* e = entry(r);
-  GetResult res = copy_out(e->type(), e->value(), e->value_len, sink);
-  res.user_flags = e->user_flags;
-  res.stale = found == Found::kExpired;
-  return res;
+  copy_out(e->type(), e->value(), e->value_len, sink, res);
+  res->user_flags = e->user_flags;
+  res->stale = found == Found::kExpired;
 }
 
 StoreResult Stripe::store(int mode, Str key, uint32_t hash, const Value& value, int64_t ttl_ms,
@@ -339,7 +340,10 @@ StoreResult Stripe::cas(Str key, uint32_t hash, const Value& old, const Value& v
 void Stripe::get_multi(std::span<const Str> keys, int64_t now, const Sink& sink,
                        GetResult* results) {
   Guard guard(*this);
-  for (Str key : keys) *results++ = get_locked(key, hash_key(key, header_->seed), now, false, sink);
+  for (Str key : keys) {
+    *results = {};
+    get_locked(key, hash_key(key, header_->seed), now, false, sink, results++);
+  }
 }
 
 StoreResult Stripe::set_multi(std::span<const Item> items, int64_t ttl_ms, uint32_t user_flags,

@@ -100,7 +100,8 @@ SHM_TEST(lanes_tell_subscribers) {
   d->store(kSet, "number", number(1), 0, 0, kNow);
   std::string news;
   d->read_changes(
-      &at, [](void* s, Change, Str key) { *static_cast<std::string*>(s) += std::string(key) + ","; },
+      &at,
+      [](void* s, Change, Str key) { *static_cast<std::string*>(s) += std::string(key) + ","; },
       &news);
   CHECK_EQ(news, "number,number,");
   d->count_subscriber(-1);
