@@ -47,6 +47,9 @@ double run_delay(pid_t pid) {
 
 // Counters live in a zone of their own, where nothing is evicted and flush_all does not reach.
 static void hammer(uint64_t size, uint64_t counters_size, int kills) {
+#if defined(__SANITIZE_THREAD__)
+  return;
+#endif
   ZoneHandle d(size, "hammered");
   ZoneHandle counters(counters_size, "counters");
   auto* shared = static_cast<Shared*>(
@@ -139,11 +142,9 @@ static void hammer(uint64_t size, uint64_t counters_size, int kills) {
   munmap(shared, sizeof(Shared));
 }
 
-#if !defined(__SANITIZE_THREAD__)
 SHM_TEST(kill_minus_nine) { hammer(300 * 1024, 64 * 1024, static_cast<int>(100 * scale())); }
 
 // Counters are in lanes of their own here.
 SHM_TEST(kill_minus_nine_loose) {
   hammer(6 * 1024 * 1024, 8 * 1024 * 1024, static_cast<int>(50 * scale()));
 }
-#endif
