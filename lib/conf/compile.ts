@@ -108,6 +108,7 @@ function finish(cf: Conf, confFile: string, input: CompileInput): Plan {
     confFile,
     process,
     logs: cf.logs,
+    syslogs: cf.syslogs,
     variables: cf.variables.plan((name, { file, line }) => {
       throw new ConfigError(`unknown "${name}" variable`, { file, line });
     }),

@@ -49,7 +49,7 @@ t.test("nginx's defaults", async (t) => {
     rewrite: [],
   });
   t.match(conf.root, /\/html$/);
-  t.match(conf.access_log, [{ path: /\/logs\/access\.log$/, format: 0, syslog: false }]);
+  t.match(conf.access_log, [{ path: /\/logs\/access\.log$/, format: 0 }]);
   t.notOk('proxy' in conf || 'gzip' in conf || 'content' in conf || 'expires' in conf);
   const { lua, servers } = httpOf(compileText(location('')));
   t.match(lua, {
