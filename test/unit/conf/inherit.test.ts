@@ -280,3 +280,16 @@ t.test('proxy_pass', async (t) => {
     url: [{ var: 0 }, '://', { var: 1 }],
   });
 });
+
+t.test('an error_log to syslog does not replace the default file', async (t) => {
+  const { plan } = compileText(`error_log syslog:server=127.0.0.1:514 info;\n${location('')}`);
+  t.match(plan.process.error_log, [
+    { log: 0, level: 'info' },
+    { log: 1, level: 'error' },
+  ]);
+  t.match(plan.logs, [
+    { kind: 'syslog', syslog: 0 },
+    { kind: 'file', path: /logs\/error\.log$/ },
+  ]);
+  t.match(plan.syslogs, [{ facility: 23, severity: 6, tag: 'nginx' }]);
+});
