@@ -16,7 +16,7 @@ class CoSocket final : public StreamSocket, public net::TlsOwner {
   // A new life of the same object: another connect().
   void reset(http::Request* r);
 
-  bool connected() const override { return stream_ && !connecting_; }
+  bool connected() const override { return stream_; }  // or about to be
   int reused() const { return reused_; }
   int fd() const override { return stream_ ? stream_->fd() : -1; }
   const void* address() const override { return stream_; }

@@ -231,8 +231,8 @@ int setkeepalive(lua_State* L) {
                                                    : conf.socket_pool_size;
 
   CoSocket* s = own_socket(L);
-  if (!s || (!s->busy_connecting() &&
-             (s->read_closed() || s->write_closed() || (!s->unread() && s->at_eof()))))
+  if (!s || s->read_closed() || s->write_closed() ||
+      (!s->busy_connecting() && !s->unread() && s->at_eof()))
     return fail(L, "closed");
   if (s->request() != ctx->r) return luaL_error(L, "bad request");
   if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
@@ -250,7 +250,9 @@ int setkeepalive(lua_State* L) {
                            lua_pushfstring(L, "bad \"pool_size\" option value: %d", pool_size));
     pool = make_pool(ctx, {key, len}, pool_size, -1);
   }
-  if (const char* why = s->keepalive(pool, keep_ms)) return fail(L, why);
+  const char* why = s->keepalive(pool, keep_ms);
+  s->leave_request();
+  if (why) return fail(L, why);
   lua_pushinteger(L, 1);
   return 1;
 }
