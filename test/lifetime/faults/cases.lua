@@ -4,8 +4,8 @@ local LIMIT = 60 -- ms: each timeout
 
 local cases = {}
 local function case(name, peer, expected, run, options)
-  local c = options or {}
-  c.name, c.peer, c.run, c.expected = name, peer, run, {}
+  local c = { name = name, peer = peer, run = run, expected = {} }
+  for flag, on in pairs(options or {}) do c[flag] = on end
   for _, text in ipairs(expected) do c.expected[text] = true end
   cases[#cases + 1] = c
 end
@@ -16,7 +16,7 @@ local function say(...)
   return table.concat(words, " ")
 end
 
-local UNIX, TLS = { unix = true }, { tls = true }
+local UNIX = { unix = true }
 local big = string.rep("x", 32 * 1024 * 1024)
 local resets = { "nil connection reset by peer", "nil broken pipe" }
 
@@ -52,7 +52,7 @@ for how, expected in pairs {
   end, UNIX)
 end
 
-case("closed after a part, until", "part_close", { "nil closed abc" }, function(sock, dial)
+case("closed after a part, until", "part_close", { "nil closed ab" }, function(sock, dial)
   assert(dial(sock))
   return say(sock:receiveuntil("cd")())
 end, UNIX)
@@ -119,7 +119,7 @@ case("kept, then closed", "close_on_line", { "bye 1 0 bye" }, function(sock, dia
   local times = again:getreusedtimes()
   again:send("x\n")
   return say(bye, kept or 1, times, again:receive("*l"))
-end, { unix = true, sequential = true })
+end, UNIX)
 
 case("kept with bytes unread", "chatty", { "abc nil unread data in buffer", "abc nil connection in dubious state" },
   function(sock, dial)
@@ -127,7 +127,7 @@ case("kept with bytes unread", "chatty", { "abc nil unread data in buffer", "abc
     return say(sock:receive(3)) .. " " .. say(sock:setkeepalive(1000))
   end, UNIX)
 
-case("kept where the peer has closed", "part_close", { "abc nil connection in dubious state" }, function(sock, dial)
+case("kept where the peer has closed", "part_close", { "abc nil closed" }, function(sock, dial)
   assert(dial(sock))
   local part = sock:receive(3)
   ngx.sleep(0.01)
@@ -142,7 +142,7 @@ case("two that read", "silent", { "nil socket busy reading" }, function(sock, di
   return answer
 end, UNIX)
 
-case("a thread that reads is killed", "silent", { "true nil closed" }, function(sock, dial)
+case("a thread that reads is killed", "silent", { "1 nil closed" }, function(sock, dial)
   assert(dial(sock))
   local reader = ngx.thread.spawn(function() return sock:receive(1) end)
   return say(ngx.thread.kill(reader)) .. " " .. say(sock:receive(1))
@@ -153,8 +153,11 @@ case("forgotten while connected", "silent", { "1" }, function(sock, dial) return
 -- TLS: `dial` has connected; the handshake is the case's.
 
 for _, how in ipairs { "close", "tls_close", "tls_reset", "reset_soon", "tls_garbage", "tls_part_close" } do
-  case("handshake: " .. how, how, { "nil handshake failed" }, function(sock, dial)
-    assert(dial(sock))
+  local expected = { "nil handshake failed" }
+  if how == "reset_soon" then expected[2] = "nil connection reset by peer" end -- of connect, on a busy machine
+  case("handshake: " .. how, how, expected, function(sock, dial)
+    local ok, err = dial(sock)
+    if not ok then return say(ok, err) end
     return say(sock:sslhandshake(false, "test.com"))
   end, { unix = not how:find("reset") })
 end
@@ -178,7 +181,7 @@ local function over_tls(name, peer, expected, run, options)
     assert(sock:sslhandshake(nil, "test.com"))
     sock:settimeouts(LIMIT, LIMIT, LIMIT)
     return run(sock, dial)
-  end, options or TLS)
+  end, options)
 end
 
 case("TLS: an unknown authority", "tls_echo", {
@@ -197,7 +200,7 @@ over_tls("close notify", "tls_notify", { "nil closed abc" }, function(sock) retu
 over_tls("closed without it", "tls_fin", { "nil closed abc" }, function(sock) return say(sock:receive("*l")) end)
 over_tls("reset", "tls_reset_later", { "nil connection reset by peer abc" },
   function(sock) return say(sock:receive("*l")) end)
-over_tls("garbage after the handshake", "tls_spoilt", { "nil error abc", "nil closed abc" },
+over_tls("garbage after the handshake", "tls_spoilt", { "nil protocol error abc" },
   function(sock) return say(sock:receive("*l")) end)
 over_tls("never reads", "tls_deaf", { "nil timeout" }, function(sock) return say(sock:send(big)) end, { heavy = true })
 over_tls("one byte at a time", "tls_drip", { "abc" }, function(sock)
@@ -233,7 +236,7 @@ case("UDP: more than asked for", "udp_long", { "01234 nil timeout" }, function(s
   sock:settimeout(LIMIT)
   return say(answer) .. " " .. say(sock:receive())
 end, UDP)
-case("UDP: closed while one reads", "udp_silent", { "true nil closed" }, function(sock, dial)
+case("UDP: closed while one reads", "udp_silent", { "1 nil closed" }, function(sock, dial)
   assert(dial(sock))
   local reader = ngx.thread.spawn(function() return sock:receive() end)
   local killed = ngx.thread.kill(reader)
@@ -268,7 +271,7 @@ local function round(c, port, path)
   local ok, answer = pcall(c.run, sock, dial)
   if name then answer = answer:gsub(name, "NAME") end
   if not ok then answer = "error: " .. answer end
-  if path and c.name == "refused" then answer = answer:gsub("no such file or directory", "connection refused") end
+  if c.name == "refused" then answer = answer:gsub("no such file or directory", "connection refused") end
   return not c.expected[answer] and answer or nil
 end
 
@@ -278,7 +281,7 @@ function _M.list()
   local lines = {}
   for i, c in ipairs(cases) do
     local flags = {}
-    for _, flag in ipairs { "unix", "heavy", "sequential", "dns" } do
+    for _, flag in ipairs { "unix", "heavy", "dns" } do
       if c[flag] then flags[#flags + 1] = flag end
     end
     lines[i] = table.concat({ i, c.peer, table.concat(flags, ","), c.name }, "\t")

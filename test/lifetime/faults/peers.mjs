@@ -11,7 +11,7 @@ const blocks = fs.readFileSync(
   'latin1',
 );
 /** A file that the test blocks of TLS bring along. */
-const file = (name) => blocks.split(`--- file ${name}\n`)[1].split(/^(?:---|===)/m)[0];
+const file = (name) => blocks.split(`--- file ${name}\n`)[1].split(/^(?:--- |===)/m)[0];
 const context = { cert: file('tls/test.crt'), key: file('tls/test.key') };
 
 const later = (fn, ms = 5) => setTimeout(fn, ms).unref();
@@ -127,7 +127,6 @@ export async function startPeers(dir) {
       socket.on('error', () => socket.destroy()).on('close', () => open.delete(socket));
       socket.setNoDelay?.(true);
       serve(socket);
-      if (!socket.isPaused()) socket.resume();
     };
     const place = { port: 0, path: path.join(dir, `${name}.sock`) };
     for (const where of [{ port: 0, host: '127.0.0.1' }, { path: place.path }]) {
@@ -139,7 +138,11 @@ export async function startPeers(dir) {
     }
     at[name] = place;
   };
-  for (const [name, serve] of Object.entries(plain)) await listen(name, serve);
+  for (const [name, serve] of Object.entries(plain))
+    await listen(name, (socket) => {
+      serve(socket);
+      if (!socket.isPaused()) socket.resume();
+    });
   for (const [name, serve] of Object.entries(secure))
     await listen(name, (socket) => handshake(socket, serve));
   await listen('tls_drip', dripTls(at.tls_echo.port));

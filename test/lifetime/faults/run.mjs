@@ -40,7 +40,7 @@ export function faultsHttp(port, peers) {
     }`;
 }
 
-function get(port, target, agent) {
+function get(port, target, agent = false) {
   return new Promise((done, fail) => {
     http
       .get({ host: '127.0.0.1', port, path: target, agent }, (answer) => {
@@ -75,14 +75,14 @@ export async function settled(port, pid, fds) {
 /** Lets the cases know a port that accepts nothing. */
 export async function stuck(port) {
   await new Promise((done) => {
-    http.get({ host: '127.0.0.1', port, path: '/stuck' }, (answer) => {
+    http.get({ host: '127.0.0.1', port, path: '/stuck', agent: false }, (answer) => {
       answer.resume();
       done();
     }).on('error', done);
   });
 }
 
-/** The cases: `{ index, name, peer, heavy, sequential, dns, unix }`, twice where a unix path does as well. */
+/** The cases: `{ index, name, peer, heavy, dns, unix }`, twice where a unix path does as well. */
 export async function listCases(port) {
   const lines = (await get(port, '/list')).trim().split('\n');
   return lines.flatMap((line) => {
@@ -93,7 +93,6 @@ export async function listCases(port) {
       peer,
       name,
       heavy: has('heavy'),
-      sequential: has('sequential'),
       dns: has('dns'),
       unix: false,
     };
