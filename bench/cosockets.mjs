@@ -134,7 +134,8 @@ function nginxHead() {
 
 async function start(name, command, head) {
   const dir = makePrefix(name);
-  for (const sub of ['body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']) fs.mkdirSync(path.join(dir, sub));
+  for (const sub of ['body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'])
+    fs.mkdirSync(path.join(dir, sub));
   const port = await freePort();
   const file = path.join(dir, 'nginx.conf');
   fs.writeFileSync(file, config(port, head));
@@ -175,7 +176,9 @@ async function compare(name, unit, work) {
       if (round >= 0) figures[i].push((cpuSeconds(server) - before) / count);
     }
   const ratio = median(figures[0].map((f, i) => f / figures[1][i]));
-  const each = servers.map((s, i) => `${s.name} ${(median(figures[i]) * unit[0]).toFixed(2)} ${unit[1]}`);
+  const each = servers.map(
+    (s, i) => `${s.name} ${(median(figures[i]) * unit[0]).toFixed(2)} ${unit[1]}`,
+  );
   console.log(`${name.padEnd(40)}${each.join(', ')}: ${ratio.toFixed(2)} × nginx`);
   return ratio;
 }
@@ -184,10 +187,14 @@ let missed = false;
 try {
   if (only.includes('redis')) {
     const ratio = await compare('redis GET, 64 clients', [1e6, 'µs CPU/request'], ({ port }) => {
-      const out = execFileSync('taskset', ['-c', '1', load, '127.0.0.1', port, '64', requests, '1'].map(String), {
-        input: 'GET /redis HTTP/1.1\r\nHost: localhost\r\n\r\n',
-        encoding: 'utf8',
-      });
+      const out = execFileSync(
+        'taskset',
+        ['-c', '1', load, '127.0.0.1', port, '64', requests, '1'].map(String),
+        {
+          input: 'GET /redis HTTP/1.1\r\nHost: localhost\r\n\r\n',
+          encoding: 'utf8',
+        },
+      );
       const [answers, errors] = out.trim().split(' ').map(Number);
       if (errors) throw new Error(`${errors} errors`);
       return answers;
@@ -195,10 +202,14 @@ try {
     missed ||= ratio > 0.9;
   }
   if (only.includes('body')) {
-    const ratio = await compare(`${megabytes} MB received and sent`, [1e3, 'ms CPU'], async ({ get }) => {
-      if ((await get('/body')) !== 'done\n') throw new Error('the body did not arrive');
-      return 1;
-    });
+    const ratio = await compare(
+      `${megabytes} MB received and sent`,
+      [1e3, 'ms CPU'],
+      async ({ get }) => {
+        if ((await get('/body')) !== 'done\n') throw new Error('the body did not arrive');
+        return 1;
+      },
+    );
     missed ||= ratio > 1;
   }
   if (only.includes('idle'))

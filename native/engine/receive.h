@@ -57,8 +57,8 @@ class Receiver {
   // The result; valid until the next start or feed. `view` when it could be left in the caller's
   // buffer.
   Str result() const { return view_.data() ? view_ : Str(out_); }
-  // The beginning of a pattern that was met last and is neither data nor known to be the pattern: it
-  // goes back to the socket, for whichever reading call comes next.
+  // The beginning of a pattern that was met last and is neither data nor known to be the pattern:
+  // it goes back to the socket, for whichever reading call comes next.
   Str take_unmatched();
   // What came before an error.
   Str partial() const { return out_; }

@@ -231,12 +231,11 @@ int setkeepalive(lua_State* L) {
                                                    : conf.socket_pool_size;
 
   CoSocket* s = own_socket(L);
-  if (!s || s->read_closed() || s->write_closed() ||
-      (!s->busy_connecting() && !s->unread() && s->at_eof()))
-    return fail(L, "closed");
+  if (!s || s->read_closed() || s->write_closed()) return fail(L, "closed");
   if (s->request() != ctx->r) return luaL_error(L, "bad request");
   if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
   if (s->unread()) return fail(L, "unread data in buffer");
+  if (const char* why = s->unfit_for_pool()) return fail(L, why);
 
   lua_rawgeti(L, 1, kKey);
   size_t len;
@@ -250,9 +249,8 @@ int setkeepalive(lua_State* L) {
                            lua_pushfstring(L, "bad \"pool_size\" option value: %d", pool_size));
     pool = make_pool(ctx, {key, len}, pool_size, -1);
   }
-  const char* why = s->keepalive(pool, keep_ms);
+  s->keepalive(pool, keep_ms);
   s->leave_request();
-  if (why) return fail(L, why);
   lua_pushinteger(L, 1);
   return 1;
 }

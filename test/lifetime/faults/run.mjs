@@ -75,10 +75,12 @@ export async function settled(port, pid, fds) {
 /** Lets the cases know a port that accepts nothing. */
 export async function stuck(port) {
   await new Promise((done) => {
-    http.get({ host: '127.0.0.1', port, path: '/stuck', agent: false }, (answer) => {
-      answer.resume();
-      done();
-    }).on('error', done);
+    http
+      .get({ host: '127.0.0.1', port, path: '/stuck', agent: false }, (answer) => {
+        answer.resume();
+        done();
+      })
+      .on('error', done);
   });
 }
 
