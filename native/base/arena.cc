@@ -60,6 +60,7 @@ Arena::~Arena() {
 
 void Arena::reset() {
   run_cleanups();
+  forgotten_ = nullptr;
   while (Block* next = blocks_->next) {
     put_memory(blocks_, blocks_->size);
     blocks_ = next;
@@ -102,14 +103,28 @@ Str Arena::join(std::initializer_list<Str> parts) {
 }
 
 Arena::Cleanup* Arena::on_destroy(void (*fn)(void*), void* data) {
-  auto* c = make<Cleanup>(fn, data, cleanups_);
+  Cleanup* c = forgotten_;
+  if (c)
+    forgotten_ = c->next;
+  else
+    c = static_cast<Cleanup*>(alloc(sizeof(Cleanup)));
+  *c = {fn, data, cleanups_, nullptr};
+  if (cleanups_) cleanups_->prev = c;
   cleanups_ = c;
   return c;
+}
+
+void Arena::forget(Cleanup* c) {
+  (c->prev ? c->prev->next : cleanups_) = c->next;
+  if (c->next) c->next->prev = c->prev;
+  *c = {nullptr, nullptr, forgotten_, nullptr};
+  forgotten_ = c;
 }
 
 void Arena::run_cleanups() {
   while (Cleanup* c = cleanups_) {
     cleanups_ = c->next;
+    if (cleanups_) cleanups_->prev = nullptr;
     if (c->fn) c->fn(c->data);
   }
 }

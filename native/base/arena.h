@@ -64,13 +64,17 @@ class Arena {
   Str join(std::initializer_list<Str> parts);
 
   // Cleanups run when the arena is destroyed, last registered first. The returned record lives in
-  // the arena; setting `fn` to null disarms it.
+  // the arena; setting `fn` to null disarms it. `forget` disarms it for good: another one takes its
+  // place.
   struct Cleanup {
     void (*fn)(void* data);
     void* data;
     Cleanup* next;
+    Cleanup* prev;
   };
   Cleanup* on_destroy(void (*fn)(void*), void* data);
+  void forget(Cleanup* cleanup);
+  const Cleanup* forgotten() const { return forgotten_; }  // which the next on_destroy takes
   // Runs and forgets all cleanups now (a request ends before its memory does).
   void run_cleanups();
   // As new, with the first block kept: for arenas that are reused.
@@ -86,6 +90,7 @@ class Arena {
   char* end_ = nullptr;
   Block* blocks_ = nullptr;  // newest first; the last one is the first block
   Cleanup* cleanups_ = nullptr;
+  Cleanup* forgotten_ = nullptr;
   size_t block_size_;
 };
 

@@ -120,19 +120,27 @@ void CoSocket::on_writable(void* data) {
   wake(&s->connect_wait_);
 }
 
-bool CoSocket::at_eof() {
+const char* CoSocket::unfit_for_pool() {
   char byte;
-  return stream_->peek(&byte, 1) == 0;
+  switch (stream_->peek(&byte, 1)) {
+    case net::kIoAgain:
+      return nullptr;
+    case 0:
+      return "closed";
+    default:
+      close();
+      return "connection in dubious state";
+  }
 }
 
-const char* CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
+void CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
   SocketPools& pools = socket_pools(gen_);
   if (pools.closing || gen_->exiting) {
     MOONPHASE_LOG(r_, kLogDebug, 0,
                   "lua tcp socket set keepalive while process exiting, closing connection %p",
                   static_cast<void*>(stream_));
     close();
-    return nullptr;
+    return;
   }
   auto idle = std::make_unique<IdleConnection>();
   idle->stream = stream_;
@@ -151,13 +159,9 @@ const char* CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
                   static_cast<long long>(keep_ms));
   else
     MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket keepalive timeout: unlimited");
-  const bool kept = pool->put(std::move(idle), keep_ms);
+  pool->put(std::move(idle), keep_ms);
   drop();
-  if (kept)
-    pool->admit();
-  else
-    pool->release();
-  return kept ? nullptr : "connection in dubious state";
+  pool->admit();
 }
 
 void CoSocket::drop() {

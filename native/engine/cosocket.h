@@ -16,7 +16,7 @@ class CoSocket final : public StreamSocket, public net::TlsOwner {
   // A new life of the same object: another connect().
   void reset(http::Request* r);
 
-  bool connected() const override { return stream_ && !connecting_; }
+  bool connected() const override { return stream_; }  // or about to be
   int reused() const { return reused_; }
   int fd() const override { return stream_ ? stream_->fd() : -1; }
   const void* address() const override { return stream_; }
@@ -50,9 +50,9 @@ class CoSocket final : public StreamSocket, public net::TlsOwner {
   void set_trusted_store(void* store);  // X509_STORE*, for the next handshake
   net::TlsSession* tls() const { return stream_ ? stream_->tls : nullptr; }
 
-  // Gives the connection to the pool. Null when done, else an error string of setkeepalive.
-  const char* keepalive(SocketPool* pool, int64_t keep_ms);
-  bool at_eof();
+  // Why the connection cannot go into a pool: an error string of setkeepalive, or null.
+  const char* unfit_for_pool();
+  void keepalive(SocketPool* pool, int64_t keep_ms);
   void close() override;
 
   SocketPool* pool() const { return pool_; }

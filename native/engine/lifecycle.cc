@@ -62,7 +62,7 @@ void forget_posted(Request* main) {
 
 Arena::Cleanup* on_request_end(Request* r, void (*fn)(void*), void* data) {
   Request* main = r->main;
-  main->cleanup = main->pool->make<Arena::Cleanup>(fn, data, main->cleanup);
+  main->cleanup = main->pool->make<Arena::Cleanup>(fn, data, main->cleanup, nullptr);
   return main->cleanup;
 }
 

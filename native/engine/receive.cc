@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace moonphase::engine {
 
@@ -36,6 +37,12 @@ void Receiver::start(Mode mode, size_t size, UntilPattern* until) {
   rest_ = size;
   limited_ = size > 0;
   until_ = until;
+  if (until) until->state = 0;
+}
+
+Str Receiver::take_unmatched() {
+  if (!until_) return {};
+  return until_->pattern().substr(0, std::exchange(until_->state, 0));
 }
 
 size_t Receiver::direct() const {

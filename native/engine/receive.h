@@ -20,7 +20,7 @@ class UntilPattern {
   bool inclusive;
   bool finished =
       false;         // the last sized call met the pattern: the next call answers nil, nil, nil
-  size_t state = 0;  // bytes of the pattern matched so far
+  size_t state = 0;  // bytes of the pattern matched so far, within one call
 
   // State after `c` where pattern[state] differs; 0 when nothing of the match can be kept.
   size_t recover(size_t state, char c) const;
@@ -57,6 +57,9 @@ class Receiver {
   // The result; valid until the next start or feed. `view` when it could be left in the caller's
   // buffer.
   Str result() const { return view_.data() ? view_ : Str(out_); }
+  // The beginning of a pattern that was met last and is neither data nor known to be the pattern:
+  // it goes back to the socket, for whichever reading call comes next.
+  Str take_unmatched();
   // What came before an error.
   Str partial() const { return out_; }
   void drop() {

@@ -56,12 +56,7 @@ void SocketPool::on_timeout(void* data) {
   pool->release();
 }
 
-bool SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
-  char byte;
-  if (idle->stream->peek(&byte, 1) != net::kIoAgain) {
-    idle->stream->close();
-    return false;
-  }
+void SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
   if (full()) {
     drop(idle_.back().get());
     --connections;
@@ -76,7 +71,6 @@ bool SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
   raw->stream->want_read(true);
   idle_.push_front(std::move(idle));
   raw->place = idle_.begin();
-  return true;
 }
 
 void SocketPool::admit() {

@@ -38,9 +38,8 @@ class SocketPool {
 
   // The idle connection used last, or null.
   std::unique_ptr<IdleConnection> take();
-  // `keep_ms` 0: for ever. The least recently used one goes when the pool is full. False: the peer
-  // has closed it or sent something (closed here).
-  bool put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms);
+  // `keep_ms` 0: for ever. The least recently used one goes when the pool is full.
+  void put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms);
   bool full() const { return static_cast<int>(idle_.size()) >= size_; }
 
   int size() const { return size_; }

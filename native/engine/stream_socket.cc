@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <utility>
 
 #include "engine/lifecycle.h"
 #include "engine/peer.h"
@@ -32,13 +34,20 @@ StreamSocket::StreamSocket(Kind kind)
 }
 
 StreamSocket::~StreamSocket() {
-  if (cleanup_) cleanup_->fn = nullptr;
+  leave_request();
   std::free(rbuf_);
 }
 
+void StreamSocket::leave_request() {
+  if (cleanup_) r_->pool->forget(std::exchange(cleanup_, nullptr));
+  r_ = nullptr;
+}
+
 void StreamSocket::start(http::Request* r) {
-  if (r_ != r || !cleanup_ || !cleanup_->fn) {
-    if (cleanup_) cleanup_->fn = nullptr;
+  if (r_ != r) {
+    leave_request();
+    if (const Arena::Cleanup* again = r->pool->forgotten())
+      MOONPHASE_LOG(r, kLogDebug, 0, "lua http cleanup reuse: %p", static_cast<const void*>(again));
     cleanup_ = r->pool->on_destroy(
         [](void* p) {
           auto* s = static_cast<StreamSocket*>(p);
@@ -104,8 +113,30 @@ Rc StreamSocket::receive(Receiver::Mode mode, size_t size, UntilPattern* until) 
 Rc StreamSocket::read_more() {
   const Rc rc = gather();
   if (rc != kOk) return rc;
+  push_back(receiver_.take_unmatched());
   const Failure why = received();
   return why == Failure::kNone ? rc : read_fail(why);
+}
+
+// Bytes that were read last are to be read again.
+void StreamSocket::push_back(Str bytes) {
+  const size_t n = bytes.size();
+  if (n <= static_cast<size_t>(rpos_ - rbuf_)) {
+    rpos_ -= n;
+    return;
+  }
+  const auto rest = static_cast<size_t>(rlast_ - rpos_);
+  const auto size = static_cast<size_t>(rend_ - rbuf_);
+  const size_t at = static_cast<size_t>(rpos_ - rbuf_);
+  if (n + rest > size) {
+    rbuf_ = static_cast<char*>(std::realloc(rbuf_, n + rest));
+    if (!rbuf_) std::abort();
+    rend_ = rbuf_ + n + rest;
+  }
+  std::memmove(rbuf_ + n, rbuf_ + at, rest);
+  std::memcpy(rbuf_, bytes.data(), n);
+  rpos_ = rbuf_;
+  rlast_ = rbuf_ + n + rest;
 }
 
 Rc StreamSocket::gather() {
@@ -166,6 +197,7 @@ Rc StreamSocket::gather() {
 }
 
 Rc StreamSocket::read_fail(Failure why, int err) {
+  push_back(receiver_.take_unmatched());
   read_failure_ = why;
   read_errno_ = err;
   reading_ = false;

@@ -45,6 +45,8 @@ class StreamSocket : public LogContext {
 
   // Whatever it is at stops; the connection is let go.
   virtual void close() = 0;
+  // Closed by Lua, or in a pool: its request has no more to do with it.
+  void leave_request();
 
  protected:
   enum class Failure : uint8_t { kNone, kTimeout, kClosed, kAborted, kErrno, kResolver, kPoolFull };
@@ -104,6 +106,7 @@ class StreamSocket : public LogContext {
  private:
   Rc read_more();
   Rc gather();
+  void push_back(Str bytes);
   Rc write_more();
   Rc read_fail(Failure why, int err = 0);
   Rc write_fail(Failure why, int err = 0);

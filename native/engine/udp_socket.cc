@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
@@ -28,13 +29,18 @@ UdpSocket::UdpSocket(http::Request* r, Generation* g)
 
 UdpSocket::~UdpSocket() {
   close();
-  if (cleanup_) cleanup_->fn = nullptr;
+  leave_request();
+}
+
+void UdpSocket::leave_request() {
+  if (cleanup_) r_->pool->forget(std::exchange(cleanup_, nullptr));
+  r_ = nullptr;
 }
 
 void UdpSocket::reset(http::Request* r) {
   close();
-  if (r_ != r || !cleanup_ || !cleanup_->fn) {
-    if (cleanup_) cleanup_->fn = nullptr;
+  if (r_ != r) {
+    leave_request();
     cleanup_ = r->pool->on_destroy(
         [](void* p) {
           auto* s = static_cast<UdpSocket*>(p);

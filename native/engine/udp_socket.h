@@ -38,6 +38,8 @@ class UdpSocket final : public LogContext {
   void close();
 
   char* append(char* p, char* end) const override;
+  // Closed by Lua: its request has no more to do with it.
+  void leave_request();
 
  private:
   struct Wait final : Pending {

@@ -43,7 +43,9 @@ int nginx_version(lua_State* L) {
 
 void open_config(lua_State* L) {
   lua_createtable(L, 0, 6);
-  lua_pushboolean(L, 0);
+  // Libraries ask this before they log debug lines.
+  const engine::Generation* g = generation(L);
+  lua_pushboolean(L, g && g->plan->error_log.enabled(kLogDebug));
   lua_setfield(L, -2, "debug");
   lua_pushliteral(L, "http");
   lua_setfield(L, -2, "subsystem");

@@ -216,6 +216,7 @@ int close(lua_State* L) {
   if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
   if (s->kind() != StreamSocket::Kind::kOwn) return fail(L, "attempt to close a request socket");
   s->close();
+  s->leave_request();
   lua_pushinteger(L, 1);
   return 1;
 }

@@ -231,12 +231,11 @@ int setkeepalive(lua_State* L) {
                                                    : conf.socket_pool_size;
 
   CoSocket* s = own_socket(L);
-  if (!s || (!s->busy_connecting() &&
-             (s->read_closed() || s->write_closed() || (!s->unread() && s->at_eof()))))
-    return fail(L, "closed");
+  if (!s || s->read_closed() || s->write_closed()) return fail(L, "closed");
   if (s->request() != ctx->r) return luaL_error(L, "bad request");
   if (const char* why = busy(s, kBusyConnecting | kBusyReading | kBusyWriting)) return fail(L, why);
   if (s->unread()) return fail(L, "unread data in buffer");
+  if (const char* why = s->unfit_for_pool()) return fail(L, why);
 
   lua_rawgeti(L, 1, kKey);
   size_t len;
@@ -250,7 +249,8 @@ int setkeepalive(lua_State* L) {
                            lua_pushfstring(L, "bad \"pool_size\" option value: %d", pool_size));
     pool = make_pool(ctx, {key, len}, pool_size, -1);
   }
-  if (const char* why = s->keepalive(pool, keep_ms)) return fail(L, why);
+  s->keepalive(pool, keep_ms);
+  s->leave_request();
   lua_pushinteger(L, 1);
   return 1;
 }

@@ -174,6 +174,7 @@ int close(lua_State* L) {
   UdpSocket* s = open_socket(L, nullptr, &n);
   if (!s) return n;
   s->close();
+  s->leave_request();
   lua_pushinteger(L, 1);
   return 1;
 }

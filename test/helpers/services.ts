@@ -22,22 +22,28 @@ export class Service {
 }
 
 /** redis-server, empty, in memory only. */
-export async function startRedis(): Promise<Service> {
+export const startRedis = (): Promise<Service> =>
+  start('redis', (port, dir) => [
+    'redis-server',
+    ...['--port', String(port), '--bind', '127.0.0.1', '--dir', dir],
+    ...['--save', '', '--appendonly', 'no'],
+  ]);
+
+/** memcached, empty. */
+export const startMemcached = (): Promise<Service> =>
+  start('memcached', (port) => [
+    'memcached',
+    ...['-p', String(port), '-U', '0', '-l', '127.0.0.1', '-u', 'root'],
+  ]);
+
+async function start(
+  name: string,
+  commandLine: (port: number, dir: string) => string[],
+): Promise<Service> {
   const [port] = (await freePorts(1)) as [number];
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mp-redis-'));
-  const args = [
-    '--port',
-    String(port),
-    '--bind',
-    '127.0.0.1',
-    '--save',
-    '',
-    '--appendonly',
-    'no',
-    '--dir',
-    dir,
-  ];
-  const child = spawn('redis-server', args, { stdio: 'ignore' });
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), `mp-${name}-`));
+  const [command = '', ...args] = commandLine(port, dir);
+  const child = spawn(command, args, { stdio: 'ignore' });
   const failed = new Promise<never>((_, fail) => child.once('error', fail));
   await Promise.race([failed, listening(port)]);
   return new Service(port, child, dir);
