@@ -58,6 +58,8 @@ void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
   read(v.get("proxy_connect_timeout"), conf.connect_timeout);
   read(v.get("proxy_send_timeout"), conf.send_timeout);
   read(v.get("proxy_read_timeout"), conf.read_timeout);
+  conf.has_bind = v.has("proxy_bind");
+  if (conf.has_bind) read(v.get("proxy_bind").get("address"), conf.bind);
   read(v.get("proxy_buffer_size"), conf.buffer_size);
   PlanValue buffers = v.get("proxy_buffers");
   read(buffers.get("number"), conf.buffers_number);
@@ -99,7 +101,7 @@ std::shared_ptr<ProxyConf> read_proxy(PlanParts& parts, const PlanValue& v) {
   auto conf = std::make_shared<ProxyConf>();
   read_target(v.get("proxy_pass"), *conf);
   read_upstream(v, conf->upstream);
-  if (conf->ssl || conf->dynamic) conf->upstream.tls = read_upstream_tls(v);
+  conf->upstream.tls = read_upstream_tls(v);
   read_redirects(parts, v, *conf);
   v.get("proxy_set_header").each([&](const PlanValue& one) {
     engine::ProxyHeader& header = conf->set_headers.emplace_back();

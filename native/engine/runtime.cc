@@ -10,7 +10,7 @@
 #include "engine/listening.h"
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
-#include "engine/upstream_peer.h"
+#include "engine/upstream_zone.h"
 #include "engine/worker_threads.h"
 #include "http/detached.h"
 #include "http/output.h"
@@ -134,7 +134,7 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   if (int64_t ms = g->plan->lua.blocking_threshold)
     g->block_watch = std::make_unique<BlockWatch>(g, ms);
   if (g->plan->has_http) {
-    g->vm = make_vm(g, &error);
+    if (open_upstream_zones(g, &error)) g->vm = make_vm(g, &error);
     if (!g->vm) return not_loaded(error);
     now.init.done = [](InitRun* init, int rc) {
       auto* self = static_cast<Runtime*>(init->data);

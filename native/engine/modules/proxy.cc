@@ -321,7 +321,8 @@ bool seal_proxy(Plan& plan, std::string* error) {
     auto* proxy = static_cast<ProxyConf*>(conf->module[kModProxy].get());
     if (!proxy || !proxy->replaced.empty()) continue;
     add_defaults(*proxy);
-    if (UpstreamTls* tls = proxy->upstream.tls.get()) {
+    if (proxy->ssl || proxy->dynamic) {
+      UpstreamTls* tls = proxy->upstream.tls.get();
       if (tls->settings.certificates.size() > tls->settings.keys.size()) {
         *error = "no \"proxy_ssl_certificate_key\" is defined for certificate \"" +
                  tls->settings.certificates[0] + "\" in " + conf->where.file + ":" +
