@@ -6,6 +6,7 @@ import { compileOptions, type GatewayPlanOptions } from '../conf/options.js';
 import { MoonphaseError } from '../errors.js';
 import type { Lua } from '../luavm.js';
 import { Server } from './server.js';
+import { Upstreams } from './upstreams.js';
 
 export interface GatewayOptions {
   /** Directory for relative paths, as nginx's `-p`. Default: the current directory. */
@@ -99,6 +100,9 @@ export class Gateway {
       ]),
     ));
   }
+
+  /** The upstreams: what is changed here, all processes that share the configuration's zones see at once. */
+  readonly upstreams = new Upstreams(() => this.lua);
 
   reopenLogs(): void {
     this.#running().reopenLogs();

@@ -279,7 +279,8 @@ struct LuaMainConf {
 
 struct UpstreamServerPlan {
   std::string address;
-  std::string name;  // as configured
+  std::string name;                    // as configured
+  std::vector<std::string> addresses;  // what it was resolved to
   int weight = 1, max_fails = 1, max_conns = 0;
   int64_t fail_timeout = 10000;
   bool backup = false, down = false, resolve = false;

@@ -224,7 +224,6 @@ void Upstream::chosen(int rc) {
   ++link_.requests;
   keepalive = false;
   if (cached_) {
-    MOONPHASE_LOG(r, kLogDebug, 0, "get keepalive peer: using connection");
     state->connect_time = 0;
     stage_ = kSending;
     stream_->want_read(true);
@@ -241,10 +240,11 @@ bool Upstream::local_address(sockaddr_storage* addr, socklen_t* len) {
   if (lua && lua->local_len) {
     *addr = lua->local;
     *len = lua->local_len;
+    local_name_ = lua->local_name;
     return true;
   }
   if (!conf->has_bind) return false;
-  Str text = eval(r, conf->bind);
+  const Str text = local_name_ = eval(r, conf->bind);
   if (text.empty() || text == "off") return false;
   std::string host;
   int port;
@@ -261,14 +261,19 @@ bool Upstream::open_stream() {
   link_ = {0, now().monotonic_ms};
   local_len_ = 0;
   if (!local_address(&local_, &local_len_)) local_len_ = 0;
-  if (by_lua_) {
+  if (lua_pool()) {
     take_lua_idle();
   } else if (group->keepalive) {
     KeepaliveKey key;
     key.addr = addr_;
     key.len = addr_len_;
     key.user = conf;
+    if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
+    key.local_len = local_len_;
     stream_ = group->keepalive->take(key, &link_);
+    if (stream_)
+      MOONPHASE_LOG(r, kLogDebug, 0, "get keepalive peer: using connection %p",
+                    static_cast<void*>(stream_));
   }
   if (stream_ && (stream_->tls != nullptr) != ssl) {
     stream_->close();
@@ -288,7 +293,7 @@ bool Upstream::open_stream() {
   if (stream_) return true;
   int err = errno;
   if (!bound) {
-    MOONPHASE_LOG(r, kLogCrit, err, "bind(%s) failed", address_name(local_).c_str());
+    MOONPHASE_LOG(r, kLogCrit, err, "bind(%.*s) failed", STR(local_name_));
     finalize(500);
     return false;
   }

@@ -130,6 +130,7 @@ struct LuaChoice {
   Str name, host;
   sockaddr_storage local{};
   socklen_t local_len = 0;
+  Str local_name;
   int more_tries = 0, total_tries = 0;
   bool keepalive = false;
   unsigned keepalive_requests = 0;
@@ -254,6 +255,10 @@ class Upstream final : public net::TlsOwner {
   bool take_lua_idle();
   void put_lua_idle();
   bool lua_keeps() const;
+  // A `keepalive` directive comes before enable_keepalive().
+  bool lua_pool() const {
+    return by_lua_ && lua->keepalive && (!group->keepalive || group->plan->keepalive_local);
+  }
   // upstream_end.cc
   void next(uint32_t failure);
   bool has_peer() const { return walk_.current || by_lua_; }
@@ -289,6 +294,7 @@ class Upstream final : public net::TlsOwner {
   socklen_t addr_len_ = 0;
   sockaddr_storage local_{};
   socklen_t local_len_ = 0;
+  Str local_name_;
   bool by_lua_ = false;  // Lua has chosen it
   UpstreamState* previous_ = nullptr;
   Stage stage_ = kIdle;

@@ -86,12 +86,12 @@ void Upstream::chosen_by_lua(int rc) {
 }
 
 bool Upstream::lua_keeps() const {
-  return lua->keepalive && group->lua_keepalive &&
+  return lua_pool() && group->lua_keepalive &&
          (!lua->keepalive_requests || link_.requests < static_cast<int>(lua->keepalive_requests));
 }
 
 bool Upstream::take_lua_idle() {
-  if (!lua->keepalive || !group->lua_keepalive) return false;
+  if (!group->lua_keepalive) return false;
   if (ssl && lua->host.empty()) lua->host = ssl_name();
   KeepaliveKey key;
   key.addr = addr_;

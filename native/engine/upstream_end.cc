@@ -50,13 +50,9 @@ void Upstream::free_peer(int how) {
 void Upstream::release_stream() {
   const bool fit = stream_ && keepalive && body_sent_ && has_peer() && !generation(r)->exiting;
   net::current_loop()->clear_timer(&timer_);
-  if (by_lua_) {
-    if (fit && lua_keeps())
-      put_lua_idle();
-    else if (lua->keepalive)
-      MOONPHASE_LOG(r, kLogDebug, 0, "lua balancer: keepalive not saving connection %p",
-                    static_cast<void*>(stream_));
-  } else if (fit && group && group->keepalive) {
+  if (fit && by_lua_ && lua_keeps()) {
+    put_lua_idle();
+  } else if (fit && !lua_pool() && group && group->keepalive) {
     const UpstreamPlan* plan = group->plan;
     if (link_.requests < plan->keepalive_requests &&
         now().monotonic_ms - link_.start_ms <= plan->keepalive_time) {
@@ -64,14 +60,21 @@ void Upstream::release_stream() {
         save_session();
         stream_->tls->set_owner(nullptr);
       }
+      MOONPHASE_LOG(r, kLogDebug, 0, "free keepalive peer: saving connection %p",
+                    static_cast<void*>(stream_));
       KeepaliveKey key;
       key.addr = addr_;
       key.len = addr_len_;
       key.user = conf;
+      if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
+      key.local_len = local_len_;
       group->keepalive->put(stream_, key, link_, plan->keepalive_timeout);
       stream_ = nullptr;
     }
   }
+  if (by_lua_ && lua->keepalive && (stream_ || !lua_pool()))
+    MOONPHASE_LOG(r, kLogDebug, 0, "lua balancer: keepalive not saving connection %p",
+                  static_cast<void*>(stream_));
   free_peer(0);
   close_stream();
 }

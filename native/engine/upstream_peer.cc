@@ -169,14 +169,20 @@ bool seal_upstreams(Plan& plan, std::string* error) {
     peers->placeholder = up->placeholder;
     make_keepalive(group.get(), &plan.error_log);
     bool resolves = false;
-    for (const UpstreamServerPlan& server : up->servers) {
-      if (server.resolve) {
-        resolves = true;
-        continue;
-      }
+    for (UpstreamServerPlan& server : up->servers) {
       std::string host;
       int port;
       split_address(server.address, &host, &port);
+      sockaddr_storage literal;
+      socklen_t len;
+      server.resolve = server.resolve && !literal_address(host, port, &literal, &len);
+      if (server.resolve) {
+        resolves = true;
+        if (up->resolver || plan.main_conf->resolver) continue;
+        *error = "no resolver defined to resolve names at run time in upstream \"" + up->name +
+                 "\" in " + up->where.file + ":" + std::to_string(up->where.line);
+        return false;
+      }
       std::vector<net::ResolvedAddress> addresses;
       if (!lookup(host, port, &addresses)) {
         *error = "host not found in upstream \"" + server.name + "\" in " + up->where.file + ":" +
@@ -188,6 +194,7 @@ bool seal_upstreams(Plan& plan, std::string* error) {
             add_peer(server.backup ? peers->backup : peers->primary, address, server.name);
         peer->backup = server.backup;
         peer->own = state_of(server);
+        server.addresses.push_back(peer->name);
       }
     }
     if (peers->primary.peers.empty() && !resolves) {

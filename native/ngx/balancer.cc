@@ -87,6 +87,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_balancer_bind_to_local_addr(Request* r,
     return ffi_error(errbuf, errbuf_size, "invalid addr %.*s", STR(text));
   u->lua->local = from;
   u->lua->local_len = len;
+  u->lua->local_name = r->pool->copy(text);
   return kOk;
 }
 

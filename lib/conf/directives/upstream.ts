@@ -182,14 +182,19 @@ const upstreamZone: Setter = (cf, [name = '', size]) => {
   cf.dynamicZone = name;
 };
 
+/** A literal of Lua. */
+const luaString = (text: string): string =>
+  `"${text.replace(/[^\w/.-]/g, (c) => `\\${String(c.charCodeAt(0)).padStart(3, '0')}`)}"`;
+
 /** The HTTP interface to upstreams, as a handler in Lua. */
 const upstreamApi: Setter = (cf) => {
   if (cf.dynamicZone === undefined)
     throw cf.error('"upstream_api" needs "upstream_zone" in the http block before it');
   if ('content_by_lua' in cf.scope.loc) return DUPLICATE;
+  const takesName = cf.scope.kind === 'prefix' || cf.scope.kind === 'exact';
   cf.scope.loc['content_by_lua'] = cf.inlineHandler(
     'upstream_api',
-    'require "moonphase.upstream".serve()',
+    `require "moonphase.upstream".serve(${luaString(takesName ? cf.scope.name : '')})`,
   );
   cf.content('lua');
 };
