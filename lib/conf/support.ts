@@ -8,7 +8,7 @@
  */
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
-  proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_force_ranges proxy_limit_rate
+  proxy_force_ranges proxy_limit_rate
   proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
   sub_filter autoindex stub_status
   proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file

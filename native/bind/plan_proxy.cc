@@ -83,12 +83,13 @@ void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
   });
 }
 
-void read_redirects(PlanParts& parts, const PlanValue& v, ProxyConf& conf) {
-  if (!v.has("proxy_redirect")) return;
-  PlanValue rules = v.get("proxy_redirect");
+void read_rules(PlanParts& parts, const PlanValue& v, const char* name,
+                std::vector<engine::ProxyRedirect>& to) {
+  if (!v.has(name)) return;
+  PlanValue rules = v.get(name);
   if (rules.is_string()) return;  // off
   rules.each([&](const PlanValue& one) {
-    engine::ProxyRedirect& rule = conf.redirects.emplace_back();
+    engine::ProxyRedirect& rule = to.emplace_back();
     if (one.has("regex"))
       rule.regex = parts.regex(one.get("regex"));
     else
@@ -97,12 +98,29 @@ void read_redirects(PlanParts& parts, const PlanValue& v, ProxyConf& conf) {
   });
 }
 
+void read_cookie_flags(PlanParts& parts, const PlanValue& v, ProxyConf& conf) {
+  if (!v.has("proxy_cookie_flags")) return;
+  PlanValue rules = v.get("proxy_cookie_flags");
+  if (rules.is_string()) return;  // off
+  rules.each([&](const PlanValue& one) {
+    engine::ProxyCookieFlags& rule = conf.cookie_flags.emplace_back();
+    if (one.has("regex"))
+      rule.regex = parts.regex(one.get("regex"));
+    else
+      PLAN_READ(rule, one, name);
+    one.get("flags").each([&](const PlanValue& flag) { read(flag, rule.flags.emplace_back()); });
+  });
+}
+
 std::shared_ptr<ProxyConf> read_proxy(PlanParts& parts, const PlanValue& v) {
   auto conf = std::make_shared<ProxyConf>();
   read_target(v.get("proxy_pass"), *conf);
   read_upstream(v, conf->upstream);
   conf->upstream.tls = read_upstream_tls(v);
-  read_redirects(parts, v, *conf);
+  read_rules(parts, v, "proxy_redirect", conf->redirects);
+  read_rules(parts, v, "proxy_cookie_domain", conf->cookie_domains);
+  read_rules(parts, v, "proxy_cookie_path", conf->cookie_paths);
+  read_cookie_flags(parts, v, *conf);
   v.get("proxy_set_header").each([&](const PlanValue& one) {
     engine::ProxyHeader& header = conf->set_headers.emplace_back();
     PLAN_READ(header, one, name);

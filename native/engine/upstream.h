@@ -118,6 +118,8 @@ struct UpstreamProtocol {
   int (*body)(Upstream& u, char* from, char* to);
   // A redirect that the answer asks for, seen from outside: true and the value is replaced.
   bool (*rewrite_location)(Upstream& u, Header* h, size_t prefix);
+  // Set-Cookie on its way to the client; may be null.
+  void (*rewrite_cookie)(Upstream& u, Header* h) = nullptr;
 };
 
 // How a try has ended, as get_last_failure() numbers it.

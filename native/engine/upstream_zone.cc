@@ -102,6 +102,7 @@ void UpstreamZone::read() {
     UpstreamGroup* group = nullptr;
     for (UpstreamGroup* one : configured_)
       if (one->name == entry.name) group = one;
+    if (!group && !entry.added) continue;  // of a configuration before or after this one
     if (!group) {
       auto& slot = added_[entry.name];
       if (!slot) {

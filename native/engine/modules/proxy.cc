@@ -312,9 +312,16 @@ const VariableDef kRows[] = {
 
 }  // namespace
 
-const UpstreamProtocol proxy::kProtocol = {create_request,        proxy::restart,
-                                           proxy::process_header, proxy::begin_body,
-                                           proxy::body,           proxy::rewrite_location};
+const UpstreamProtocol proxy::kProtocol = {create_request,
+                                           proxy::restart,
+                                           proxy::process_header,
+                                           proxy::begin_body,
+                                           proxy::body,
+                                           proxy::rewrite_location,
+                                           [](Upstream& u, Header* h) {
+                                             if (ctx_of(u.r)->conf->rewrites_cookies())
+                                               proxy::rewrite_cookie(u, h);
+                                           }};
 
 bool seal_proxy(Plan& plan, std::string* error) {
   for (const auto& conf : plan.confs) {
