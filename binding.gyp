@@ -100,5 +100,14 @@
       'sources': ['native/lua/resty_signal.c'],
       'cflags': ['-O2', '-fPIC', '-Wall', '-Wextra', '-fvisibility=hidden'],
     },
+    {
+      # The same for lua-resty-balancer.
+      'target_name': 'restychash',
+      'type': 'shared_library',
+      'product_dir': '<(PRODUCT_DIR)',
+      'product_name': 'librestychash',
+      'sources': ['native/lua/resty_chash.c'],
+      'cflags': ['-O2', '-fPIC', '-Wall', '-Wextra', '-fvisibility=hidden'],
+    },
   ],
 }

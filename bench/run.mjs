@@ -2,11 +2,12 @@
 // npm run bench: CPU time per request of Moonphase beside Debian's nginx + lua-nginx-module and Node's own http, in turn,
 // server pinned to one core and load to the other. Prints a table with ratios; --json FILE keeps the figures.
 //   node bench/run.mjs [--seconds=60] [--rounds=N] [--only=hello,api,pipeline] [--json=FILE]
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildLoad, drive, median, nginxModules, pin } from './measure.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(here);
@@ -19,11 +20,7 @@ const options = Object.fromEntries(
 const seconds = Number(options.seconds ?? 60);
 const only = options.only?.split(',');
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-bench-'));
-const load = path.join(work, 'load');
-execFileSync('g++', ['-O2', '-std=c++20', path.join(here, 'load/load.cc'), '-o', load]);
-
-const cpus = os.availableParallelism();
-const pin = (cpu, command) => (cpus > 1 ? ['taskset', '-c', String(cpu), ...command] : command);
+const load = buildLoad(work);
 
 const get = (target, headers = '') => `GET ${target} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`;
 const cases = [
@@ -59,14 +56,6 @@ ${handlers.replace('${port}', port)}
 `;
 }
 
-function nginxConfig(port) {
-  const modules = '/usr/share/nginx/modules-available';
-  const lines = ['mod-http-ndk.conf', 'mod-http-lua.conf']
-    .map((file) => fs.readFileSync(path.join(modules, file), 'utf8').trim())
-    .map((line) => line.replace('modules/', '/usr/lib/nginx/modules/'));
-  return config(port, lines.join('\n'));
-}
-
 const servers = [
   {
     name: 'Moonphase',
@@ -86,7 +75,7 @@ const servers = [
   {
     name: 'nginx',
     start: (dir, port) => {
-      fs.writeFileSync(path.join(dir, 'nginx.conf'), nginxConfig(port));
+      fs.writeFileSync(path.join(dir, 'nginx.conf'), config(port, nginxModules()));
       return ['/usr/sbin/nginx', '-p', dir, '-c', path.join(dir, 'nginx.conf'), '-e', 'error.log'];
     },
   },
@@ -122,34 +111,9 @@ async function ready(server) {
   throw new Error(`${server.name} does not answer (see ${server.dir})`);
 }
 
-// The taskset wrapper execs: the child's pid is the server's. Threads (libuv's, V8's) count too.
-function cpuSeconds(pid) {
-  let total = 0;
-  for (const task of fs.readdirSync(`/proc/${pid}/task`))
-    total += Number(fs.readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]);
-  return total / 1e9;
-}
-
 function measure(server, test, requests) {
-  const before = cpuSeconds(server.child.pid);
-  const [command, ...args] = pin(1, [
-    load,
-    '127.0.0.1',
-    server.port,
-    '32',
-    String(requests),
-    String(test.pipeline),
-  ]);
-  const out = execFileSync(command, args, {
-    input: test.request,
-    encoding: 'utf8',
-    timeout: 120_000,
-  });
-  const [answers, , wall] = out.trim().split(' ').map(Number);
-  return { micros: ((cpuSeconds(server.child.pid) - before) / answers) * 1e6, rps: answers / wall };
+  return drive(load, server, { ...test, connections: 32, requests });
 }
-
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
 const running = servers.map(startServer);
 const results = [];

@@ -103,7 +103,14 @@ export interface ZoneOptions {
   readonly any: boolean;
 }
 
-/** The memory of a shared dictionary. */
+/** Memory of upstreams: no dictionary in it. */
+export interface PlainZoneOptions {
+  readonly name: string;
+  readonly size: number;
+  readonly plain: true;
+}
+
+/** The memory of a shared dictionary or of upstreams. */
 export interface NativeZone {
   readonly fd: number;
   close(): void;
@@ -214,7 +221,7 @@ export interface Native {
   /** What `ngx_argv` shows to FFI: the command and its arguments. */
   setArguments(argv: readonly string[]): void;
   watchSignals(callback: (name: SignalName, number: number, sender: number) => void): void;
-  openZone(zone: ZoneOptions): NativeZone;
+  openZone(zone: ZoneOptions | PlainZoneOptions): NativeZone;
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;

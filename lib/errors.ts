@@ -18,6 +18,7 @@ export const errorTable = {
   ERR_MOONPHASE_START: 'The gateway could not start: the message is what its error log says.',
   ERR_MOONPHASE_SHARED:
     'A shared dictionary refused an operation: no memory, or another type of value.',
+  ERR_MOONPHASE_UPSTREAM: 'An upstream cannot be changed so: the message says why.',
   ERR_MOONPHASE_LISTEN: 'An address could not be listened on.',
 } as const;
 

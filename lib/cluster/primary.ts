@@ -43,7 +43,7 @@ interface Worker {
 interface Generation {
   readonly plan: Plan;
   readonly descriptors: readonly (readonly number[])[];
-  /** Memory of the shared dictionaries: that of the plan before, where name and size are the same. */
+  /** Memory of the shared dictionaries and upstreams: that of the plan before, where name and size are the same. */
   readonly zones: readonly { readonly name: string; readonly zone: NativeZone }[];
   /** Its workers are replaced when they die. */
   current: boolean;
@@ -144,6 +144,9 @@ export class Primary {
     try {
       for (const dict of plan.http?.lua.shared_dicts ?? []) {
         zones.push({ name: dict.name, zone: native().openZone(dict) });
+      }
+      for (const { name, size } of plan.http?.upstream_zones ?? []) {
+        zones.push({ name, zone: native().openZone({ name, size, plain: true }) });
       }
     } catch (error) {
       log.write('emerg', (error as Error).message);

@@ -135,6 +135,16 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
   cf.scope = http;
   walk(http, undefined, http.srv);
   checkLocations(http);
+  for (const { name, size, where } of cf.upstreamZones.values()) {
+    if (size === 0) throw new ConfigError(`zero size shared memory zone "${name}"`, where);
+    const dicts = (http.main['shared_dicts'] ?? []) as { name: string }[];
+    if (dicts.some((d) => d.name === name)) {
+      throw new ConfigError(
+        `the shared memory zone "${name}" is already declared for a different use`,
+        where,
+      );
+    }
+  }
   const main = settle('main', http.main);
   const { variables_hash_max_size, server_names_hash_max_size, ...lua } = main;
   const listens = cf.listens.plan();
@@ -145,6 +155,8 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
     lua,
     formats: cf.formats,
     upstreams: cf.upstreams,
+    upstream_zones: [...cf.upstreamZones.values()],
+    ...(cf.dynamicZone === undefined ? {} : { dynamic_zone: cf.dynamicZone }),
     upstream_lists: [...cf.upstreamLists].map(([name, upstreams]) => ({ name, upstreams })),
     servers,
     listens,

@@ -100,6 +100,10 @@ export class Conf {
   readonly syslogs: SyslogServer[] = [];
   readonly formats: LogFormat[] = [];
   readonly upstreams: UpstreamPlan[] = [];
+  /** Shared memory of upstreams, by name. */
+  readonly upstreamZones = new Map<string, { name: string; size: number; where: Where }>();
+  /** `upstream_zone` */
+  dynamicZone: string | undefined;
   /** `upstream_list NAME UPSTREAM…` */
   readonly upstreamLists = new Map<string, readonly string[]>();
   readonly servers: ServerState[] = [];

@@ -142,6 +142,14 @@ export interface HttpPlan {
   readonly lua: LuaMainPlan;
   readonly formats: readonly LogFormat[];
   readonly upstreams: readonly UpstreamPlan[];
+  /** Shared memory for their servers. */
+  readonly upstream_zones: readonly {
+    readonly name: Bytes;
+    readonly size: number;
+    readonly where: Where;
+  }[];
+  /** `upstream_zone`: of upstreams that are added at run time. */
+  readonly dynamic_zone?: Bytes;
   /** `upstream_list`, for `set_hashed_upstream`. */
   readonly upstream_lists: readonly {
     readonly name: Bytes;
@@ -216,13 +224,18 @@ export interface UpstreamPlan {
   readonly balancer_keepalive?: number;
   readonly resolver?: ResolverPlan;
   readonly resolver_timeout?: number;
-  readonly zone?: { readonly name: Bytes; readonly size?: Bytes };
+  /** The zone that its servers are in, its own or that of `upstream_zone`. */
+  readonly zone?: Bytes;
+  /** Its only server stands in for none: `balancer_by_lua` chooses. */
+  readonly placeholder: boolean;
   readonly balancer_by_lua?: Handler;
 }
 
 export interface UpstreamServer {
   /** `HOST:PORT` (a name is resolved at start), `[v6]:PORT`, `unix:/path`. */
   readonly address: Bytes;
+  /** As configured: what `hash … consistent` is computed from. */
+  readonly name: Bytes;
   readonly weight: number;
   readonly max_fails: number;
   readonly fail_timeout: number;

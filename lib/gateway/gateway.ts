@@ -11,6 +11,7 @@ import { MoonphaseError } from '../errors.js';
 import type { Lua } from '../luavm.js';
 import { Server } from './server.js';
 import { embeddedZones, zoneSize } from './zones.js';
+import { Upstreams } from './upstreams.js';
 
 export interface GatewayOptions {
   /** Directory for relative paths, as nginx's `-p`. Default: the current directory. */
@@ -149,6 +150,9 @@ export class Gateway {
     this.#shared = undefined;
     return dict;
   }
+
+  /** The upstreams: what is changed here, all processes that share the configuration's zones see at once. */
+  readonly upstreams = new Upstreams(() => this.lua);
 
   reopenLogs(): void {
     this.#running().reopenLogs();

@@ -155,21 +155,6 @@ void read_files(const PlanValue& v, LocConf& conf) {
   PLAN_READ_OPTIONAL(conf, v, auth_basic_user_file);
 }
 
-void read_resolver(const PlanValue& v, LocConf& conf) {
-  PLAN_READ(conf, v, resolver_timeout);
-  if (!v.has("resolver")) return;
-  PlanValue from = v.get("resolver");
-  conf.resolver = std::make_unique<engine::ResolverPlan>();
-  from.get("servers").each([&](const PlanValue& one) {
-    conf.resolver->servers.emplace_back(one.get("address").bytes(),
-                                        static_cast<int>(one.get("port").integer()));
-  });
-  PLAN_READ_OPTIONAL(*conf.resolver, from, valid);
-  PLAN_READ(*conf.resolver, from, ipv4);
-  PLAN_READ(*conf.resolver, from, ipv6);
-  PLAN_READ(*conf.resolver, from, local);
-}
-
 void read_lua(PlanParts& parts, const PlanValue& v, engine::LuaLocConf& lua) {
   lua.rewrite = parts.handler(v, "rewrite_by_lua");
   lua.access = parts.handler(v, "access_by_lua");
@@ -195,6 +180,19 @@ void read_lua(PlanParts& parts, const PlanValue& v, engine::LuaLocConf& lua) {
 }
 
 }  // namespace
+
+std::unique_ptr<engine::ResolverPlan> read_resolver(const PlanValue& from) {
+  auto resolver = std::make_unique<engine::ResolverPlan>();
+  from.get("servers").each([&](const PlanValue& one) {
+    resolver->servers.emplace_back(one.get("address").bytes(),
+                                   static_cast<int>(one.get("port").integer()));
+  });
+  PLAN_READ_OPTIONAL(*resolver, from, valid);
+  PLAN_READ(*resolver, from, ipv4);
+  PLAN_READ(*resolver, from, ipv6);
+  PLAN_READ(*resolver, from, local);
+  return resolver;
+}
 
 void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   using engine::ContentKind;
@@ -222,7 +220,8 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   PLAN_READ(conf, v, msie_padding);
   read_access_log(parts, v.get("access_log"), conf.access_log);
   read_files(v, conf);
-  read_resolver(v, conf);
+  PLAN_READ(conf, v, resolver_timeout);
+  if (v.has("resolver")) conf.resolver = read_resolver(v.get("resolver"));
   if (v.has("content")) conf.content = v.get("content").get("kind").word(kContent);
   read_lua(parts, v, conf.lua);
   read_client_tls(parts, v, conf);

@@ -44,6 +44,7 @@ void read_client_tls(PlanParts& parts, const PlanValue& v, engine::LocConf& conf
 std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PlanValue& v);
 void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& server);
 // plan_location.cc
+std::unique_ptr<engine::ResolverPlan> read_resolver(const PlanValue& from);
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_proxy.cc
 void read_proxy(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);

@@ -58,6 +58,8 @@ void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
   read(v.get("proxy_connect_timeout"), conf.connect_timeout);
   read(v.get("proxy_send_timeout"), conf.send_timeout);
   read(v.get("proxy_read_timeout"), conf.read_timeout);
+  conf.has_bind = v.has("proxy_bind");
+  if (conf.has_bind) read(v.get("proxy_bind").get("address"), conf.bind);
   read(v.get("proxy_buffer_size"), conf.buffer_size);
   PlanValue buffers = v.get("proxy_buffers");
   read(buffers.get("number"), conf.buffers_number);
@@ -81,12 +83,13 @@ void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
   });
 }
 
-void read_redirects(PlanParts& parts, const PlanValue& v, ProxyConf& conf) {
-  if (!v.has("proxy_redirect")) return;
-  PlanValue rules = v.get("proxy_redirect");
+void read_rules(PlanParts& parts, const PlanValue& v, const char* name,
+                std::vector<engine::ProxyRedirect>& to) {
+  if (!v.has(name)) return;
+  PlanValue rules = v.get(name);
   if (rules.is_string()) return;  // off
   rules.each([&](const PlanValue& one) {
-    engine::ProxyRedirect& rule = conf.redirects.emplace_back();
+    engine::ProxyRedirect& rule = to.emplace_back();
     if (one.has("regex"))
       rule.regex = parts.regex(one.get("regex"));
     else
@@ -95,12 +98,29 @@ void read_redirects(PlanParts& parts, const PlanValue& v, ProxyConf& conf) {
   });
 }
 
+void read_cookie_flags(PlanParts& parts, const PlanValue& v, ProxyConf& conf) {
+  if (!v.has("proxy_cookie_flags")) return;
+  PlanValue rules = v.get("proxy_cookie_flags");
+  if (rules.is_string()) return;  // off
+  rules.each([&](const PlanValue& one) {
+    engine::ProxyCookieFlags& rule = conf.cookie_flags.emplace_back();
+    if (one.has("regex"))
+      rule.regex = parts.regex(one.get("regex"));
+    else
+      PLAN_READ(rule, one, name);
+    one.get("flags").each([&](const PlanValue& flag) { read(flag, rule.flags.emplace_back()); });
+  });
+}
+
 std::shared_ptr<ProxyConf> read_proxy(PlanParts& parts, const PlanValue& v) {
   auto conf = std::make_shared<ProxyConf>();
   read_target(v.get("proxy_pass"), *conf);
   read_upstream(v, conf->upstream);
-  if (conf->ssl || conf->dynamic) conf->upstream.tls = read_upstream_tls(v);
-  read_redirects(parts, v, *conf);
+  conf->upstream.tls = read_upstream_tls(v);
+  read_rules(parts, v, "proxy_redirect", conf->redirects);
+  read_rules(parts, v, "proxy_cookie_domain", conf->cookie_domains);
+  read_rules(parts, v, "proxy_cookie_path", conf->cookie_paths);
+  read_cookie_flags(parts, v, *conf);
   v.get("proxy_set_header").each([&](const PlanValue& one) {
     engine::ProxyHeader& header = conf->set_headers.emplace_back();
     PLAN_READ(header, one, name);

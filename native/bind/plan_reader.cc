@@ -237,13 +237,26 @@ void read_listens(PlanParts& parts, const PlanValue& from) {
 }
 
 void read_upstreams(PlanParts& parts, const PlanValue& from) {
+  using Method = engine::UpstreamMethod;
+  static constexpr std::pair<const char*, Method> kMethods[] = {
+      {"round_robin", Method::kRoundRobin},
+      {"least_conn", Method::kLeastConn},
+      {"ip_hash", Method::kIpHash},
+      {"hash", Method::kHash},
+      {"random", Method::kRandom}};
   from.each([&](const PlanValue& v) {
     auto up = std::make_unique<engine::UpstreamPlan>();
     PLAN_READ(*up, v, name);
     PLAN_READ(*up, v, where);
-    PLAN_READ(*up, v, method);
+    up->method = v.get("method").word(kMethods);
     PLAN_READ_OPTIONAL(*up, v, hash_key);
     PLAN_READ_OPTIONAL(*up, v, hash_consistent);
+    PLAN_READ_OPTIONAL(*up, v, random_two);
+    PLAN_READ_OPTIONAL(*up, v, zone);
+    PLAN_READ_OPTIONAL(*up, v, placeholder);
+    PLAN_READ_OPTIONAL(*up, v, balancer_keepalive);
+    PLAN_READ_OPTIONAL(*up, v, resolver_timeout);
+    if (v.has("resolver")) up->resolver = read_resolver(v.get("resolver"));
     PLAN_READ(*up, v, keepalive);
     PLAN_READ(*up, v, keepalive_local);
     PLAN_READ(*up, v, keepalive_requests);
@@ -253,6 +266,7 @@ void read_upstreams(PlanParts& parts, const PlanValue& from) {
     v.get("servers").each([&](const PlanValue& one) {
       engine::UpstreamServerPlan& server = up->servers.emplace_back();
       PLAN_READ(server, one, address);
+      PLAN_READ(server, one, name);
       PLAN_READ(server, one, weight);
       PLAN_READ(server, one, max_fails);
       PLAN_READ(server, one, max_conns);
@@ -284,6 +298,13 @@ void read_http(PlanParts& parts, const PlanValue& v) {
   v.get("servers").each([&](const PlanValue& one) { read_server(parts, one, *plan.servers[i++]); });
   read_listens(parts, v.get("listens"));
   read_upstreams(parts, v.get("upstreams"));
+  v.get("upstream_zones").each([&](const PlanValue& one) {
+    engine::UpstreamZonePlan& zone = plan.upstream_zones.emplace_back();
+    PLAN_READ(zone, one, name);
+    PLAN_READ(zone, one, size);
+    PLAN_READ(zone, one, where);
+  });
+  if (v.has("dynamic_zone")) read(v.get("dynamic_zone"), plan.dynamic_zone);
   v.get("upstream_lists").each([&](const PlanValue& list) {
     auto& names =
         plan.upstream_lists.emplace_back(list.get("name").bytes(), std::vector<std::string>())

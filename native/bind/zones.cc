@@ -12,14 +12,15 @@ void release(napi_env, void* data, void*) {
   if (data) shm::zone_registry_release(static_cast<shm::Zone*>(data));
 }
 
-// openZone({name, size, exact}): {fd, close()}; the memory stays until close() or until nobody
-// refers to the object.
+// openZone({name, size, exact} or {name, size, plain: true}): {fd, close()}; the memory stays until
+// close() or until nobody refers to the object.
 napi_value open_zone(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   shm::ZoneSpec spec;
   spec.name = bytes_of(env, js_get(env, args[0], "name"));
   spec.size = static_cast<uint64_t>(number_option(env, args[0], "size", 0));
   spec.exact = bool_option(env, args[0], "exact", false);
+  spec.plain = bool_option(env, args[0], "plain", false);
   std::string error;
   shm::Zone* zone = shm::zone_registry_open(spec, &error);
   if (!zone) {

@@ -69,6 +69,9 @@ int lua_running_timers(const Generation* g);
 // Pushes the handler's function (loaded and cached unless the code cache is off); kOk, kError, or
 // 404 and 503 for files that cannot be opened. Logged in lua-nginx-module's words.
 int push_handler(LuaCtx* ctx, const Handler* h);
+// Calls the function below `nargs` values on the VM's stack, which may not wait. Its one result, or
+// the error (logged: "failed to run WHAT"), is left there.
+int call_handler(LuaCtx* ctx, int nargs, const char* what);
 // The scheduler: resumes ctx->current with `nargs` values on its stack and goes on until everything
 // waits or has ended. kAgain: waits; kOk; kError; kDone: the request went elsewhere; a status.
 // (ngx_http_lua_run_thread)

@@ -13,11 +13,7 @@
 
 namespace moonphase::engine {
 
-namespace {
-
-// Calls the function below `nargs` values on the VM's stack. Its one result, or the error, is left
-// there.
-int call(LuaCtx* ctx, int nargs, const char* what) {
+int call_handler(LuaCtx* ctx, int nargs, const char* what) {
   lua_State* L = ctx->L();
   void* outer = lua_getexdata(L);
   lua_setexdata(L, ctx->r);
@@ -33,6 +29,8 @@ int call(LuaCtx* ctx, int nargs, const char* what) {
   return kError;
 }
 
+namespace {
+
 void consume(Chain* in) {
   for (; in; in = in->next) {
     in->buf->pos = in->buf->last;
@@ -44,7 +42,7 @@ int run_header_filter(LuaCtx* ctx, const Handler* h) {
   lua_State* L = ctx->L();
   if (push_handler(ctx, h) != kOk) return kError;
   int code_before = ctx->exited ? ctx->exit_code : 0;
-  int rc = call(ctx, 0, "header_filter_by_lua*");
+  int rc = call_handler(ctx, 0, "header_filter_by_lua*");
   lua_pop(L, 1);
   if (rc != kOk) return kError;
   if (!ctx->exited || ctx->exit_code == code_before) return kOk;
@@ -57,7 +55,7 @@ int run_body_filter(LuaCtx* ctx, const Handler* h, Chain* in) {
   lua_State* L = ctx->L();
   if (push_handler(ctx, h) != kOk) return kError;
   ctx->filter_in = in;
-  int rc = call(ctx, 0, "body_filter_by_lua*");
+  int rc = call_handler(ctx, 0, "body_filter_by_lua*");
   int code = rc == kOk ? static_cast<int>(lua_tointeger(L, -1)) : 0;
   lua_pop(L, 1);
   return rc != kOk || code == kError || code >= 300 ? kError : kOk;
@@ -142,7 +140,7 @@ int lua_set_handler(Request* r, const Handler* h, Str* args, int nargs, Str* val
     ctx->set_args = args;
     ctx->set_nargs = nargs;
     for (int i = 0; i < nargs; ++i) lua_pushlstring(L, args[i].data(), args[i].size());
-    rc = call(ctx, nargs, "set_by_lua*");
+    rc = call_handler(ctx, nargs, "set_by_lua*");
     ctx->set_args = outer_args;
     ctx->set_nargs = outer_nargs;
     if (rc == kOk) {
@@ -245,7 +243,7 @@ int lua_log_handler(Request* r) {
   if (extended(ctx)) return extended_log_handler(ctx, h);
   enter_phase(ctx, kPhaseLog);
   if (push_handler(ctx, h) != kOk) return kError;
-  int rc = call(ctx, 0, "log_by_lua*");
+  int rc = call_handler(ctx, 0, "log_by_lua*");
   lua_pop(ctx->L(), 1);
   return rc;
 }

@@ -280,17 +280,25 @@ struct LuaMainConf {
 
 struct UpstreamServerPlan {
   std::string address;
+  std::string name;                    // as configured
+  std::vector<std::string> addresses;  // what it was resolved to
   int weight = 1, max_fails = 1, max_conns = 0;
   int64_t fail_timeout = 10000;
   bool backup = false, down = false, resolve = false;
 };
+enum class UpstreamMethod : uint8_t { kRoundRobin, kLeastConn, kIpHash, kHash, kRandom };
 struct UpstreamPlan {
   std::string name;
   Where where;
   std::vector<UpstreamServerPlan> servers;
-  std::string method;
+  UpstreamMethod method = UpstreamMethod::kRoundRobin;
   Complex hash_key;
-  bool hash_consistent = false;
+  bool hash_consistent = false, random_two = false;
+  std::string zone;             // empty: the servers' state is the process's own
+  bool placeholder = false;     // balancer_by_lua without servers
+  int balancer_keepalive = 32;  // idle connections of balancer_by_lua at most
+  std::unique_ptr<ResolverPlan> resolver;
+  int64_t resolver_timeout = 30000;
   int keepalive = 0;             // idle connections at most
   bool keepalive_local = false;  // kept for the location that opened them only
   int keepalive_requests = 1000;
@@ -298,10 +306,19 @@ struct UpstreamPlan {
   HandlerPtr balancer;
 };
 
+// The memory that upstream groups keep their servers in.
+struct UpstreamZonePlan {
+  std::string name;
+  uint64_t size = 0;
+  Where where;
+};
+
 struct EnvVar {
   std::string name, value;
   bool has_value = false;
 };
+
+class UpstreamZone;  // engine/upstream_zone.h
 
 // One step of the walk through the phases (engine/phases.cc), made by seal() from what the Plan
 // uses.
@@ -333,6 +350,9 @@ struct Plan {
   std::vector<std::unique_ptr<ServerConf>> servers;
   std::vector<std::unique_ptr<http::ListenConf>> listens;
   std::vector<std::unique_ptr<UpstreamPlan>> upstreams;
+  std::vector<UpstreamZonePlan> upstream_zones;
+  std::string dynamic_zone;  // `upstream_zone`: of groups that have none of their own
+  std::vector<std::shared_ptr<UpstreamZone>> zones;  // opened with the plan's VM
   std::vector<std::pair<std::string, std::vector<std::string>>>
       upstream_lists;  // set_hashed_upstream
   LocConf* main_conf = nullptr;

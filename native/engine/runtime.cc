@@ -10,7 +10,7 @@
 #include "engine/listening.h"
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
-#include "engine/upstream_peer.h"
+#include "engine/upstream_resolve.h"
 #include "engine/worker_threads.h"
 #include "http/detached.h"
 #include "http/output.h"
@@ -61,6 +61,7 @@ namespace {
 // To other servers.
 void close_idle_connections(Generation* g) {
   if (g->socket_pools) socket_pools(g).close_idle();
+  g->names.clear();
   if (g->plan->has_http) close_idle_upstreams(*g->plan);
 }
 
@@ -134,7 +135,7 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   if (int64_t ms = g->plan->lua.blocking_threshold)
     g->block_watch = std::make_unique<BlockWatch>(g, ms);
   if (g->plan->has_http) {
-    g->vm = make_vm(g, &error);
+    if (open_upstream_zones(g, &error)) g->vm = make_vm(g, &error);
     if (!g->vm) return not_loaded(error);
     now.init.done = [](InitRun* init, int rc) {
       auto* self = static_cast<Runtime*>(init->data);
@@ -167,6 +168,7 @@ void Runtime::initialized() {
       return not_loaded(error);
     impl_->dropped_privileges = true;
   }
+  start_resolving(g);
   // A failure is logged and nothing else, as in OpenResty.
   now.init.error.clear();
   now.init.done = [](InitRun* init, int) {

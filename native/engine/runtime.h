@@ -37,6 +37,8 @@ class Lingering {
 
 // A Plan and its VM. Retained by the runtime while current and by every request and timer that
 // began with it.
+class NameWatch;  // engine/upstream_resolve.h
+
 struct Generation {
   std::unique_ptr<Plan> plan;
   lua::Vm* vm = nullptr;  // null while there is no Lua
@@ -49,6 +51,7 @@ struct Generation {
   std::unique_ptr<WorkerThreads> worker_threads;  // ngx.run_worker_thread
   std::unique_ptr<BlockWatch> block_watch;        // null: lua_blocking_threshold is off
   Lingering* lingering = nullptr;
+  std::vector<std::unique_ptr<NameWatch>> names;  // of upstreams that are resolved again and again
   Generation();
   ~Generation();
 };

@@ -9,6 +9,7 @@
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 #include "engine/socket_pool.h"
+#include "engine/variables.h"
 #include "http/body.h"
 #include "http/output.h"
 
@@ -67,6 +68,9 @@ Upstream* Upstream::create(Request* r, const UpstreamConf* conf, const UpstreamP
   u->protocol = protocol;
   u->data = data;
   u->buffering = conf->buffering;
+  u->connect_timeout = conf->connect_timeout;
+  u->send_timeout = conf->send_timeout;
+  u->read_timeout = conf->read_timeout;
   u->timer_.fn = UpstreamEvents::timeout;
   u->timer_.data = u;
   if (!r->ctx[kModUpstream]) r->ctx[kModUpstream] = r->pool->make<UpstreamRecord>();
@@ -166,43 +170,50 @@ void Upstream::connect() {
   if (state && state->response_time == -1) state->response_time = ms - start_ms_;
   state = r->pool->make<UpstreamState>();
   UpstreamRecord* tries = UpstreamRecord::of(r);
+  previous_ = tries->last;
   (tries->last ? tries->last->next : tries->first) = state;
   tries->last = state;
   start_ms_ = ms;
   sent_ = 0;
+  by_lua_ = false;
+  if (group->plan && group->plan->balancer)
+    choose_by_lua();
+  else
+    chosen(walk_.next());
+}
 
-  if (walk_.next() != kOk) {
+// `rc`: kOk: there is a server; kBusy: there is none; kDeclined: ask again; kError or a status: the
+// end.
+void Upstream::chosen(int rc) {
+  if (rc == kError || rc >= 300) {
+    finalize(rc == kError ? 500 : rc);
+    return;
+  }
+  if (rc == kBusy) {
     peer_name = r->pool->copy(group->name);
     state->peer = peer_name;
     MOONPHASE_LOG(r, kLogErr, 0, "no live upstreams");
     next(kFailNobody);
     return;
   }
-  UpstreamPeer* peer = walk_.current;
-  state->peer = peer_name = r->pool->copy(peer->name);
-  peer_is_unix = peer->addr.ss_family == AF_UNIX;
-  static constexpr net::Stream::Events kEvents = {UpstreamEvents::readable,
-                                                  UpstreamEvents::writable};
-  const auto* addr = reinterpret_cast<const sockaddr*>(&peer->addr);
-  link_ = {0, ms};
-  if (group->keepalive) stream_ = group->keepalive->take(addr, peer->len, conf, &link_);
-  if (stream_ && (stream_->tls != nullptr) != ssl) {
-    stream_->close();
-    stream_ = nullptr;
-    link_ = {0, ms};
-  }
-  cached_ = stream_ != nullptr;
-  if (cached_ && ssl) stream_->tls->set_owner(this);
-  if (cached_)
-    stream_->set_events(kEvents, this);
-  else
-    stream_ = net::Stream::connect(net::current_loop(), addr, peer->len, nullptr, 0, kEvents, this);
-  if (!stream_) {
-    int err = errno;
-    MOONPHASE_LOG(r, connect_level(err), err, "connect() to %.*s failed", STR(peer_name));
+  if (rc == kDeclined) {
+    state->peer = peer_name;
     next(kFailError);
     return;
   }
+  if (by_lua_) {
+    addr_ = reinterpret_cast<const sockaddr*>(&lua->addr);
+    addr_len_ = lua->len;
+    peer_name = lua->name;
+  } else {
+    UpstreamPeer* peer = walk_.current;
+    addr_ = reinterpret_cast<const sockaddr*>(&peer->addr);
+    addr_len_ = peer->len;
+    peer_name = r->pool->copy(peer->name);
+  }
+  state->peer = peer_name;
+  peer_is_unix = addr_->sa_family == AF_UNIX;
+  if (!open_stream()) return;
   protocol->restart(*this);
   head = UpstreamHead();
   head_buf.pos = head_buf.last = head_buf.start;
@@ -213,7 +224,6 @@ void Upstream::connect() {
   ++link_.requests;
   keepalive = false;
   if (cached_) {
-    MOONPHASE_LOG(r, kLogDebug, 0, "get keepalive peer: using connection");
     state->connect_time = 0;
     stage_ = kSending;
     stream_->want_read(true);
@@ -222,7 +232,74 @@ void Upstream::connect() {
   }
   stage_ = kConnecting;
   stream_->want_write(true);
-  set_timer(conf->connect_timeout);
+  set_timer(connect_timeout);
+}
+
+// proxy_bind, unless Lua has said where from.
+bool Upstream::local_address(sockaddr_storage* addr, socklen_t* len) {
+  if (lua && lua->local_len) {
+    *addr = lua->local;
+    *len = lua->local_len;
+    local_name_ = lua->local_name;
+    return true;
+  }
+  if (!conf->has_bind) return false;
+  const Str text = local_name_ = eval(r, conf->bind);
+  if (text.empty() || text == "off") return false;
+  std::string host;
+  int port;
+  split_address(std::string(text), &host, &port);
+  if (literal_address(text, 0, addr, len) || literal_address(host, port, addr, len)) return true;
+  MOONPHASE_LOG(r, kLogErr, 0, "invalid local address \"%.*s\"", STR(text));
+  return false;
+}
+
+// An idle connection or a new one. False: it has ended another way.
+bool Upstream::open_stream() {
+  static constexpr net::Stream::Events kEvents = {UpstreamEvents::readable,
+                                                  UpstreamEvents::writable};
+  link_ = {0, now().monotonic_ms};
+  local_len_ = 0;
+  if (!local_address(&local_, &local_len_)) local_len_ = 0;
+  if (lua_pool()) {
+    take_lua_idle();
+  } else if (group->keepalive) {
+    KeepaliveKey key;
+    key.addr = addr_;
+    key.len = addr_len_;
+    key.user = conf;
+    if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
+    key.local_len = local_len_;
+    stream_ = group->keepalive->take(key, &link_);
+    if (stream_)
+      MOONPHASE_LOG(r, kLogDebug, 0, "get keepalive peer: using connection %p",
+                    static_cast<void*>(stream_));
+  }
+  if (stream_ && (stream_->tls != nullptr) != ssl) {
+    stream_->close();
+    stream_ = nullptr;
+    link_ = {0, now().monotonic_ms};
+  }
+  cached_ = stream_ != nullptr;
+  if (cached_) {
+    if (ssl) stream_->tls->set_owner(this);
+    stream_->set_events(kEvents, this);
+    return true;
+  }
+  bool bound = true;
+  stream_ = net::Stream::connect(net::current_loop(), addr_, addr_len_,
+                                 local_len_ ? reinterpret_cast<const sockaddr*>(&local_) : nullptr,
+                                 local_len_, kEvents, this, &bound);
+  if (stream_) return true;
+  int err = errno;
+  if (!bound) {
+    MOONPHASE_LOG(r, kLogCrit, err, "bind(%.*s) failed", STR(local_name_));
+    finalize(500);
+    return false;
+  }
+  MOONPHASE_LOG(r, connect_level(err), err, "connect() to %.*s failed", STR(peer_name));
+  next(kFailError);
+  return false;
 }
 
 void Upstream::connected() {
@@ -370,7 +447,7 @@ void Upstream::send() {
     // Either the socket is full, or the client has not sent more.
     stream_->want_write(out_ != nullptr);
     if (out_)
-      set_timer(conf->send_timeout);
+      set_timer(send_timeout);
     else
       net::current_loop()->clear_timer(&timer_);
     return;
@@ -378,7 +455,7 @@ void Upstream::send() {
   body_sent_ = true;
   stage_ = kWaiting;
   stream_->want_write(false);
-  set_timer(conf->read_timeout);
+  set_timer(read_timeout);
 }
 
 // --- the head of the answer ---

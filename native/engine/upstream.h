@@ -43,7 +43,7 @@ enum IgnoredHeader : uint32_t {
 // TLS to the server: proxy_ssl_*.
 struct UpstreamTls {
   net::TlsClientSettings settings;
-  net::TlsContext context;  // made by seal_proxy()
+  net::TlsContext context;  // made by seal_proxy(), or when balancer_by_lua switches TLS on
   bool session_reuse = true, server_name = false, verify = false;
   bool has_name = false;
   Complex name;  // without: the host of the URL
@@ -51,6 +51,8 @@ struct UpstreamTls {
 
 struct UpstreamConf {
   std::shared_ptr<UpstreamTls> tls;
+  bool has_bind = false;
+  Complex bind;  // proxy_bind
   int64_t connect_timeout = 60000, send_timeout = 60000, read_timeout = 60000;
   size_t buffer_size = 4096;
   int buffers_number = 8;
@@ -116,6 +118,26 @@ struct UpstreamProtocol {
   int (*body)(Upstream& u, char* from, char* to);
   // A redirect that the answer asks for, seen from outside: true and the value is replaced.
   bool (*rewrite_location)(Upstream& u, Header* h, size_t prefix);
+  // Set-Cookie on its way to the client; may be null.
+  void (*rewrite_cookie)(Upstream& u, Header* h) = nullptr;
+};
+
+// How a try has ended, as get_last_failure() numbers it.
+constexpr int kPeerKeepalive = 1, kPeerNext = 2, kPeerFailed = 4;
+
+// What balancer_by_lua wants of the next try, by ngx.balancer.
+struct LuaChoice {
+  sockaddr_storage addr{};
+  socklen_t len = 0;  // 0: no server was set
+  Str name, host;
+  sockaddr_storage local{};
+  socklen_t local_len = 0;
+  Str local_name;
+  int more_tries = 0, total_tries = 0;
+  bool keepalive = false;
+  unsigned keepalive_requests = 0;
+  int64_t keepalive_timeout = 0;
+  int last_state = 0;  // kPeerNext …; 0: there was no try
 };
 
 class Upstream final : public net::TlsOwner {
@@ -143,6 +165,13 @@ class Upstream final : public net::TlsOwner {
   int port = 0;
   Str uri;  // for log lines
   bool buffering = true;
+  int64_t connect_timeout = 0, send_timeout = 0, read_timeout = 0;
+
+  // balancer_by_lua
+  LuaChoice* lua = nullptr;  // null: the group has none
+  int tries_left() const { return walk_.tries; }
+  int last_status() const { return previous_ ? previous_->status : 0; }
+  int recreate_request() { return protocol->create_request(*this); }
 
   Chain* request = nullptr;  // pristine: each try sends copies of its buffers
   Buf* (*frame_body)(Upstream& u, Buf* b,
@@ -183,6 +212,7 @@ class Upstream final : public net::TlsOwner {
   enum Stage : uint8_t {
     kIdle,
     kResolving,
+    kBalancing,
     kConnecting,
     kHandshaking,
     kSending,
@@ -196,6 +226,7 @@ class Upstream final : public net::TlsOwner {
   const LogContext* tls_log_context() const override;
   int tls_fault_level() const override { return kLogErr; }
   void begin_handshake();
+  Str ssl_name();
   void handshake();
   bool verified();
   void save_session();
@@ -204,6 +235,9 @@ class Upstream final : public net::TlsOwner {
   void find_peers();
   void resolved(const net::ResolveResult& result);
   void connect();
+  void chosen(int rc);
+  bool open_stream();
+  bool local_address(sockaddr_storage* addr, socklen_t* len);
   void connected();
   void send();
   int send_request();
@@ -217,8 +251,20 @@ class Upstream final : public net::TlsOwner {
   void on_writable();
   void on_timeout();
   void check_client();
+  // upstream_balancer.cc
+  void choose_by_lua();
+  void chosen_by_lua(int rc);
+  bool take_lua_idle();
+  void put_lua_idle();
+  bool lua_keeps() const;
+  // A `keepalive` directive comes before enable_keepalive().
+  bool lua_pool() const {
+    return by_lua_ && lua->keepalive && (!group->keepalive || group->plan->keepalive_local);
+  }
   // upstream_end.cc
   void next(uint32_t failure);
+  bool has_peer() const { return walk_.current || by_lua_; }
+  void free_peer(int how);
   void release_stream();
   void tear_down();
   // upstream_head.cc
@@ -246,6 +292,13 @@ class Upstream final : public net::TlsOwner {
   net::Resolution* resolution_ = nullptr;
   Arena::Cleanup* cleanup_ = nullptr;
   PeerWalk walk_;
+  const sockaddr* addr_ = nullptr;  // of the server that is tried
+  socklen_t addr_len_ = 0;
+  sockaddr_storage local_{};
+  socklen_t local_len_ = 0;
+  Str local_name_;
+  bool by_lua_ = false;  // Lua has chosen it
+  UpstreamState* previous_ = nullptr;
   Stage stage_ = kIdle;
   int64_t start_ms_ = 0, begin_ms_ = 0;
   int64_t sent_ = 0;

@@ -219,7 +219,7 @@ void Upstream::pass_body() {
   bool room = has_room();
   stream_->want_read(room);
   if (room)
-    set_timer(conf->read_timeout);
+    set_timer(read_timeout);
   else
     net::current_loop()->clear_timer(&timer_);
 }

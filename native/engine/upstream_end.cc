@@ -35,34 +35,62 @@ int status_of(uint32_t failure) {
 
 }  // namespace
 
-// The request is done with its connection.
-void Upstream::release_stream() {
-  bool keep = stream_ && keepalive && body_sent_ && group && group->keepalive && walk_.current &&
-              !generation(r)->exiting;
-  if (!keep) {
-    walk_.release(false);
-    close_stream();
+void Upstream::free_peer(int how) {
+  if (!by_lua_) {
+    walk_.release(how & kPeerFailed);
     return;
   }
-  UpstreamPeer* peer = walk_.current;
+  MOONPHASE_LOG(r, kLogDebug, 0, "lua balancer: free peer, tries: %d", walk_.tries);
+  by_lua_ = false;
+  lua->last_state = how;
+  if (walk_.tries) --walk_.tries;
+}
+
+// The request is done with its connection.
+void Upstream::release_stream() {
+  const bool fit = stream_ && keepalive && body_sent_ && has_peer() && !generation(r)->exiting;
   net::current_loop()->clear_timer(&timer_);
-  if (stream_->tls) {
-    save_session();
-    stream_->tls->set_owner(nullptr);
+  if (fit && by_lua_ && lua_keeps()) {
+    put_lua_idle();
+  } else if (fit && !lua_pool() && group && group->keepalive) {
+    const UpstreamPlan* plan = group->plan;
+    if (link_.requests < plan->keepalive_requests &&
+        now().monotonic_ms - link_.start_ms <= plan->keepalive_time) {
+      if (stream_->tls) {
+        save_session();
+        stream_->tls->set_owner(nullptr);
+      }
+      MOONPHASE_LOG(r, kLogDebug, 0, "free keepalive peer: saving connection %p",
+                    static_cast<void*>(stream_));
+      KeepaliveKey key;
+      key.addr = addr_;
+      key.len = addr_len_;
+      key.user = conf;
+      if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
+      key.local_len = local_len_;
+      group->keepalive->put(stream_, key, link_, plan->keepalive_timeout);
+      stream_ = nullptr;
+    }
   }
-  group->keepalive->put(stream_, reinterpret_cast<const sockaddr*>(&peer->addr), peer->len, conf,
-                        link_);
-  stream_ = nullptr;
-  walk_.release(false);
+  if (by_lua_ && lua->keepalive && (stream_ || !lua_pool()))
+    MOONPHASE_LOG(r, kLogDebug, 0, "lua balancer: keepalive not saving connection %p",
+                  static_cast<void*>(stream_));
+  free_peer(0);
+  close_stream();
 }
 
 void Upstream::next(uint32_t failure) {
   MOONPHASE_LOG(r, kLogDebug, 0, "http next upstream, %x", failure);
-  if (walk_.current) {
+  if (has_peer()) {
+    const bool by_lua = by_lua_;
     state->bytes_sent = sent_;
-    walk_.release(failure != kFail403 && failure != kFail404);
-    // The server may have closed it at the moment it was taken: that is no try.
-    if (cached_ && failure == kFailError) ++walk_.tries;
+    if (by_lua && lua->keepalive)
+      MOONPHASE_LOG(r, kLogDebug, 0, "lua balancer: keepalive not saving connection %p",
+                    static_cast<void*>(stream_));
+    free_peer(failure == kFail403 || failure == kFail404 ? kPeerNext : kPeerFailed);
+    // The server may have closed it at the moment it was taken: that is no try. (Lua's pool may
+    // hold many such ones, and counts.)
+    if (cached_ && failure == kFailError && !by_lua) ++walk_.tries;
   }
   if (failure == kFailTimeout) MOONPHASE_LOG(r, kLogErr, ETIMEDOUT, "upstream timed out");
   int status = status_of(failure);
@@ -98,6 +126,7 @@ void Upstream::tear_down() {
     state->bytes_sent = sent_;
   }
   release_stream();
+  walk_.end();
 }
 
 void Upstream::finalize(int rc) {

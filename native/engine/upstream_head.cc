@@ -76,7 +76,17 @@ struct Known {
     kEncoding,
   } in;
   Header* UpstreamHead::*slot;
-  enum Out : uint8_t { kCopy, kDrop, kType, kLocation, kRefresh, kOutModified, kSlot, kMulti } out;
+  enum Out : uint8_t {
+    kCopy,
+    kDrop,
+    kType,
+    kLocation,
+    kRefresh,
+    kCookie,
+    kOutModified,
+    kSlot,
+    kMulti
+  } out;
   Header* HeadersOut::*to;
   bool redirect;  // goes along with X-Accel-Redirect
 };
@@ -94,7 +104,7 @@ constexpr Known kKnown[] = {
     {"www-authenticate", Known::kAuthenticate, &H::www_authenticate, Known::kCopy, nullptr, false},
     {"location", Known::kOnce, &H::location, Known::kLocation, nullptr, false},
     {"refresh", Known::kOnce, &H::refresh, Known::kRefresh, nullptr, false},
-    {"set-cookie", Known::kNothing, nullptr, Known::kCopy, nullptr, true},
+    {"set-cookie", Known::kNothing, nullptr, Known::kCookie, nullptr, true},
     {"content-disposition", Known::kNothing, nullptr, Known::kCopy, nullptr, true},
     {"cache-control", Known::kNothing, nullptr, Known::kMulti, &O::cache_control, true},
     {"expires", Known::kOnce, &H::expires, Known::kSlot, &O::expires, true},
@@ -157,6 +167,11 @@ void copy_known(Request* r, Upstream& u, const Known& k, const Header* h) {
     case Known::kRefresh:
       copy_refresh(r, u, h);
       break;
+    case Known::kCookie: {
+      Header* to = copy_line(r, h);
+      if (u.protocol->rewrite_cookie) u.protocol->rewrite_cookie(u, to);
+      break;
+    }
     case Known::kOutModified:
       copy_modified(r, u, h);
       break;

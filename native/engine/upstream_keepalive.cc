@@ -1,16 +1,26 @@
 #include "engine/upstream_keepalive.h"
 
+#include <strings.h>
+
 #include <cstring>
 
 #include "base/clock.h"
 
 namespace moonphase::engine {
 
-net::Stream* UpstreamKeepalive::take(const sockaddr* addr, socklen_t len, const void* user,
-                                     UpstreamLink* link) {
+bool UpstreamKeepalive::serves(const Idle& idle, const KeepaliveKey& key) const {
+  if (idle.len != key.len || std::memcmp(&idle.addr, key.addr, key.len) != 0) return false;
+  if (local_ && idle.user != key.user) return false;
+  if (idle.host.size() != key.host.size() ||
+      strncasecmp(idle.host.data(), key.host.data(), key.host.size()) != 0)
+    return false;
+  return !key.local || (idle.local_len == key.local_len &&
+                        std::memcmp(&idle.local, key.local, key.local_len) == 0);
+}
+
+net::Stream* UpstreamKeepalive::take(const KeepaliveKey& key, UpstreamLink* link) {
   for (Idle& idle : idle_) {
-    if (idle.len != len || std::memcmp(&idle.addr, addr, len) != 0) continue;
-    if (plan_->keepalive_local && idle.user != user) continue;
+    if (!serves(idle, key)) continue;
     net::Stream* stream = idle.stream;
     *link = idle.link;
     net::current_loop()->clear_timer(&idle.timer);
@@ -20,23 +30,24 @@ net::Stream* UpstreamKeepalive::take(const sockaddr* addr, socklen_t len, const 
   return nullptr;
 }
 
-void UpstreamKeepalive::put(net::Stream* stream, const sockaddr* addr, socklen_t len,
-                            const void* user, const UpstreamLink& link) {
+void UpstreamKeepalive::put(net::Stream* stream, const KeepaliveKey& key, const UpstreamLink& link,
+                            int64_t timeout_ms) {
   char byte;
-  if (plan_->keepalive <= 0 || link.requests >= plan_->keepalive_requests ||
-      now().monotonic_ms - link.start_ms > plan_->keepalive_time ||
-      stream->peek(&byte, 1) != net::kIoAgain) {
-    stream->close();
+  if (most_ <= 0 || stream->peek(&byte, 1) != net::kIoAgain) {
+    close(stream);
     return;
   }
-  if (static_cast<int>(idle_.size()) >= plan_->keepalive) drop(&idle_.back());
+  if (static_cast<int>(idle_.size()) >= most_) drop(&idle_.back());
   Idle& idle = idle_.emplace_front();
   idle.place = idle_.begin();
   idle.cache = this;
   idle.stream = stream;
-  std::memcpy(&idle.addr, addr, len);
-  idle.len = len;
-  idle.user = user;
+  std::memcpy(&idle.addr, key.addr, key.len);
+  idle.len = key.len;
+  idle.local_len = key.local ? key.local_len : 0;
+  if (key.local) std::memcpy(&idle.local, key.local, key.local_len);
+  idle.user = key.user;
+  idle.host = key.host;
   idle.link = link;
   idle.timer.data = &idle;
   idle.timer.fn = [](void* p) {
@@ -52,13 +63,22 @@ void UpstreamKeepalive::put(net::Stream* stream, const sockaddr* addr, socklen_t
   stream->set_events({readable, [](void*) {}}, &idle);
   stream->want_write(false);
   stream->want_read(true);
-  net::current_loop()->set_timer(&idle.timer, static_cast<uint64_t>(plan_->keepalive_timeout), 300);
+  net::current_loop()->set_timer(&idle.timer, static_cast<uint64_t>(timeout_ms),
+                                 timeout_ms < 5000 ? 1 : 300);
+}
+
+void UpstreamKeepalive::close(net::Stream* stream) {
+  stream->close();
+  if (log_ && log_->enabled(kLogDebug))
+    log_write(*log_, nullptr, kLogDebug, 0, "lua balancer: keepalive closing connection %p",
+              static_cast<void*>(stream));
 }
 
 void UpstreamKeepalive::drop(Idle* idle) {
   net::current_loop()->clear_timer(&idle->timer);
-  idle->stream->close();
+  net::Stream* stream = idle->stream;
   idle_.erase(idle->place);
+  close(stream);
 }
 
 void UpstreamKeepalive::close_all() {

@@ -1,11 +1,14 @@
-// Idle connections to the servers of one upstream group, as nginx's `keepalive` keeps them: the one
-// used last is taken first, the one used least recently goes when there are too many.
+// Idle connections to the servers of one upstream group, as nginx's `keepalive` and
+// balancer_by_lua's enable_keepalive keep them: the one used last is taken first, the one used
+// least recently goes when there are too many.
 #pragma once
 
 #include <sys/socket.h>
 
 #include <list>
+#include <string>
 
+#include "base/log.h"
 #include "engine/plan.h"
 #include "net/stream.h"
 
@@ -17,34 +20,51 @@ struct UpstreamLink {
   int64_t start_ms = 0;  // monotonic
 };
 
+// Which connections serve: those to the same address with the same name for TLS and of the same
+// local address.
+struct KeepaliveKey {
+  const sockaddr* addr = nullptr;
+  socklen_t len = 0;
+  const void* user = nullptr;  // whose they are, where they are not everybody's
+  Str host;
+  const sockaddr* local = nullptr;
+  socklen_t local_len = 0;
+};
+
 class UpstreamKeepalive {
  public:
-  explicit UpstreamKeepalive(const UpstreamPlan* plan) : plan_(plan) {}
+  // `local`: kept for the location that opened them only. `closes`: where Lua's are told of.
+  UpstreamKeepalive(int most, bool local, const Log* closes = nullptr)
+      : most_(most), local_(local), log_(closes) {}
   ~UpstreamKeepalive() { close_all(); }
   UpstreamKeepalive(const UpstreamKeepalive&) = delete;
   UpstreamKeepalive& operator=(const UpstreamKeepalive&) = delete;
 
-  // A connection to that address, or null. `user`: the location's configuration, which matters
-  // where connections are kept for the location that opened them only.
-  net::Stream* take(const sockaddr* addr, socklen_t len, const void* user, UpstreamLink* link);
-  // Takes the connection, or closes it when it may not be kept.
-  void put(net::Stream* stream, const sockaddr* addr, socklen_t len, const void* user,
-           const UpstreamLink& link);
+  // A connection, or null.
+  net::Stream* take(const KeepaliveKey& key, UpstreamLink* link);
+  // Takes the connection, or closes it when it is not fit to be kept.
+  void put(net::Stream* stream, const KeepaliveKey& key, const UpstreamLink& link,
+           int64_t timeout_ms);
   void close_all();
 
  private:
   struct Idle {
     UpstreamKeepalive* cache;
     net::Stream* stream;
-    sockaddr_storage addr;
-    socklen_t len;
+    sockaddr_storage addr, local;
+    socklen_t len, local_len;
     const void* user;
+    std::string host;
     UpstreamLink link;
     net::Timer timer{};
     std::list<Idle>::iterator place;
   };
+  bool serves(const Idle& idle, const KeepaliveKey& key) const;
   void drop(Idle* idle);
-  const UpstreamPlan* plan_;
+  void close(net::Stream* stream);
+  int most_;
+  bool local_;
+  const Log* log_;
   std::list<Idle> idle_;  // the front was used last
 };
 

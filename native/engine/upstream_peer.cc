@@ -9,8 +9,9 @@
 #include <charconv>
 #include <cstddef>
 
-#include "base/clock.h"
 #include "engine/lifecycle.h"
+#include "engine/peer.h"
+#include "engine/upstream_zone.h"
 #include "net/tls_client.h"
 
 namespace moonphase::engine {
@@ -19,23 +20,6 @@ namespace {
 
 bool same_text(Str a, Str b) {
   return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
-}
-
-void set_port(sockaddr_storage* addr, int port) {
-  auto n = htons(static_cast<uint16_t>(port));
-  if (addr->ss_family == AF_INET) reinterpret_cast<sockaddr_in*>(addr)->sin_port = n;
-  if (addr->ss_family == AF_INET6) reinterpret_cast<sockaddr_in6*>(addr)->sin6_port = n;
-}
-
-// "HOST:PORT" as the front end writes it.
-void split_address(const std::string& text, std::string* host, int* port) {
-  *port = 0;
-  *host = text;
-  if (text.starts_with("unix:")) return;
-  size_t colon = text.rfind(':');
-  if (colon == std::string::npos) return;
-  std::from_chars(text.data() + colon + 1, text.data() + text.size(), *port);
-  host->resize(colon);
 }
 
 // While the configuration is loaded nothing else runs: this may block.
@@ -68,8 +52,8 @@ bool lookup(const std::string& host, int port, std::vector<net::ResolvedAddress>
   return !out->empty();
 }
 
-UpstreamPeer* add_peer(PeerSet& set, const net::ResolvedAddress& address, Str server) {
-  set.peers.push_back(std::make_unique<UpstreamPeer>());
+UpstreamPeer* add_peer(Peers::Set& set, const net::ResolvedAddress& address, Str server) {
+  set.peers.push_back(std::make_shared<UpstreamPeer>());
   UpstreamPeer* peer = set.peers.back().get();
   peer->addr = address.addr;
   peer->len = address.len;
@@ -79,6 +63,16 @@ UpstreamPeer* add_peer(PeerSet& set, const net::ResolvedAddress& address, Str se
 }
 
 }  // namespace
+
+void split_address(const std::string& text, std::string* host, int* port) {
+  *port = 0;
+  *host = text;
+  if (text.starts_with("unix:")) return;
+  size_t colon = text.rfind(':');
+  if (colon == std::string::npos) return;
+  std::from_chars(text.data() + colon + 1, text.data() + text.size(), *port);
+  host->resize(colon);
+}
 
 bool literal_address(Str host, int port, sockaddr_storage* addr, socklen_t* len) {
   *addr = {};
@@ -127,10 +121,15 @@ std::string address_name(const sockaddr_storage& addr) {
 
 UpstreamPeer::~UpstreamPeer() { net::free_session(tls_session); }
 
-int PeerSet::usable() const {
-  int n = 0;
-  for (const auto& peer : peers) n += !peer->down;
-  return n;
+void release(Peers* peers) {
+  if (peers && --peers->refs == 0) delete peers;
+}
+
+UpstreamGroup::~UpstreamGroup() { release(peers); }
+
+void UpstreamGroup::replace(Peers* fresh) {
+  release(peers);
+  peers = fresh;
 }
 
 // --- groups ---
@@ -141,8 +140,21 @@ UpstreamGroups& groups_of(const Plan& plan) {
 
 void close_idle_upstreams(const Plan& plan) {
   if (!plan.main_conf) return;
-  for (const auto& group : groups_of(plan))
-    if (group->keepalive) group->keepalive->close_all();
+  auto close = [](UpstreamGroup& group) {
+    if (group.keepalive) group.keepalive->close_all();
+    if (group.lua_keepalive) group.lua_keepalive->close_all();
+  };
+  for (const auto& group : groups_of(plan)) close(*group);
+  for (const auto& zone : plan.zones) zone->each_added(close);
+}
+
+void make_keepalive(UpstreamGroup* group, const Log* log) {
+  const UpstreamPlan* plan = group->plan;
+  if (plan->keepalive > 0)
+    group->keepalive = std::make_unique<UpstreamKeepalive>(plan->keepalive, plan->keepalive_local);
+  if (plan->balancer)
+    group->lua_keepalive =
+        std::make_unique<UpstreamKeepalive>(plan->balancer_keepalive, false, log);
 }
 
 bool seal_upstreams(Plan& plan, std::string* error) {
@@ -152,41 +164,67 @@ bool seal_upstreams(Plan& plan, std::string* error) {
     auto group = std::make_unique<UpstreamGroup>();
     group->name = up->name;
     group->plan = up.get();
-    if (up->keepalive > 0) group->keepalive = std::make_unique<UpstreamKeepalive>(up.get());
-    for (const UpstreamServerPlan& server : up->servers) {
+    auto* peers = new Peers;
+    group->replace(peers);
+    peers->placeholder = up->placeholder;
+    make_keepalive(group.get(), &plan.error_log);
+    bool resolves = false;
+    for (UpstreamServerPlan& server : up->servers) {
       std::string host;
       int port;
       split_address(server.address, &host, &port);
+      sockaddr_storage literal;
+      socklen_t len;
+      server.resolve = server.resolve && !literal_address(host, port, &literal, &len);
+      if (server.resolve) {
+        resolves = true;
+        if (up->resolver || plan.main_conf->resolver) continue;
+        *error = "no resolver defined to resolve names at run time in upstream \"" + up->name +
+                 "\" in " + up->where.file + ":" + std::to_string(up->where.line);
+        return false;
+      }
       std::vector<net::ResolvedAddress> addresses;
       if (!lookup(host, port, &addresses)) {
-        *error = "host not found in upstream \"" + server.address + "\" in " + up->where.file +
-                 ":" + std::to_string(up->where.line);
+        *error = "host not found in upstream \"" + server.name + "\" in " + up->where.file + ":" +
+                 std::to_string(up->where.line);
         return false;
       }
       for (const net::ResolvedAddress& address : addresses) {
         UpstreamPeer* peer =
-            add_peer(server.backup ? group->backup : group->primary, address, server.address);
-        peer->weight = peer->effective_weight = server.weight;
-        peer->max_fails = server.max_fails;
-        peer->max_conns = server.max_conns;
-        peer->fail_timeout = server.fail_timeout / 1000;
-        peer->down = server.down;
+            add_peer(server.backup ? peers->backup : peers->primary, address, server.name);
+        peer->backup = server.backup;
+        peer->own = state_of(server);
+        server.addresses.push_back(peer->name);
       }
     }
-    if (group->primary.peers.empty() && !up->balancer) {
+    if (peers->primary.peers.empty() && !resolves) {
       *error = "no servers in upstream \"" + up->name + "\" in " + up->where.file + ":" +
                std::to_string(up->where.line);
       return false;
     }
+    seal_peers(*peers, up->method, up->hash_consistent);
     groups_of(plan).push_back(std::move(group));
   }
   return true;
+}
+
+PeerState state_of(const UpstreamServerPlan& server) {
+  PeerState s;
+  s.weight = s.effective_weight = server.weight;
+  s.max_fails = server.max_fails;
+  s.max_conns = server.max_conns;
+  s.fail_timeout = server.fail_timeout / 1000;
+  s.down = server.down;
+  return s;
 }
 
 UpstreamGroup* find_group(const Plan& plan, Str host, int port, bool no_port) {
   for (const auto& group : groups_of(plan))
     if (same_text(group->name, host) && ((group->port == 0 && no_port) || group->port == port))
       return group.get();
+  if (!no_port) return nullptr;
+  for (const auto& zone : plan.zones)
+    if (UpstreamGroup* group = zone->find(host)) return group;
   return nullptr;
 }
 
@@ -196,13 +234,16 @@ UpstreamGroup* group_for(Plan& plan, Str host, int port, bool no_port, const Whe
   auto group = std::make_unique<UpstreamGroup>();
   group->name = host;
   group->port = port;
+  group->replace(new Peers);
   std::vector<net::ResolvedAddress> addresses;
   if (!lookup(group->name, port, &addresses)) {
     *error = "host not found in upstream \"" + group->name + "\" in " + where.file + ":" +
              std::to_string(where.line);
     return nullptr;
   }
-  for (const net::ResolvedAddress& address : addresses) add_peer(group->primary, address, host);
+  for (const net::ResolvedAddress& address : addresses)
+    add_peer(group->peers->primary, address, host);
+  seal_peers(*group->peers, UpstreamMethod::kRoundRobin, false);
   groups_of(plan).push_back(std::move(group));
   return groups_of(plan).back().get();
 }
@@ -213,92 +254,13 @@ UpstreamGroup* make_group(Request* r, Str host, int port,
   r->pool->on_destroy([](void* p) { delete static_cast<UpstreamGroup*>(p); }, group);
   group->name = host;
   group->port = port;
+  group->replace(new Peers);
   for (net::ResolvedAddress address : addresses) {
     set_port(&address.addr, port);
-    add_peer(group->primary, address, host);
+    add_peer(group->peers->primary, address, host);
   }
+  seal_peers(*group->peers, UpstreamMethod::kRoundRobin, false);
   return group;
-}
-
-// --- a request's way through them ---
-
-void PeerWalk::begin(Request* r, UpstreamGroup* g, int most_tries) {
-  r_ = r;
-  group = g;
-  set_ = &g->primary;
-  tries = g->single() ? 1 : g->primary.usable() + g->backup.usable();
-  if (most_tries && tries > most_tries) tries = most_tries;
-  size_t most = std::max(g->primary.peers.size(), g->backup.peers.size());
-  tried_ = r->pool->array<uint64_t>(most / 64 + 1);
-}
-
-UpstreamPeer* PeerWalk::pick(PeerSet& set) {
-  int64_t sec = now().wall_sec();
-  UpstreamPeer* best = nullptr;
-  int total = 0;
-  size_t at = 0;
-  for (size_t i = 0; i < set.peers.size(); ++i) {
-    UpstreamPeer* peer = set.peers[i].get();
-    if (tried_[i / 64] >> i % 64 & 1 || peer->down) continue;
-    if (peer->max_fails && peer->fails >= peer->max_fails &&
-        sec - peer->checked <= peer->fail_timeout)
-      continue;
-    if (peer->max_conns && peer->conns >= peer->max_conns) continue;
-    peer->current_weight += peer->effective_weight;
-    total += peer->effective_weight;
-    if (peer->effective_weight < peer->weight) ++peer->effective_weight;
-    if (best && peer->current_weight <= best->current_weight) continue;
-    best = peer;
-    at = i;
-  }
-  if (!best) return nullptr;
-  best->current_weight -= total;
-  tried_[at / 64] |= uint64_t{1} << at % 64;
-  if (sec - best->checked > best->fail_timeout) best->checked = sec;
-  return best;
-}
-
-int PeerWalk::next() {
-  UpstreamPeer* peer = nullptr;
-  if (group->single()) {
-    peer = group->primary.peers[0].get();
-    if (peer->down || (peer->max_conns && peer->conns >= peer->max_conns)) peer = nullptr;
-  } else {
-    peer = pick(*set_);
-    if (!peer && set_ == &group->primary && !group->backup.peers.empty()) {
-      MOONPHASE_LOG(r_, kLogDebug, 0, "backup servers");
-      set_ = &group->backup;
-      std::memset(tried_, 0, sizeof(uint64_t) * (group->backup.peers.size() / 64 + 1));
-      peer = pick(*set_);
-    }
-  }
-  current = peer;
-  if (!peer) return kBusy;
-  ++peer->conns;
-  return kOk;
-}
-
-void PeerWalk::release(bool failed) {
-  UpstreamPeer* peer = current;
-  if (!peer) return;
-  current = nullptr;
-  --peer->conns;
-  if (group->single()) {
-    tries = 0;
-    return;
-  }
-  if (failed) {
-    ++peer->fails;
-    peer->accessed = peer->checked = now().wall_sec();
-    if (peer->max_fails) {
-      peer->effective_weight = std::max(0, peer->effective_weight - peer->weight / peer->max_fails);
-      if (peer->fails >= peer->max_fails)
-        MOONPHASE_LOG(r_, kLogWarn, 0, "upstream server temporarily disabled");
-    }
-  } else if (peer->accessed < peer->checked) {
-    peer->fails = 0;
-  }
-  if (tries) --tries;
 }
 
 }  // namespace moonphase::engine

@@ -23,18 +23,39 @@ bool is_address(const char* name) {
 const Log& Upstream::tls_log() const { return r->conn->log; }
 const LogContext* Upstream::tls_log_context() const { return r->conn; }
 
+Str Upstream::ssl_name() {
+  const UpstreamTls* tls_conf = conf->tls.get();
+  Str name = tls_conf && tls_conf->has_name ? eval(r, tls_conf->name)
+             : lua && !lua->host.empty()    ? lua->host
+                                            : host;
+  // "[::1]:443", "example.com:443": the port says nothing about the server.
+  if (!name.empty() && name[0] != '[') name = name.substr(0, name.find(':'));
+  return name;
+}
+
 void Upstream::begin_handshake() {
   r->conn->action = "SSL handshaking to upstream";
   UpstreamTls* tls_conf = conf->tls.get();
+  if (!tls_conf) {
+    MOONPHASE_LOG(r, kLogErr, 0, "no TLS configuration for the upstream");
+    finalize(500);
+    return;
+  }
+  if (!tls_conf->context) {
+    std::string error;
+    tls_conf->context = net::make_client_context(tls_conf->settings, &error);
+    if (!tls_conf->context) {
+      MOONPHASE_LOG(r, kLogErr, 0, "%s", error.c_str());
+      finalize(500);
+      return;
+    }
+  }
   net::TlsSession* tls = net::TlsSession::attach(stream_, tls_conf->context.get(), false, this);
   if (!tls) {
     finalize(500);
     return;
   }
-  Str name = tls_conf->has_name ? eval(r, tls_conf->name) : host;
-  // "[::1]:443", "example.com:443": the port says nothing about the server.
-  if (!name.empty() && name[0] != '[') name = name.substr(0, name.find(':'));
-  tls_name_ = name;
+  const Str name = tls_name_ = ssl_name();
   net::TlsClientOptions options;
   const char* text = r->pool->c_str(name);
   if (tls_conf->server_name && !name.empty() && name[0] != '[' && !is_address(text)) {
@@ -47,7 +68,7 @@ void Upstream::begin_handshake() {
     return;
   }
   stage_ = kHandshaking;
-  set_timer(conf->connect_timeout);
+  set_timer(connect_timeout);
   handshake();
 }
 

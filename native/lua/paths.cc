@@ -104,7 +104,8 @@ bool accepts(const std::string& root, Lualib* chosen) {
 }
 
 bool is_core(Str name) {
-  return name == "resty.core" || starts_with(name, "resty.core.") || starts_with(name, "ngx.");
+  return name == "resty.core" || starts_with(name, "resty.core.") || starts_with(name, "ngx.") ||
+         starts_with(name, "moonphase.");
 }
 // Libraries of their own: a user's goes first, the bundled one is there when there is none.
 bool is_bundled(Str name) {

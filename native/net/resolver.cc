@@ -146,8 +146,9 @@ void Resolution::finish(int code) {
       if (q.wanted && q.answered && q.code == 0) ttl = q.ttl < ttl ? q.ttl : ttl;
     const int64_t keep = conf.valid ? conf.valid : (ttl == UINT32_MAX ? 0 : int64_t{ttl} * 1000);
     if (keep > 0) {
+      result.until = now().monotonic_ms + keep;
       if (resolver->cache.size() >= kCacheEntries) resolver->cache.clear();
-      resolver->cache[cache_key] = {result, now().monotonic_ms + keep};
+      resolver->cache[cache_key] = {result, result.until};
     }
   }
   const Resolver::Done call = done;

@@ -31,6 +31,7 @@ struct ResolvedAddress {
 struct ResolveResult {
   int code = 0;
   std::vector<ResolvedAddress> addresses;  // without ports
+  int64_t until = 0;  // monotonic ms: the answer holds until then; 0: it says nothing of that
 };
 const char* resolve_strerror(int code);
 

@@ -25,7 +25,7 @@ void open_all(lua_State* L) {
       open_request,     open_response,      open_subrequest, open_coroutine,  open_thread,
       open_timer,       open_phase,         open_socket_tcp, open_socket_udp, open_req_socket,
       open_shared_dict, open_worker_thread, open_worker,     open_process,    open_ndk,
-      open_cjson,
+      open_cjson,       open_upstream,
   };
   for (auto open : kAreas) open(L);
   lua_pop(L, 1);

@@ -43,7 +43,8 @@ void open_shared_dict(lua_State* L);
 void open_worker(lua_State* L);
 void open_process(lua_State* L);
 void open_ndk(lua_State* L);
-void open_cjson(lua_State* L);  // package.preload cjson, cjson.safe
+void open_upstream(lua_State* L);  // package.preload ngx.upstream, moonphase.upstream.core
+void open_cjson(lua_State* L);     // package.preload cjson, cjson.safe
 
 // The command line that `ngx_argv` shows to FFI. Of the process.
 void set_arguments(std::vector<std::string> list);

@@ -34,7 +34,7 @@ bool same_file(int a, int b) {
 
 bool matches(const Zone& zone, const ZoneSpec& spec) {
   if (zone.spec.name != spec.name || zone.spec.size != spec.size || zone.spec.exact != spec.exact ||
-      zone.spec.shm != spec.shm) {
+      zone.spec.plain != spec.plain || zone.spec.shm != spec.shm) {
     return false;
   }
   return spec.fd < 0 || same_file(zone.segment.fd(), spec.fd);
@@ -43,7 +43,7 @@ bool matches(const Zone& zone, const ZoneSpec& spec) {
 bool map_zone(Zone* zone, std::string* error) {
   const ZoneSpec& spec = zone->spec;
   bool lean = !spec.shm.empty();
-  uint64_t mapped = Dict::mapped_size(spec.size, lean);
+  uint64_t mapped = spec.plain ? spec.size : Dict::mapped_size(spec.size, lean);
   if (mapped == 0) {
     *error = "a size of " + std::to_string(spec.size) + " bytes is more than a zone can have";
     return false;
@@ -62,6 +62,7 @@ bool map_zone(Zone* zone, std::string* error) {
   } else {
     if (!Segment::create("moonphase:" + spec.name, mapped, &zone->segment, error)) return false;
   }
+  if (spec.plain) return true;
   if (fresh) {
     zone->dict = Dict::format(zone->segment.base(), spec.size, lean, spec.name, spec.exact,
                               zone->segment.fd());
@@ -110,7 +111,7 @@ Zone* zone_registry_open(const ZoneSpec& spec, std::string* error) {
   zone->spec = spec;
   std::string why;
   if (!map_zone(zone.get(), &why)) {
-    *error = "shared dictionary \"" + spec.name + "\": " + why;
+    *error = (spec.plain ? "zone \"" : "shared dictionary \"") + spec.name + "\": " + why;
     return nullptr;
   }
   zone->users = 1;

@@ -13,12 +13,15 @@ struct ZoneSpec {
   uint64_t size = 0;  // at least 8192, which the configuration checks; 0, with `fd`: whatever it is
   bool exact = false;  // one lock and one LRU order at any size
   int fd = -1;  // ≥ 0: another process made the zone; the registry duplicates the descriptor
-  std::string shm{};  // not empty: share by this name with whichever process opens it (no
-                      // descriptor to inherit)
+  bool plain = false;  // memory of that size without a dictionary: PeerZone's
+  std::string shm{};   // not empty: share by this name with whichever process opens it (no
+                       // descriptor to inherit)
 };
 
 struct Zone {
-  ~Zone() { dict.unmap(); }
+  ~Zone() {
+    if (!spec.plain) dict.unmap();
+  }
   std::string name;
   Dict dict;
   Segment segment;  // segment.fd(): what a child process attaches to

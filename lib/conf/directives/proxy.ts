@@ -166,6 +166,7 @@ const bind: Setter = (cf, [address = '', transparent], row) => {
   if (transparent !== undefined && transparent !== 'transparent') {
     throw cf.error(`invalid parameter "${transparent}"`);
   }
+  if (transparent !== undefined) cf.part(transparent);
   values[row.field] = {
     address: address === 'off' ? '' : cf.complex(address),
     transparent: transparent !== undefined,

@@ -1,8 +1,10 @@
 import {
   HSL,
   HTTP,
+  LOCATION,
   UPSTREAM,
   later,
+  loc,
   main,
   upstream,
   type Module,
@@ -11,7 +13,8 @@ import {
 } from '../directive.js';
 import { parseUrl } from '../inet.js';
 import { DUPLICATE, msec, num } from '../kinds.js';
-import { parseNumber, parseSeconds } from '../numbers.js';
+import { parseNumber, parseSeconds, parseSize } from '../numbers.js';
+import type { Conf } from '../conf.js';
 import type { Handler, UpstreamPlan, UpstreamServer } from '../plan.js';
 import { parseResolver } from './http_core_values.js';
 
@@ -25,6 +28,14 @@ const block: Setter = (cf, [name = '']) => {
     throw cf.error('no servers are inside upstream');
   }
   const balancer = values['balancer_by_lua'] as Handler | undefined;
+  if (balancer?.js !== undefined) throw cf.unsupported('a balancer in JavaScript');
+  const servers = values['servers'] as UpstreamServer[] | undefined;
+  const zoneName = (values['zone'] ?? cf.dynamicZone) as string | undefined;
+  if (zoneName === undefined && servers?.some((s) => s.resolve) === true) {
+    throw cf.error(
+      `resolving names at run time requires upstream "${name}" in ${scope.where.file}:${scope.where.line} to be in shared memory`,
+    );
+  }
   const plan = {
     name,
     where: scope.where,
@@ -35,13 +46,15 @@ const block: Setter = (cf, [name = '']) => {
     keepalive_timeout: 60_000,
     keepalive_requests: 1000,
     ...values,
-    servers: values['servers'] ?? [{ ...SERVER, address: '0.0.0.1:80' }],
+    servers: servers ?? [{ ...SERVER, address: '0.0.0.1:80', name: '0.0.0.1' }],
+    placeholder: servers === undefined,
+    ...(zoneName === undefined ? {} : { zone: zoneName }),
     ...(balancer === undefined ? {} : { balancer_by_lua: balancer }),
   };
   cf.upstreams.push(plan as unknown as UpstreamPlan);
 };
 
-const SERVER: Omit<UpstreamServer, 'address'> = {
+const SERVER: Omit<UpstreamServer, 'address' | 'name'> = {
   weight: 1,
   max_fails: 1,
   fail_timeout: 10_000,
@@ -80,7 +93,10 @@ const server: Setter = (cf, [url = '', ...parameters], row) => {
     } else if (!given && (key === 'backup' || key === 'down' || key === 'resolve')) {
       cf.part(key);
       values[key] = true;
-    } else if (key === 'drain' || (given && (key === 'route' || key === 'service'))) {
+    } else if (
+      key === 'drain' ||
+      (given && (key === 'route' || key === 'service' || key === 'slow_start'))
+    ) {
       throw cf.unsupported(`the "${key}" parameter of the "server" directive`);
     } else {
       throw invalid();
@@ -90,7 +106,11 @@ const server: Setter = (cf, [url = '', ...parameters], row) => {
   if (typeof parsed === 'string') throw cf.error(`${parsed} in upstream "${url}"`);
   const address =
     parsed.family === 'unix' ? `unix:${parsed.host}` : `${parsed.host}:${parsed.port}`;
-  cf.list<UpstreamServer>(row).push({ ...(values as unknown as UpstreamServer), address });
+  cf.list<UpstreamServer>(row).push({
+    ...(values as unknown as UpstreamServer),
+    address,
+    name: url,
+  });
 };
 
 /** The balancing methods exclude one another; nginx warns and takes the last. */
@@ -129,8 +149,54 @@ const keepalive: Setter = (cf, [text = '', local]) => {
   values['keepalive'] = n;
 };
 
+/** Nobody's slots fit into less: eight pages. */
+const LEAST_ZONE = 8 * 4096;
+
+function declareZone(cf: Conf, name: string, size: string | undefined): void {
+  if (name === '') throw cf.error(`invalid zone name "${name}"`);
+  const bytes = size === undefined ? 0 : parseSize(size);
+  if (bytes === undefined) throw cf.error(`invalid zone size "${size ?? ''}"`);
+  if (size !== undefined && bytes < LEAST_ZONE) throw cf.error(`zone "${name}" is too small`);
+  const known = cf.upstreamZones.get(name);
+  if (known === undefined) {
+    cf.upstreamZones.set(name, { name, size: bytes, where: cf.where() });
+  } else if (known.size === 0) {
+    known.size = bytes;
+  } else if (bytes !== 0 && bytes !== known.size) {
+    throw cf.error(
+      `the size ${bytes} of shared memory zone "${name}" conflicts with already declared size ${known.size}`,
+    );
+  }
+}
+
 const zone: Setter = (cf, [name = '', size]) => {
-  cf.scope.upstream['zone'] = size === undefined ? { name } : { name, size };
+  if ('zone' in cf.scope.upstream) return DUPLICATE;
+  declareZone(cf, name, size);
+  cf.scope.upstream['zone'] = name;
+};
+
+/** The zone of the upstreams that follow and have none of their own, and of those that are added at run time. */
+const upstreamZone: Setter = (cf, [name = '', size]) => {
+  if (cf.dynamicZone !== undefined) return DUPLICATE;
+  declareZone(cf, name, size);
+  cf.dynamicZone = name;
+};
+
+/** A literal of Lua. */
+const luaString = (text: string): string =>
+  `"${text.replace(/[^\w/.-]/g, (c) => `\\${String(c.charCodeAt(0)).padStart(3, '0')}`)}"`;
+
+/** The HTTP interface to upstreams, as a handler in Lua. */
+const upstreamApi: Setter = (cf) => {
+  if (cf.dynamicZone === undefined)
+    throw cf.error('"upstream_api" needs "upstream_zone" in the http block before it');
+  if ('content_by_lua' in cf.scope.loc) return DUPLICATE;
+  const takesName = cf.scope.kind === 'prefix' || cf.scope.kind === 'exact';
+  cf.scope.loc['content_by_lua'] = cf.inlineHandler(
+    'upstream_api',
+    `require "moonphase.upstream".serve(${luaString(takesName ? cf.scope.name : '')})`,
+  );
+  cf.content('lua');
 };
 
 const resolver: Setter = (cf, args, row) => {
@@ -153,6 +219,8 @@ export const upstreamModule: Module = {
     upstream('keepalive_requests', UPSTREAM, '1', num()),
     upstream('balancer_keepalive', UPSTREAM, '1', num()),
     upstream('zone', UPSTREAM, '12', zone),
+    main('upstream_zone', HTTP, '2', upstreamZone, { hidden: true }),
+    loc('upstream_api', LOCATION, '0', upstreamApi, { hidden: true }),
     upstream('resolver', UPSTREAM, '1+', resolver),
     upstream('resolver_timeout', UPSTREAM, '1', msec()),
     ...later(UPSTREAM, 'sticky least_time queue state'),

@@ -312,16 +312,24 @@ const VariableDef kRows[] = {
 
 }  // namespace
 
-const UpstreamProtocol proxy::kProtocol = {create_request,        proxy::restart,
-                                           proxy::process_header, proxy::begin_body,
-                                           proxy::body,           proxy::rewrite_location};
+const UpstreamProtocol proxy::kProtocol = {create_request,
+                                           proxy::restart,
+                                           proxy::process_header,
+                                           proxy::begin_body,
+                                           proxy::body,
+                                           proxy::rewrite_location,
+                                           [](Upstream& u, Header* h) {
+                                             if (ctx_of(u.r)->conf->rewrites_cookies())
+                                               proxy::rewrite_cookie(u, h);
+                                           }};
 
 bool seal_proxy(Plan& plan, std::string* error) {
   for (const auto& conf : plan.confs) {
     auto* proxy = static_cast<ProxyConf*>(conf->module[kModProxy].get());
     if (!proxy || !proxy->replaced.empty()) continue;
     add_defaults(*proxy);
-    if (UpstreamTls* tls = proxy->upstream.tls.get()) {
+    if (proxy->ssl || proxy->dynamic) {
+      UpstreamTls* tls = proxy->upstream.tls.get();
       if (tls->settings.certificates.size() > tls->settings.keys.size()) {
         *error = "no \"proxy_ssl_certificate_key\" is defined for certificate \"" +
                  tls->settings.certificates[0] + "\" in " + conf->where.file + ":" +

@@ -9,11 +9,18 @@
 
 namespace moonphase::engine {
 
-// proxy_redirect
+// proxy_redirect, proxy_cookie_path, proxy_cookie_domain
 struct ProxyRedirect {
   Complex pattern;  // without a regex
   RegexPtr regex;
   Complex replacement;
+};
+
+// proxy_cookie_flags: of the first rule whose name or regex matches
+struct ProxyCookieFlags {
+  Complex name;  // without a regex
+  RegexPtr regex;
+  std::vector<Complex> flags;
 };
 
 struct ProxyHeader {
@@ -32,7 +39,11 @@ struct ProxyConf {
   std::string port_text;
   UpstreamGroup* group = nullptr;  // made by seal_proxy()
 
-  std::vector<ProxyRedirect> redirects;
+  std::vector<ProxyRedirect> redirects, cookie_domains, cookie_paths;
+  std::vector<ProxyCookieFlags> cookie_flags;
+  bool rewrites_cookies() const {
+    return !cookie_domains.empty() || !cookie_paths.empty() || !cookie_flags.empty();
+  }
   std::vector<ProxyHeader> set_headers;  // as configured; the defaults behind them by seal_proxy()
   bool sets_host = false;                // `Host` is one of them
   StrMap<bool> replaced;  // lower-case names of the client's headers that are not passed
@@ -72,6 +83,9 @@ int process_header(Upstream& u);
 int begin_body(Upstream& u);
 int body(Upstream& u, char* from, char* to);
 bool rewrite_location(Upstream& u, Header* h, size_t prefix);
+bool rewrite_by_prefix(Request* r, const ProxyRedirect& rule, Str value, Str* to);
+// proxy_cookie.cc
+void rewrite_cookie(Upstream& u, Header* h);
 }  // namespace proxy
 
 }  // namespace moonphase::engine

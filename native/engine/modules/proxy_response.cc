@@ -189,21 +189,27 @@ int body(Upstream& u, char* from, char* to) {
   return kError;
 }
 
+// `pattern` at the start of the value, or the regex instead of all of it.
+bool rewrite_by_prefix(Request* r, const ProxyRedirect& rule, Str value, Str* to) {
+  Str rest;
+  if (rule.regex) {
+    if (match_regex(r, *rule.regex, value) != kOk) return false;
+  } else {
+    Str pattern = eval(r, rule.pattern);
+    if (!value.starts_with(pattern)) return false;
+    rest = value.substr(pattern.size());
+  }
+  *to = r->pool->join({eval(r, rule.replacement), rest});
+  return true;
+}
+
 bool rewrite_location(Upstream& u, Header* h, size_t prefix) {
   Request* r = u.r;
   const ProxyConf* conf = static_cast<Ctx*>(u.data)->conf;
-  Str value = h->value.substr(prefix);
   for (const ProxyRedirect& rule : conf->redirects) {
-    Str rest;
-    if (rule.regex) {
-      if (match_regex(r, *rule.regex, value) != kOk) continue;
-    } else {
-      Str pattern = eval(r, rule.pattern);
-      if (!value.starts_with(pattern)) continue;
-      rest = value.substr(pattern.size());
-    }
-    Str joined =
-        r->pool->join({h->value.substr(0, prefix), eval(r, rule.replacement), rest, Str("\0", 1)});
+    Str value;
+    if (!rewrite_by_prefix(r, rule, h->value.substr(prefix), &value)) continue;
+    Str joined = r->pool->join({h->value.substr(0, prefix), value, Str("\0", 1)});
     h->value = joined.substr(0, joined.size() - 1);
     return true;
   }

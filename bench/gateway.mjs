@@ -1,0 +1,138 @@
+#!/usr/bin/env node
+// node bench/gateway.mjs [--rounds=7] [--requests=20000]: CPU time per proxied request, Moonphase beside Debian's nginx with
+// the same configuration, in turn. Behind both is one nginx that serves 1 KB and 100 KB from files.
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildLoad, drive, median, nginxModules, pin } from './measure.mjs';
+import { freePort, makePrefix } from './place.mjs';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const options = Object.fromEntries(
+  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
+);
+const rounds = Number(options.rounds ?? 7);
+const requests = Number(options.requests ?? 20000);
+
+const head = (dir) => `worker_processes 1;
+daemon off;
+master_process off;
+pid ${dir}/nginx.pid;
+error_log ${dir}/logs/error.log warn;
+events { worker_connections 4096; }`;
+
+const places = (dir) =>
+  ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${dir}/${name};`)
+    .join(' ');
+
+const backendConfig = (dir, port) => `${head(dir)}
+http { access_log off; keepalive_requests 100000000; sendfile on; tcp_nopush on; ${places(dir)}
+  server { listen 127.0.0.1:${port} backlog=1024; root ${dir}; } }`;
+
+const config = (dir, port, backend, modules) => `${modules}
+${head(dir)}
+http {
+  access_log off;
+  keepalive_requests 100000000;
+  ${places(dir)}
+  proxy_http_version 1.1;
+  proxy_set_header Connection "";
+  upstream plain { server 127.0.0.1:${backend}; keepalive 64; keepalive_requests 100000000; }
+  upstream chosen {
+    server 0.0.0.1;
+    balancer_by_lua_block {
+      local balancer = require "ngx.balancer"
+      assert(balancer.set_current_peer("127.0.0.1", ${backend}))
+    }
+    keepalive 64;
+    keepalive_requests 100000000;
+  }
+  server {
+    listen 127.0.0.1:${port} backlog=1024;
+    location /plain/ { proxy_pass http://plain/; }
+    location /lua/ {
+      access_by_lua_block {
+        if ngx.req.get_headers()["x-token"] ~= "secret" then return ngx.exit(401) end
+        ngx.ctx.began = ngx.now()
+      }
+      proxy_pass http://chosen/;
+      log_by_lua_block { ngx.ctx.took = ngx.now() - ngx.ctx.began }
+    }
+  }
+}`;
+
+const get = (target) => `GET ${target} HTTP/1.1\r\nHost: localhost\r\nX-Token: secret\r\n\r\n`;
+const cases = [
+  { name: 'proxy_pass, 1 KB', request: get('/plain/1k'), share: 1 },
+  { name: 'proxy_pass, 100 KB', request: get('/plain/100k'), share: 0.2 },
+  { name: 'access, balancer, log in Lua, 1 KB', request: get('/lua/1k'), share: 1 },
+];
+
+const dirs = [];
+const children = [];
+async function start(name, text, cpu, command) {
+  const dir = makePrefix(`gateway-${name}`);
+  dirs.push(dir);
+  const port = String(await freePort());
+  fs.writeFileSync(path.join(dir, 'nginx.conf'), text(dir, port));
+  const args = ['-p', dir, '-c', path.join(dir, 'nginx.conf'), '-e', path.join(dir, 'error.log')];
+  const [file, ...rest] = pin(cpu, [command, ...args]);
+  const child = spawn(file, rest, { stdio: ['ignore', 'inherit', 'inherit'] });
+  children.push(child);
+  return { name, dir, port, child };
+}
+
+async function ready({ name, port }, target) {
+  for (let i = 0; i < 100; ++i) {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${port}${target}`, {
+        headers: { 'x-token': 'secret' },
+      });
+      const { byteLength } = await answer.arrayBuffer();
+      if (answer.ok && byteLength === 1024) return;
+    } catch {
+      // not yet
+    }
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error(`${name} does not answer`);
+}
+
+try {
+  const backend = await start('backend', backendConfig, 1, '/usr/sbin/nginx');
+  fs.writeFileSync(path.join(backend.dir, '1k'), 'x'.repeat(1024));
+  fs.writeFileSync(path.join(backend.dir, '100k'), 'x'.repeat(100 * 1024));
+  fs.chmodSync(backend.dir, 0o755);
+  await ready(backend, '/1k');
+  const with_ = (modules) => (dir, port) => config(dir, port, backend.port, modules);
+  const servers = [
+    await start('Moonphase', with_(''), 0, path.join(root, 'bin/moonphase-nginx')),
+    await start('nginx', with_(nginxModules()), 0, '/usr/sbin/nginx'),
+  ];
+  for (const server of servers) await ready(server, '/lua/1k');
+  const load = buildLoad(backend.dir);
+  console.log('CPU time per request (median of rounds), and as a ratio to nginx in the same run\n');
+  for (const test of cases) {
+    const turn = {
+      request: test.request,
+      pipeline: 1,
+      connections: 32,
+      requests: Math.round(requests * test.share),
+    };
+    const micros = servers.map(() => []);
+    for (let round = 0; round <= rounds; ++round)
+      servers.forEach((server, i) => {
+        const figure = drive(load, server, turn).micros;
+        if (round > 0) micros[i].push(figure); // the first one warms up
+      });
+    const ratio = median(micros[0].map((m, i) => m / micros[1][i]));
+    console.log(
+      `${test.name.padEnd(36)} ${median(micros[0]).toFixed(2).padStart(8)} µs  nginx ${median(micros[1]).toFixed(2).padStart(8)} µs  ${ratio.toFixed(2)}`,
+    );
+  }
+} finally {
+  for (const child of children) child.kill('SIGTERM');
+  for (const dir of dirs) fs.rmSync(dir, { recursive: true, force: true });
+}
