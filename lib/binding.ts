@@ -37,6 +37,8 @@ export interface NativeGatewayOptions {
   readonly serverVersion?: string | undefined;
   /** Shared dictionaries whose memory the primary has made: the descriptor that it gave us. */
   readonly zones?: readonly { readonly name: string; readonly fd: number }[];
+  /** The descriptor of the memory that all workers count in (`openStatistics`). */
+  readonly stats?: number;
   /** Whom to become between init_by_lua and init_worker_by_lua. */
   readonly user?: string | undefined;
   readonly group?: string | undefined;
@@ -209,6 +211,8 @@ export interface Native {
   setArguments(argv: readonly string[]): void;
   watchSignals(callback: (name: SignalName, number: number, sender: number) => void): void;
   openZone(zone: ZoneOptions): NativeZone;
+  /** The memory that all workers of a server count in. */
+  openStatistics(): NativeZone;
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;

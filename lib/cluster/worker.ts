@@ -59,6 +59,7 @@ export function runWorker(serverVersion: string): void {
       masterPid: process.ppid,
       respawned: message.respawned,
       zones: message.zones,
+      stats: message.stats,
       user: user?.name,
       group: user?.group,
     });

@@ -141,6 +141,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
   return {
     lua,
     formats: cf.formats,
+    limit_zones: cf.limitZones,
     upstreams: cf.upstreams,
     upstream_lists: [...cf.upstreamLists].map(([name, upstreams]) => ({ name, upstreams })),
     servers,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/arena.h"
+#include "engine/address_rule.h"
 #include "engine/regex.h"
 #include "http/conf.h"
 
@@ -99,6 +100,8 @@ struct GeoPlan {
   Complex source;
   std::vector<std::pair<std::string, std::string>> ranges;  // CIDR → value
   std::string fallback;
+  std::vector<AddressRule> proxies;  // whose X-Forwarded-For is believed
+  bool proxy_recursive = false;
   AddressTrie trie;  // of indexes into `ranges`
 };
 struct SplitPlan {
@@ -198,13 +201,6 @@ struct ResolverPlan {
   bool ipv4 = true, ipv6 = true, local = false;
 };
 
-// allow or deny, in binary.
-struct AccessRule {
-  bool allow = false;
-  enum Family : uint8_t { kAll, kInet, kInet6, kUnix } family = kAll;
-  uint8_t address[16] = {}, mask[16] = {};
-};
-
 enum class ContentKind : uint8_t { kNone, kLua, kJs, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
 
 // Everything that a request's place in the configuration says. Handlers inherited from outer levels
@@ -228,7 +224,7 @@ struct LocConf : http::CoreConf {
   std::unique_ptr<ResolverPlan> resolver;
   int64_t resolver_timeout = 30000;
   std::vector<std::pair<bool, std::string>> access;  // allow?, CIDR
-  std::vector<AccessRule> access_rules;              // made of `access` by seal()
+  std::vector<AddressRule> access_rules;              // made of `access` by seal()
   bool has_auth_basic = false;                       // both of these are set
   Complex auth_basic, auth_basic_user_file;
   ContentKind content = ContentKind::kNone;
@@ -297,6 +293,8 @@ struct UpstreamPlan {
   HandlerPtr balancer;
 };
 
+struct LimitZone;  // engine/modules/limits.h
+
 struct EnvVar {
   std::string name, value;
   bool has_value = false;
@@ -334,6 +332,7 @@ struct Plan {
   std::vector<std::unique_ptr<UpstreamPlan>> upstreams;
   std::vector<std::pair<std::string, std::vector<std::string>>>
       upstream_lists;  // set_hashed_upstream
+  std::vector<std::unique_ptr<LimitZone>> limit_zones;
   LocConf* main_conf = nullptr;
   // Owners of what `Log` values point to.
   std::vector<std::unique_ptr<LogSink>> sinks;
@@ -367,7 +366,10 @@ enum Module : int {
   kModUpstream,
   kModMemc,
   kModReferer,
-  kModDav
+  kModDav,
+  kModRealIp,
+  kModMirror,
+  kModLimits
 };
 
 }  // namespace moonphase::engine

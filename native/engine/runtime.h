@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/plan.h"
+#include "engine/worker_stats.h"
 #include "http/connection.h"
 #include "lua/vm.h"
 
@@ -80,6 +81,7 @@ struct RuntimeOptions {
   std::string server_version = "nginx/1.31.2";
   std::unordered_map<std::string, int>
       zone_fds;  // descriptors of shared dictionaries that the primary made
+  int stats_fd = -1;  // of WorkerStats: the primary's
   // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges.
   // False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;
@@ -113,7 +115,8 @@ class Runtime {
 
   net::Loop* loop;
   RuntimeOptions options;
-  http::HttpServer http;
+  WorkerStats stats;
+  http::HttpServer http{stats.own()};
   Generation* current = nullptr;
   std::vector<Generation*> generations;  // the current one and those that still have requests
   FakeConnection* fakes = nullptr;       // engine/fake_request.cc: requests without a client
