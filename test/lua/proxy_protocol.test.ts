@@ -1,12 +1,19 @@
 // The PROXY protocol's header in front of a connection, versions 1 and 2; the same bytes for nginx and for Moonphase.
 import fs from 'node:fs';
+import net from 'node:net';
+import tls from 'node:tls';
 import t from 'tap';
+import { parseBlocks } from '../helpers/blocks.js';
 import { exchange } from '../helpers/http.js';
 import { Server, type Kind } from '../helpers/server.js';
 
 const noNginx = !fs.existsSync('/usr/lib/nginx/modules/ngx_http_lua_module.so');
 
-const http = `
+const location = String.raw`
+  location /tlv { return 200 "$proxy_protocol_tlv_authority $proxy_protocol_tlv_0x02 $proxy_protocol_tlv_ssl_cn $proxy_protocol_tlv_ssl_verify|$proxy_protocol_tlv_alpn"; }`;
+
+// Debian's nginx does not know the TLVs yet.
+const http = (kind: Kind): string => `
 server {
   listen 127.0.0.1:$port proxy_protocol;
   set_real_ip_from 127.0.0.1;
@@ -14,7 +21,7 @@ server {
   location / {
     return 200 "$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr:$proxy_protocol_server_port $remote_addr $realip_remote_addr";
   }
-  location /tlv { return 200 "$proxy_protocol_tlv_authority $proxy_protocol_tlv_0x02 $proxy_protocol_tlv_ssl_cn $proxy_protocol_tlv_ssl_verify|$proxy_protocol_tlv_alpn"; }
+  ${kind === 'nginx' ? '' : location}
 }`;
 
 const get = (uri = '/'): string => `GET ${uri} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
@@ -49,15 +56,16 @@ const cases: Readonly<Record<string, string>> = {
 };
 
 async function ask(kind: Kind): Promise<{ answers: string[]; log: string }> {
-  const server = await Server.start({ kind, http });
+  const server = await Server.start({ kind, http: http(kind) });
   const answers: string[] = [];
   for (const [name, bytes] of Object.entries(cases)) {
-    const text = (await exchange(server.port, bytes, 1000)).toString();
+    const text = await exchange(server.port, bytes, 1000);
     const [head = '', body = ''] = text.split('\r\n\r\n');
     answers.push(`${name}: ${head.split('\r\n')[0]} ${body}`);
   }
+  const log = server.errorLog();
   await server.stop();
-  return { answers, log: server.errorLog() };
+  return { answers, log };
 }
 
 void t.test('each header', async (t) => {
@@ -67,7 +75,6 @@ void t.test('each header', async (t) => {
   t.notMatch(log, /\[alert\]/);
   if (noNginx) return;
   const theirs = await ask('nginx');
-  // Debian's nginx does not know those TLVs yet.
   const comparable = (list: string[]): string[] => list.filter((line) => !line.includes('addresses'));
   t.same(comparable(answers), comparable(theirs.answers));
 });
@@ -79,6 +86,21 @@ void t.test('what follows the addresses', async (t) => {
 });
 
 void t.test('in front of TLS', async (t) => {
-  const fixtures = fs.readdirSync(new URL('../helpers', import.meta.url));
-  t.ok(fixtures.length > 0);
+  const { files } = parseBlocks(fs.readFileSync(new URL('tls.blocks', import.meta.url), 'latin1'));
+  const server = await Server.start({
+    files,
+    http: `server {
+      listen 127.0.0.1:$port ssl proxy_protocol;
+      ssl_certificate $prefix/tls/test.crt; ssl_certificate_key $prefix/tls/test.key;
+      location / { return 200 "$scheme $proxy_protocol_addr"; }
+    }`,
+  });
+  t.teardown(() => server.stop());
+  const socket = net.connect(server.port, '127.0.0.1');
+  socket.write('PROXY TCP4 10.1.2.3 127.0.0.1 1234 80\r\n');
+  const secure = tls.connect({ socket, rejectUnauthorized: false });
+  secure.write(get());
+  let text = '';
+  for await (const part of secure) text += String(part);
+  t.match(text, 'https 10.1.2.3');
 });
