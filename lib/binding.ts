@@ -41,6 +41,8 @@ export interface NativeGatewayOptions {
   readonly zoneSpace?: string | undefined;
   /** The dictionaries of the configuration, too. */
   readonly zonesByName?: boolean;
+  /** The descriptor of the memory that all workers count in (`openStatistics`). */
+  readonly stats?: number;
   /** Whom to become between init_by_lua and init_worker_by_lua. */
   readonly user?: string | undefined;
   readonly group?: string | undefined;
@@ -222,6 +224,8 @@ export interface Native {
   setArguments(argv: readonly string[]): void;
   watchSignals(callback: (name: SignalName, number: number, sender: number) => void): void;
   openZone(zone: ZoneOptions | PlainZoneOptions): NativeZone;
+  /** The memory that all workers of a server count in. */
+  openStatistics(): NativeZone;
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;

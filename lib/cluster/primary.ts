@@ -54,6 +54,8 @@ interface Generation {
 /** The primary process: owns the sockets, starts workers, follows signals. */
 export class Primary {
   readonly sockets = new Sockets();
+  /** What all workers count together; it lives as long as this process. */
+  private readonly statistics = native().openStatistics();
   private readonly workers = new Set<Worker>();
   private readonly backoff = new Backoff();
   private generation: Generation | undefined;
@@ -148,6 +150,10 @@ export class Primary {
       for (const { name, size } of plan.http?.upstream_zones ?? []) {
         zones.push({ name, zone: native().openZone({ name, size, plain: true }) });
       }
+      for (const { name, size } of plan.http?.limit_zones ?? []) {
+        const zone = native().openZone({ name, size, exact: true, any: false });
+        zones.push({ name, zone });
+      }
     } catch (error) {
       log.write('emerg', (error as Error).message);
       acquired.undo();
@@ -215,7 +221,7 @@ export class Primary {
       ? []
       : (generation.descriptors[id] ?? generation.descriptors[0] ?? []);
     const zones = generation.zones.map(({ zone }) => zone.fd);
-    const distinct = [...new Set([...descriptors, ...zones])];
+    const distinct = [...new Set([...descriptors, ...zones, this.statistics.fd])];
     const inWorker = (fd: number): number => FIRST_SOCKET + distinct.indexOf(fd);
     const [program = process.execPath, ...args] = options.worker;
     const child = spawn(program, args, {
@@ -250,6 +256,7 @@ export class Primary {
         respawned,
         descriptors: descriptors.map(inWorker),
         zones: generation.zones.map(({ name, zone }) => ({ name, fd: inWorker(zone.fd) })),
+        stats: inWorker(this.statistics.fd),
         title: agent ? options.agentTitle : options.workerTitle,
         agent,
       });

@@ -13,6 +13,8 @@ export type ToWorker =
       /** For each address of the plan, a descriptor that the worker was started with. */
       readonly descriptors: readonly number[];
       readonly zones: readonly { readonly name: string; readonly fd: number }[];
+      /** The memory that all workers count in. */
+      readonly stats: number;
       readonly title: string;
     }
   /** The start is over: standard error is the log's from now on; undefined: it stays. */

@@ -154,6 +154,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
   return {
     lua,
     formats: cf.formats,
+    limit_zones: cf.limitZones,
     upstreams: cf.upstreams,
     upstream_zones: [...cf.upstreamZones.values()],
     ...(cf.dynamicZone === undefined ? {} : { dynamic_zone: cf.dynamicZone }),

@@ -27,6 +27,7 @@ import type {
   UpstreamPlan,
   Where,
 } from './plan.js';
+import type { LimitZone } from './plan_modules.js';
 import { Reader, type Statement } from './reader.js';
 import { Scope, type ScopeKind } from './scope.js';
 import { VariableTable, captureNames } from './variables.js';
@@ -106,6 +107,9 @@ export class Conf {
   dynamicZone: string | undefined;
   /** `upstream_list NAME UPSTREAM…` */
   readonly upstreamLists = new Map<string, readonly string[]>();
+  /** Zones of `limit_req_zone` and `limit_conn_zone`. */
+  readonly limitZones: LimitZone[] = [];
+  private readonly memory = new Map<string, { readonly use: string; size: number }>();
   readonly servers: ServerState[] = [];
   readonly listens = new Listens();
   /** Parameters of the buffered access logs, by path: those of one file must agree. */
@@ -347,6 +351,26 @@ export class Conf {
 
   confName(name: string): string {
     return under(this.confPrefix, name);
+  }
+
+  /** A zone of shared memory: all that use a name mean the same by it. Without `size` it is defined elsewhere. */
+  sharedMemory(name: string, use: string, size = 0): void {
+    const before = this.memory.get(name);
+    if (before === undefined) {
+      this.memory.set(name, { use, size });
+      return;
+    }
+    if (before.use !== use) {
+      throw this.error(
+        `the shared memory zone "${name}" is already declared for a different use`,
+      );
+    }
+    if (size !== 0 && before.size !== 0 && size !== before.size) {
+      throw this.error(
+        `the size ${size} of shared memory zone "${name}" conflicts with already declared size ${before.size}`,
+      );
+    }
+    before.size ||= size;
   }
 
   /** The index of a log target. */

@@ -82,7 +82,7 @@ export function parseUrl(url: string, options: UrlOptions): ParsedUrl | string {
     return { ...base, hostIsName: false, family: 'inet', addresses: spread('inet', host) };
   if (options.noResolve === true)
     return { ...base, hostIsName: true, family: 'inet', addresses: [] };
-  const resolved = lookup(host);
+  const resolved = resolveHost(host);
   if (resolved.length === 0) return 'host not found';
   return {
     ...base,
@@ -212,7 +212,7 @@ export function parseCidr(text: string): Cidr | undefined {
 }
 
 /** Names that can be resolved while the configuration is read: those of /etc/hosts. */
-function lookup(name: string): { family: 'inet' | 'inet6'; host: string }[] {
+export function resolveHost(name: string): { family: 'inet' | 'inet6'; host: string }[] {
   const found: { family: 'inet' | 'inet6'; host: string }[] = [];
   let hosts = '';
   try {

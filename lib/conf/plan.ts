@@ -18,10 +18,15 @@ import type {
   EchoCommand,
   DavPlan,
   GzipPlan,
+  LimitConnPlan,
+  LimitReqPlan,
+  LimitZone,
   LuaSslPlan,
   MemcPlan,
+  MirrorPlan,
   MoreHeaders,
   ProxyPlan,
+  RealIpPlan,
   ReferersPlan,
 } from './plan_modules.js';
 import type { Variable } from './plan_variables.js';
@@ -141,6 +146,7 @@ export interface ProcessPlan {
 export interface HttpPlan {
   readonly lua: LuaMainPlan;
   readonly formats: readonly LogFormat[];
+  readonly limit_zones: readonly LimitZone[];
   readonly upstreams: readonly UpstreamPlan[];
   /** Shared memory for their servers. */
   readonly upstream_zones: readonly {
@@ -480,6 +486,10 @@ export interface LocationConf {
   readonly valid_referers?: ReferersPlan;
   readonly dav?: DavPlan;
   /** "" is `off` */
+  readonly real_ip?: RealIpPlan;
+  readonly limit_req?: LimitReqPlan;
+  readonly limit_conn?: LimitConnPlan;
+  readonly mirror?: MirrorPlan;
   readonly auth_request?: Complex;
   readonly auth_request_set: readonly { readonly var: number; readonly value: Complex }[];
   readonly sub_filter?: readonly { readonly match: Complex; readonly replacement: Complex }[];

@@ -181,3 +181,52 @@ export interface DavPlan {
   /** Mode bits of new files; directories get x where they have r. */
   readonly dav_access: number;
 }
+
+/** A zone of `limit_req_zone` or `limit_conn_zone`. */
+export interface LimitZone {
+  readonly name: Bytes;
+  readonly size: number;
+  readonly use: 'limit_req' | 'limit_conn';
+  readonly key: Complex;
+  readonly key_text: Bytes;
+  /** Of `limit_req`: thousandths of a request per second. */
+  readonly rate: number;
+}
+
+/** One `limit_req` or `limit_conn`; burst and delay in thousandths of a request. */
+export interface LimitRule {
+  /** The place in `limit_zones`. */
+  readonly zone: number;
+  readonly burst: number;
+  readonly delay: number;
+  readonly connections: number;
+}
+
+type LimitLevel = 'info' | 'notice' | 'warn' | 'error';
+
+export interface LimitReqPlan {
+  readonly limit_req_rules: readonly LimitRule[];
+  readonly limit_req_log_level: LimitLevel;
+  readonly limit_req_status: number;
+  readonly limit_req_dry_run: boolean;
+}
+
+export interface LimitConnPlan {
+  readonly limit_conn_rules: readonly LimitRule[];
+  readonly limit_conn_log_level: LimitLevel;
+  readonly limit_conn_status: number;
+  readonly limit_conn_dry_run: boolean;
+}
+
+export interface RealIpPlan {
+  /** Networks, and `unix:`. */
+  readonly set_real_ip_from: readonly Bytes[];
+  /** A header's name in lower case, or `proxy_protocol`. */
+  readonly real_ip_header: Bytes;
+  readonly real_ip_recursive: boolean;
+}
+
+export interface MirrorPlan {
+  readonly mirror_uris: readonly Bytes[];
+  readonly mirror_request_body: boolean;
+}

@@ -10,7 +10,7 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
   proxy_force_ranges proxy_limit_rate
   proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
-  sub_filter autoindex stub_status
+  sub_filter autoindex
   proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
   proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
 
@@ -28,9 +28,7 @@ export const PENDING_PARTS: ReadonlySet<string> = new Set([
   'ssl_certificate with variables',
   'ssl_early_data on',
   'ssl_certificate_key with variables',
-  'listen proxy_protocol',
   'access_log gzip',
-  'geo proxy',
   'proxy_http_version 2',
   'proxy_bind transparent',
 ]);

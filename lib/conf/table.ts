@@ -8,10 +8,13 @@ import { headersModule } from './directives/headers.js';
 import { headersMoreModule } from './directives/headers_more.js';
 import { httpCoreModule } from './directives/http_core.js';
 import { logModule } from './directives/log.js';
+import { limitConnModule, limitReqModule } from './directives/limits.js';
 import { luaModule, luaSslModule } from './directives/lua.js';
 import { mapsModule } from './directives/maps.js';
 import { memcModule } from './directives/memc.js';
+import { mirrorModule } from './directives/mirror.js';
 import { proxyModule } from './directives/proxy.js';
+import { realIpModule } from './directives/real_ip.js';
 import { refererModule } from './directives/referer.js';
 import { rewriteModule } from './directives/rewrite.js';
 import { setMiscModule } from './directives/set_misc.js';
@@ -40,6 +43,10 @@ export const MODULES: readonly Module[] = [
   http2Module,
   gzipModule,
   filtersModule,
+  realIpModule,
+  limitReqModule,
+  limitConnModule,
+  mirrorModule,
   refererModule,
   luaModule,
   luaSslModule,

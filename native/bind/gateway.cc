@@ -153,6 +153,7 @@ napi_value construct(napi_env env, napi_callback_info info) {
     options.zone_fds[bytes_of(env, js_get(env, zone, "name"))] =
         static_cast<int>(number_option(env, zone, "fd", -1));
   }
+  options.stats_fd = static_cast<int>(number_option(env, o, "stats", -1));
   Env* e = Env::of(env);
   FromJs from(e);
   Gateway* g = new Gateway(e, std::move(options), bytes_of(env, js_get(env, o, "user")),

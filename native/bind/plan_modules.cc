@@ -3,6 +3,9 @@
 #include "engine/content/dav.h"
 #include "engine/modules/echo.h"
 #include "engine/modules/headers_more.h"
+#include "engine/modules/limits.h"
+#include "engine/modules/mirror.h"
+#include "engine/modules/real_ip.h"
 #include "engine/modules/referer.h"
 
 namespace moonphase::bind {
@@ -89,13 +92,81 @@ void read_dav(const PlanValue& plan, LocConf& conf) {
   conf.module[engine::kModDav] = std::move(dav);
 }
 
+void read_real_ip(const PlanValue& plan, LocConf& conf) {
+  if (!plan.has("real_ip")) return;
+  PlanValue v = plan.get("real_ip");
+  auto real_ip = std::make_shared<engine::RealIpConf>();
+  v.get("set_real_ip_from").each([&](const PlanValue& one) {
+    if (!engine::make_rule(true, one.bytes(), &real_ip->from.emplace_back())) one.fail("a network");
+  });
+  read(v.get("real_ip_header"), real_ip->header);
+  real_ip->proxy_protocol = real_ip->header == "proxy_protocol";
+  read(v.get("real_ip_recursive"), real_ip->recursive);
+  conf.module[engine::kModRealIp] = std::move(real_ip);
+}
+
+void read_limits(PlanParts& parts, const PlanValue& plan, const std::string& name,
+                 engine::LimitRules& limits) {
+  static constexpr std::pair<const char*, int> kLevels[] = {
+      {"info", kLogInfo}, {"notice", kLogNotice}, {"warn", kLogWarn}, {"error", kLogErr}};
+  if (!plan.has(name.c_str())) return;
+  PlanValue v = plan.get(name.c_str());
+  auto field = [&](const char* rest) { return name + rest; };
+  std::string rules = field("_rules"), level = field("_log_level"), status = field("_status"),
+              dry_run = field("_dry_run");
+  v.get(rules.c_str()).each([&](const PlanValue& one) {
+    engine::LimitRule& rule = limits.rules.emplace_back();
+    auto at = static_cast<size_t>(one.get("zone").integer());
+    if (at >= parts.plan.limit_zones.size()) one.get("zone").fail("a zone's place");
+    rule.zone = parts.plan.limit_zones[at].get();
+    PLAN_READ(rule, one, burst);
+    PLAN_READ(rule, one, delay);
+    PLAN_READ(rule, one, connections);
+  });
+  limits.log_level = v.get(level.c_str()).word(kLevels);
+  read(v.get(status.c_str()), limits.status);
+  read(v.get(dry_run.c_str()), limits.dry_run);
+}
+
+void read_all_limits(PlanParts& parts, const PlanValue& plan, LocConf& conf) {
+  if (!plan.has("limit_req") && !plan.has("limit_conn")) return;
+  auto limits = std::make_shared<engine::LimitsConf>();
+  read_limits(parts, plan, "limit_req", limits->requests);
+  read_limits(parts, plan, "limit_conn", limits->connections);
+  conf.module[engine::kModLimits] = std::move(limits);
+}
+
+void read_mirror(const PlanValue& plan, LocConf& conf) {
+  if (!plan.has("mirror")) return;
+  PlanValue v = plan.get("mirror");
+  auto mirror = std::make_shared<engine::MirrorConf>();
+  read(v.get("mirror_uris"), mirror->uris);
+  read(v.get("mirror_request_body"), mirror->request_body);
+  conf.module[engine::kModMirror] = std::move(mirror);
+}
+
 }  // namespace
+
+void read_limit_zones(PlanParts& parts, const PlanValue& from) {
+  from.each([&](const PlanValue& v) {
+    auto zone = std::make_unique<engine::LimitZone>();
+    PLAN_READ(*zone, v, name);
+    PLAN_READ(*zone, v, size);
+    PLAN_READ(*zone, v, key);
+    PLAN_READ(*zone, v, key_text);
+    PLAN_READ(*zone, v, rate);
+    parts.plan.limit_zones.push_back(std::move(zone));
+  });
+}
 
 void read_modules(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   read_echo(v, conf);
   read_more_headers(v, conf);
   read_referers(parts, v, conf);
   read_dav(v, conf);
+  read_real_ip(v, conf);
+  read_all_limits(parts, v, conf);
+  read_mirror(v, conf);
 }
 
 }  // namespace moonphase::bind

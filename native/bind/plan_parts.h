@@ -53,6 +53,7 @@ void read_filters(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_memc.cc
 void read_memc(const PlanValue& v, engine::LocConf& conf);
 // plan_modules.cc
+void read_limit_zones(PlanParts& parts, const PlanValue& from);
 void read_modules(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 
 }  // namespace moonphase::bind

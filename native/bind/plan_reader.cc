@@ -89,6 +89,10 @@ std::unique_ptr<engine::GeoPlan> read_geo(const PlanValue& v) {
   auto geo = std::make_unique<engine::GeoPlan>();
   PLAN_READ(*geo, v, source);
   read(v.get("default"), geo->fallback);
+  v.get("proxies").each([&](const PlanValue& one) {
+    if (!engine::make_rule(true, one.bytes(), &geo->proxies.emplace_back())) one.fail("a network");
+  });
+  PLAN_READ(*geo, v, proxy_recursive);
   v.get("ranges").each([&](const PlanValue& one) {
     auto& [cidr, value] = geo->ranges.emplace_back();
     read(one.get("cidr"), cidr);
@@ -291,6 +295,7 @@ void read_http(PlanParts& parts, const PlanValue& v) {
   make(plan.confs, v.get("confs"));
   make(plan.servers, v.get("servers"));
   read_formats(parts, v.get("formats"));
+  read_limit_zones(parts, v.get("limit_zones"));
   read_lua(parts, v.get("lua"));
   size_t i = 0;
   v.get("confs").each([&](const PlanValue& one) { read_location(parts, one, *plan.confs[i++]); });

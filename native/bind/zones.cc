@@ -1,7 +1,10 @@
 #include "bind/zones.h"
 
+#include <memory>
+
 #include "bind/js_error.h"
 #include "bind/napi_util.h"
+#include "engine/worker_stats.h"
 #include "shm/zone.h"
 
 namespace moonphase::bind {
@@ -40,10 +43,33 @@ napi_value open_zone(napi_env env, napi_callback_info info) {
   return object;
 }
 
+// openStatistics(): {fd, close()}, the memory that workers count in.
+napi_value open_statistics(napi_env env, napi_callback_info) {
+  auto segment = std::make_unique<shm::Segment>();
+  std::string error;
+  if (!engine::WorkerStats::create(segment.get(), &error)) {
+    throw_error(env, "ERR_MOONPHASE_START", error);
+    return nullptr;
+  }
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  js_set(env, object, "fd", js_number(env, segment->fd()));
+  auto free = [](napi_env, void* data, void*) { delete static_cast<shm::Segment*>(data); };
+  napi_wrap(env, object, segment.release(), free, nullptr, nullptr);
+  add_function(env, object, "close", [](napi_env e, napi_callback_info i) -> napi_value {
+    Args<0> a(e, i);
+    void* data = nullptr;
+    if (napi_remove_wrap(e, a.self, &data) == napi_ok) delete static_cast<shm::Segment*>(data);
+    return nullptr;
+  });
+  return object;
+}
+
 }  // namespace
 
 void define_zones(napi_env env, napi_value exports) {
   add_function(env, exports, "openZone", open_zone);
+  add_function(env, exports, "openStatistics", open_statistics);
 }
 
 }  // namespace moonphase::bind

@@ -2,6 +2,7 @@
 #include "engine/handshake.h"
 #include "engine/lifecycle.h"
 #include "engine/lua_ctx.h"
+#include "engine/modules/real_ip.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
 #include "engine/upstream.h"
@@ -33,6 +34,7 @@ void destroy(Request* r) {
 
 // Whoever still runs for the request finds its new connection.
 void detached(Request* main, http::Connection* c) {
+  real_ip_detached(main);
   main->conn = c;
   for (auto* ctx = static_cast<LuaCtx*>(main->lua_contexts); ctx; ctx = ctx->next_of_main)
     for (Request* r = ctx->r; r; r = r->parent) r->conn = c;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "engine/forwarded.h"
+
 namespace moonphase::engine {
 
 namespace {
@@ -82,11 +84,32 @@ int split_value(Request* r, const SplitPlan& split, VarValue* v) {
   return found(v, "");
 }
 
+namespace {
+
+// Of trusted proxies the client that they name.
+Str behind_proxies(Request* r, const GeoPlan& geo, Str text, char* buf, socklen_t size) {
+  const http::Header* lines = r->headers_in.x_forwarded_for;
+  SocketAddress client;
+  if (geo.proxies.empty() || !lines || !parse_address(text, &client) ||
+      !forwarded_address(lines, geo.proxies, geo.proxy_recursive, &client))
+    return text;
+  const sockaddr* sa = client.get();
+  const void* bytes =
+      sa->sa_family == AF_INET6
+          ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6*>(sa)->sin6_addr)
+          : &reinterpret_cast<const sockaddr_in*>(sa)->sin_addr;
+  return inet_ntop(sa->sa_family, bytes, buf, size) ? Str(buf) : text;
+}
+
+}  // namespace
+
 int geo_value(Request* r, const GeoPlan& geo, VarValue* v) {
   uint8_t address[16];
   int bits, index = -1;
   bool ipv4;
-  if (parse_cidr(eval(r, geo.source), address, &bits, &ipv4)) {
+  char buf[INET6_ADDRSTRLEN];
+  Str text = behind_proxies(r, geo, eval(r, geo.source), buf, sizeof buf);
+  if (parse_cidr(text, address, &bits, &ipv4)) {
     index = geo.trie.find(address);
   } else {
     std::fill_n(address, 10, uint8_t{0});

@@ -9,6 +9,7 @@
 #include "engine/locations.h"
 #include "engine/map.h"
 #include "engine/modules/charset.h"
+#include "engine/modules/limits.h"
 #include "engine/modules/memc.h"
 #include "engine/modules/proxy.h"
 #include "engine/phases.h"
@@ -48,26 +49,6 @@ uint32_t method_bit(Str name) {
                    [](char a, char b) { return (a >= 'a' && a <= 'z' ? a - 32 : a) == b; }))
       return bit;
   return 0;
-}
-
-bool make_rule(bool allow, Str text, AccessRule* rule) {
-  rule->allow = allow;
-  if (text == "all") return true;
-  if (text == "unix:") {
-    rule->family = AccessRule::kUnix;
-    return true;
-  }
-  uint8_t address[16];
-  int bits;
-  bool ipv4;
-  if (!parse_cidr(text, address, &bits, &ipv4)) return false;
-  rule->family = ipv4 ? AccessRule::kInet : AccessRule::kInet6;
-  int skip = ipv4 ? 12 : 0;
-  for (int i = skip; i < 16; ++i) {
-    rule->address[i - skip] = address[i];
-    rule->mask[i - skip] = static_cast<uint8_t>(0xff00 >> std::clamp(bits - 8 * i, 0, 8));
-  }
-  return true;
 }
 
 class Sealer {
@@ -164,7 +145,7 @@ class Sealer {
         conf.limit_except_mask &= ~method_bit(method);
     }
     for (const auto& [allow, text] : conf.access) {
-      AccessRule rule;
+      AddressRule rule;
       if (!make_rule(allow, text, &rule))
         return fail("invalid parameter \"" + text + "\"", conf.where);
       conf.access_rules.push_back(rule);

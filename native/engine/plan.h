@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/syslog.h"
+#include "engine/address_rule.h"
 #include "engine/regex.h"
 #include "http/conf.h"
 
@@ -100,6 +101,8 @@ struct GeoPlan {
   Complex source;
   std::vector<std::pair<std::string, std::string>> ranges;  // CIDR → value
   std::string fallback;
+  std::vector<AddressRule> proxies;  // whose X-Forwarded-For is believed
+  bool proxy_recursive = false;
   AddressTrie trie;  // of indexes into `ranges`
 };
 struct SplitPlan {
@@ -199,13 +202,6 @@ struct ResolverPlan {
   bool ipv4 = true, ipv6 = true, local = false;
 };
 
-// allow or deny, in binary.
-struct AccessRule {
-  bool allow = false;
-  enum Family : uint8_t { kAll, kInet, kInet6, kUnix } family = kAll;
-  uint8_t address[16] = {}, mask[16] = {};
-};
-
 enum class ContentKind : uint8_t { kNone, kLua, kJs, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
 
 // Everything that a request's place in the configuration says. Handlers inherited from outer levels
@@ -229,7 +225,7 @@ struct LocConf : http::CoreConf {
   std::unique_ptr<ResolverPlan> resolver;
   int64_t resolver_timeout = 30000;
   std::vector<std::pair<bool, std::string>> access;  // allow?, CIDR
-  std::vector<AccessRule> access_rules;              // made of `access` by seal()
+  std::vector<AddressRule> access_rules;              // made of `access` by seal()
   bool has_auth_basic = false;                       // both of these are set
   Complex auth_basic, auth_basic_user_file;
   ContentKind content = ContentKind::kNone;
@@ -312,6 +308,7 @@ struct UpstreamZonePlan {
   uint64_t size = 0;
   Where where;
 };
+struct LimitZone;  // engine/modules/limits.h
 
 struct EnvVar {
   std::string name, value;
@@ -355,6 +352,7 @@ struct Plan {
   std::vector<std::shared_ptr<UpstreamZone>> zones;  // opened with the plan's VM
   std::vector<std::pair<std::string, std::vector<std::string>>>
       upstream_lists;  // set_hashed_upstream
+  std::vector<std::unique_ptr<LimitZone>> limit_zones;
   LocConf* main_conf = nullptr;
   // Owners of what `Log` values point to.
   std::vector<std::unique_ptr<Syslog>> syslogs;
@@ -389,7 +387,10 @@ enum Module : int {
   kModUpstream,
   kModMemc,
   kModReferer,
-  kModDav
+  kModDav,
+  kModRealIp,
+  kModMirror,
+  kModLimits
 };
 
 }  // namespace moonphase::engine

@@ -8,6 +8,7 @@
 #include "engine/handshake.h"
 #include "engine/lifecycle.h"
 #include "engine/listening.h"
+#include "engine/modules/limits.h"
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
 #include "engine/upstream_resolve.h"
@@ -100,7 +101,8 @@ struct Runtime::Impl {
   void* quit_data = nullptr;
 };
 
-Runtime::Runtime(net::Loop* l, RuntimeOptions o) : loop(l), options(std::move(o)), impl_(new Impl) {
+Runtime::Runtime(net::Loop* l, RuntimeOptions o)
+    : loop(l), options(std::move(o)), stats(options.stats_fd), impl_(new Impl) {
   static std::once_flag once;
   std::call_once(once, [] {
     http::register_http_filters();
@@ -134,6 +136,7 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   now.init.data = this;
   if (int64_t ms = g->plan->lua.blocking_threshold)
     g->block_watch = std::make_unique<BlockWatch>(g, ms);
+  if (!open_limit_zones(g, &error)) return not_loaded(error);
   if (g->plan->has_http) {
     if (open_upstream_zones(g, &error)) g->vm = make_vm(g, &error);
     if (!g->vm) return not_loaded(error);

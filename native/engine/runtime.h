@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/plan.h"
+#include "engine/worker_stats.h"
 #include "http/connection.h"
 #include "lua/vm.h"
 
@@ -87,6 +88,7 @@ struct RuntimeOptions {
   // handed on for: those that Lua or JavaScript create and, with `zones_by_name`, all of them.
   std::string zone_space;
   bool zones_by_name = false;
+  int stats_fd = -1;  // of WorkerStats: the primary's
   // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges.
   // False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;
@@ -120,7 +122,8 @@ class Runtime {
 
   net::Loop* loop;
   RuntimeOptions options;
-  http::HttpServer http;
+  WorkerStats stats;
+  http::HttpServer http{stats.own()};
   Generation* current = nullptr;
   std::vector<Generation*> generations;  // the current one and those that still have requests
   FakeConnection* fakes = nullptr;       // engine/fake_request.cc: requests without a client

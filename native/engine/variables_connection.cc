@@ -98,11 +98,23 @@ int tcpinfo(Request* r, VarValue* v, Str, uintptr_t which) {
   return found_number(r, v, values[which]);
 }
 
-enum { kActive, kReading, kWriting, kWaiting };
-int connections(Request* r, VarValue* v, Str, uintptr_t which) {
-  const http::Stats& s = r->conn->server->stats;
-  int64_t values[] = {s.active, s.reading, s.writing, s.waiting};
-  return found_number(r, v, values[which]);
+enum { kSource, kDestination };
+int proxy_addr(Request* r, VarValue* v, Str, uintptr_t which) {
+  const http::ProxyProtocol* proxy = r->conn->proxy_protocol.get();
+  if (!proxy) return not_found(v);
+  return found(v, which == kSource ? proxy->source : proxy->destination);
+}
+int proxy_port(Request* r, VarValue* v, Str, uintptr_t which) {
+  const http::ProxyProtocol* proxy = r->conn->proxy_protocol.get();
+  if (!proxy) return not_found(v);
+  int port = which == kSource ? proxy->source_port : proxy->destination_port;
+  return port ? found_number(r, v, port) : found(v, "");
+}
+int proxy_tlv(Request* r, VarValue* v, Str rest, uintptr_t) {
+  const http::ProxyProtocol* proxy = r->conn->proxy_protocol.get();
+  std::string value;
+  if (!proxy || !proxy->tlv(rest, r->conn->log, r->conn, &value)) return not_found(v);
+  return found(v, r->pool->copy(value));
 }
 
 }  // namespace
@@ -114,8 +126,6 @@ const VariableDef kLaterVariables[] = {
     {"proxy_host", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_port", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_add_via", nothing, nullptr, 0, 0},
-    {"limit_req_status", nothing, nullptr, 0, kVarNoCacheable},
-    {"limit_conn_status", nothing, nullptr, 0, kVarNoCacheable},
     {"date_local", nothing, nullptr, 0, kVarNoCacheable},
     {"date_gmt", nothing, nullptr, 0, kVarNoCacheable},
     {"echo_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
@@ -126,13 +136,11 @@ const VariableDef kConnectionVariables[] = {
     {"binary_remote_addr", binary_remote_addr, nullptr, 0, 0},
     {"remote_addr", remote_addr, nullptr, 0, 0},
     {"remote_port", remote_port, nullptr, 0, 0},
-    {"realip_remote_addr", remote_addr, nullptr, 0, 0},
-    {"realip_remote_port", remote_port, nullptr, 0, 0},
-    {"proxy_protocol_addr", nothing, nullptr, 0, 0},
-    {"proxy_protocol_port", nothing, nullptr, 0, 0},
-    {"proxy_protocol_server_addr", nothing, nullptr, 0, 0},
-    {"proxy_protocol_server_port", nothing, nullptr, 0, 0},
-    {"proxy_protocol_tlv_", nothing, nullptr, 0, kVarPrefix},
+    {"proxy_protocol_addr", proxy_addr, nullptr, kSource, 0},
+    {"proxy_protocol_port", proxy_port, nullptr, kSource, 0},
+    {"proxy_protocol_server_addr", proxy_addr, nullptr, kDestination, 0},
+    {"proxy_protocol_server_port", proxy_port, nullptr, kDestination, 0},
+    {"proxy_protocol_tlv_", proxy_tlv, nullptr, 0, kVarPrefix},
     {"server_addr", server_addr, nullptr, 0, 0},
     {"server_port", server_port, nullptr, 0, 0},
     {"server_name", server_name, nullptr, 0, 0},
@@ -144,10 +152,6 @@ const VariableDef kConnectionVariables[] = {
     {"ssl_", nothing, nullptr, 0, kVarPrefix},
     {"connection", connection, nullptr, 0, 0},
     {"connection_requests", connection_requests, nullptr, 0, 0},
-    {"connections_active", connections, nullptr, kActive, 0},
-    {"connections_reading", connections, nullptr, kReading, 0},
-    {"connections_writing", connections, nullptr, kWriting, 0},
-    {"connections_waiting", connections, nullptr, kWaiting, 0},
     {"tcpinfo_rtt", tcpinfo, nullptr, 0, kVarNoCacheable},
     {"tcpinfo_rttvar", tcpinfo, nullptr, 1, kVarNoCacheable},
     {"tcpinfo_snd_cwnd", tcpinfo, nullptr, 2, kVarNoCacheable},

@@ -109,6 +109,7 @@ void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const 
     c->state = kHandshake;
     c->action = "SSL handshaking";
   }
+  c->proxy_header_due_ = listen->proxy_protocol;
   c->start_ms = now().monotonic_ms;
   std::memcpy(&c->peer, peer, len);
   c->peer_len = len;

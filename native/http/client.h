@@ -73,6 +73,9 @@ class Client final : public Connection {
   void post_input();     // the same from outside of it, soon
   // client_tls.cc: the handshake
   void handshake();
+  // client_proxy_header.cc; false: not all there yet, or the connection is closed
+  bool take_proxy_header();
+  bool peek_proxy_header();
   // The status that a request over (or without) TLS gets instead; 0: none.
   int check_tls(Request* r);
   // client.cc: life
@@ -105,6 +108,7 @@ class Client final : public Connection {
  private:
   void end_handshake();
   bool in_handshake_ = false, hello_seen_ = false;
+  bool proxy_header_due_ = false;
   bool fill();  // reads once; false: nothing came (or the end: closed then)
   void begin_request();
   int parse_line();  // kOk, kAgain (needs bytes), kDone (the request has ended)

@@ -44,7 +44,8 @@ void Client::on_readable() {
     read_lingering();
     return;
   }
-  if (state != kClosed && fill()) process_input();
+  if (state == kClosed || !fill()) return;
+  if (!proxy_header_due_ || take_proxy_header()) process_input();
 }
 
 bool Client::fill() {

@@ -18,7 +18,7 @@ constexpr int kUnrecognizedName = 112;  // an alert of TLS
 // Goes on with the handshake, or begins it when the first byte is one of TLS: others speak plain
 // HTTP, and are told so with their request.
 void Client::handshake() {
-  if (in_handshake_) return;
+  if (in_handshake_ || (proxy_header_due_ && !peek_proxy_header())) return;
   if (!stream->tls) {
     unsigned char first;
     const ssize_t n = stream->peek(&first, 1);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "http/proxy_protocol.h"
 #include "http/request.h"
 #include "net/listener.h"
 #include "net/stream.h"
@@ -61,10 +62,11 @@ struct Stats {  // stub_status, and ngx_stat_* for Lua
 
 // One running HTTP server: its listeners share it. Owned by the engine's runtime.
 struct HttpServer {
+  explicit HttpServer(Stats& counted) : stats(counted) {}
   net::Loop* loop = nullptr;
   const uint64_t serial = next_serial();  // no other server of the process has or had it
   ServerHooks hooks;
-  Stats stats;
+  Stats& stats;
   uint64_t next_connection = 1;
   bool closing = false;            // quitting or reloading: no keep-alive any more
   Connection* first = nullptr;     // all connections
@@ -101,6 +103,7 @@ class Connection : public LogContext, public net::TlsOwner {
   Str addr_text;  // "127.0.0.1", "unix:"
   bool error = false, timedout = false, destroyed = false, reading_tested = false, ssl = false;
   bool need_last_buf = false, tcp_nodelay_set = false;
+  std::shared_ptr<const ProxyProtocol> proxy_protocol;  // null: no such header, or it names nobody
   const ServerCore* tls_server = nullptr;  // chosen by the name that the handshake asked for
   void* tls_lua = nullptr;                 // engine/handshake.cc: handlers of the handshake
   // A request without a client that runs such a handler: whose handshake it is.

@@ -42,6 +42,7 @@ void Client::detach(Request* r) {
   d->local = local;
   d->local_len = local_len;
   d->addr_text = r->pool->copy(addr_text);
+  d->proxy_protocol = proxy_protocol;
   d->sent = sent;
   d->error = true;
   d->timedout = timedout;

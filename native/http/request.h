@@ -201,7 +201,10 @@ struct Request {
   net::Timer timer{};  // the request's own wait (delayed, sleeping echo)
   bool posted_queued = false;
   int64_t delayed = 0;
+  uint8_t limit_req = 0, limit_conn = 0;  // of main requests: what those modules decided
   int logging = 0;               // of main requests: log handlers that wait, subrequests' too
+  void* real_peer = nullptr;     // of main requests: engine/modules/real_ip.cc, if it has replaced
+                                 // the address
   void* lua_contexts = nullptr;  // of main requests: engine's list (LuaCtx::next_of_main)
 
   bool is_main() const { return this == main; }

@@ -217,7 +217,8 @@ int main(int argc, char** argv) {
   listen.name = "0.0.0.0:8089";
   listen.servers.push_back(&server);
   listen.default_server = &server;
-  HttpServer http;
+  Stats counted;
+  HttpServer http{counted};
   http.loop = loop;
   http.max_connections = 10000;
   http.hooks.process = process;

@@ -1,6 +1,5 @@
 import {
   HSL,
-  HTTP,
   LIMIT_EXCEPT,
   LOCATION,
   SERVER,
@@ -81,6 +80,5 @@ export const filesModule: Module = {
       hidden: true,
     }),
     ...later(LOCATION, 'random_index flv mp4'),
-    ...later(HTTP, 'limit_conn_zone limit_req_zone'),
   ],
 };

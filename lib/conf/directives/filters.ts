@@ -128,10 +128,7 @@ export const filtersModule: Module = {
       HSL,
       'ssi_silent_errors ssi_ignore_recycled_buffers ssi_min_file_chunk ssi_value_length ssi_types',
     ),
-    ...later(HSL, 'ssi_last_modified mirror mirror_request_body slice '),
-    ...later(HSL, 'limit_conn limit_conn_log_level limit_conn_status limit_conn_dry_run'),
-    ...later(HSL, 'limit_req limit_req_log_level limit_req_status limit_req_dry_run'),
-    ...later(HSL, 'set_real_ip_from real_ip_header real_ip_recursive'),
+    ...later(HSL, 'ssi_last_modified slice'),
     ...later(HSL, 'secure_link secure_link_md5 secure_link_secret'),
     ...later(
       HSL,

@@ -108,6 +108,7 @@ const sharedDict: Setter = (cf, [name = '', sizeText = '', ...flags], row) => {
   if (dicts.some((d) => d.name === name)) {
     throw cf.error(`lua_shared_dict "${name}" is already defined as "${name}"`);
   }
+  cf.sharedMemory(name, 'lua_shared_dict', bytes);
   dicts.push({
     name,
     size: bytes,

@@ -4,9 +4,13 @@
 #include "engine/modules/charset.h"
 #include "engine/modules/echo.h"
 #include "engine/modules/headers_more.h"
+#include "engine/modules/limits.h"
 #include "engine/modules/memc.h"
+#include "engine/modules/mirror.h"
 #include "engine/modules/proxy.h"
+#include "engine/modules/real_ip.h"
 #include "engine/modules/referer.h"
+#include "engine/modules/stub_status.h"
 
 namespace moonphase::engine {
 
@@ -17,6 +21,12 @@ void register_modules() {
   register_headers_more();
   register_proxy();
   register_auth_request();
+  // In nginx's order within their phases.
+  register_real_ip();
+  register_limit_req();
+  register_limit_conn();
+  register_mirror();
+  register_stub_status();
   register_memc();
   register_referer();
 }
