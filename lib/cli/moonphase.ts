@@ -21,6 +21,7 @@ Commands:
   reload           tell a running server to read its configuration again
   stop             stop a running server, after the requests under way (--now: at once)
   shdict COMMAND   look into the shared dictionaries of a running server: list, get, set, del, dump
+  types DIR|FILE…  write .d.ts files for Lua modules from their LuaLS annotations
   run FILE [ARGS]  run a Lua file, with ngx.*, cosockets and timers, but no server
 
 Options of serve, test, reload and stop:
@@ -28,6 +29,11 @@ Options of serve, test, reload and stop:
   -c, --config FILE   configuration (default: conf/nginx.conf or nginx.conf under the prefix)
   -g, --globals TEXT  directives in front of the configuration
   --next-free         serve: take the next free port where one is in use
+  -w, --watch         serve: reload when the configuration or a Lua file has changed
+
+Options of types:
+  -o, --out DIR       where they go (default: beside the Lua files)
+  --check             write nothing; fail where something would be written
 
   -h, --help          this help
   -v, --version       version
@@ -39,6 +45,9 @@ const OPTIONS = {
   globals: { type: 'string', short: 'g' },
   'next-free': { type: 'boolean' },
   now: { type: 'boolean' },
+  watch: { type: 'boolean', short: 'w' },
+  out: { type: 'string', short: 'o' },
+  check: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -49,6 +58,7 @@ interface Options {
   readonly globals: string | undefined;
   readonly nextFree: boolean;
   readonly now: boolean;
+  readonly watch: boolean;
 }
 
 /** The command for people. The result is the exit code; `serve` ends the process itself. */
@@ -107,6 +117,7 @@ function serverOptions(values: {
   globals?: string | undefined;
   'next-free'?: boolean | undefined;
   now?: boolean | undefined;
+  watch?: boolean | undefined;
 }): Options {
   const prefix = `${resolve(values.prefix ?? '.')}/`;
   return {
@@ -116,6 +127,7 @@ function serverOptions(values: {
     globals: values.globals,
     nextFree: values['next-free'] === true,
     now: values.now === true,
+    watch: values.watch === true,
   };
 }
 
