@@ -7,11 +7,8 @@ export type { Next, NodeRequest, NodeResponse } from './adapters/node.js';
 export type {
   ExpressHandler,
   ExpressOptions,
-  FastifyLike,
   FastifyOptions,
   FastifyPlugin,
-  FastifyReplyLike,
-  FastifyRequestLike,
   KoaContext,
   KoaMiddleware,
 } from './adapters/frameworks.js';

@@ -48,7 +48,7 @@ export function koa(handle: Handle): KoaMiddleware {
 }
 
 /** What of Fastify the plugin uses. */
-export interface FastifyLike {
+interface FastifyLike {
   addHook(
     name: 'onRequest',
     hook: (request: FastifyRequestLike, reply: FastifyReplyLike, done: Next) => void,
@@ -67,10 +67,10 @@ export interface FastifyLike {
     parser: (request: never, payload: never, done: (error: null) => void) => void,
   ): unknown;
 }
-export interface FastifyRequestLike {
+interface FastifyRequestLike {
   readonly raw: NodeRequest;
 }
-export interface FastifyReplyLike {
+interface FastifyReplyLike {
   readonly raw: NodeResponse;
   hijack(): unknown;
 }
@@ -81,10 +81,11 @@ export interface FastifyOptions {
 }
 
 /** A plugin of Fastify: `await fastify.register(gateway.fastify)`. */
-export type FastifyPlugin = (instance: FastifyLike, options: FastifyOptions) => Promise<void>;
+export type FastifyPlugin = (instance: object, options: FastifyOptions) => Promise<void>;
 
 export function fastify(handle: Handle): FastifyPlugin {
-  const plugin: FastifyPlugin = async (instance, { prefix }) => {
+  const plugin: FastifyPlugin = async (fastify, { prefix }) => {
+    const instance = fastify as FastifyLike;
     if (prefix === undefined) {
       instance.addHook('onRequest', (request, reply, done) => {
         handle(request.raw, reply.raw, done, { onAnswer: () => void reply.hijack() });

@@ -12,6 +12,8 @@ import { ConfigError, MoonphaseError } from '../errors.js';
 import { testConfiguration } from './nginx-test.js';
 import { main as resty } from './resty.js';
 import { readPid, shdict } from './shdict.js';
+import { writeTypes } from './types.js';
+import { Watcher, shown } from './watch.js';
 
 const HELP = `Usage: moonphase COMMAND [options]
 
@@ -77,14 +79,21 @@ export async function main(args: readonly string[]): Promise<number> {
     });
   }
   let values;
+  let positionals;
   try {
-    ({ values } = parseArgs({
+    ({ values, positionals } = parseArgs({
       args: command.startsWith('-') ? [...args] : rest,
       options: OPTIONS,
+      allowPositionals: command === 'types',
     }));
   } catch (error) {
     return complain((error as Error).message);
   }
+  if (command === 'types' && values.help !== true) {
+    if (positionals.length === 0) return complain('types: which directory or file?');
+    return writeTypes(positionals, { out: values.out, check: values.check === true });
+  }
+  if (positionals.length > 0) return complain(`unexpected argument "${positionals[0]}"`);
   if (values.help === true || (command === '' && args.length === 0)) {
     process.stdout.write(HELP);
     return 0;
@@ -176,12 +185,15 @@ async function serve(options: Options): Promise<number> {
     log.write('emerg', (error as Error).message);
     return 1;
   }
+  let { files } = compiled;
   const reread = (): Plan | undefined => {
-    const next = read(options, log)?.plan;
+    const again = read(options, log);
+    const next = again?.plan;
+    files = again?.files ?? files;
     return next === undefined || !options.nextFree ? next : withPorts(next, plan);
   };
   const service =
-    plan.process.master_process && plan.process.worker_processes > 1
+    plan.process.master_process && plan.process.worker_processes > 1 && !options.watch
       ? new Primary({
           log,
           worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
@@ -200,13 +212,34 @@ async function serve(options: Options): Promise<number> {
   }
   process.stdout.write(`moonphase serves ${plan.confFile}\n`);
   for (const listen of plan.http?.listens ?? []) process.stdout.write(`  ${url(listen)}\n`);
+  const watcher =
+    options.watch && service instanceof Single
+      ? watchFiles(service, options.prefix, () => [...files.keys()])
+      : undefined;
   await service.run();
+  watcher?.close();
   try {
     unlinkSync(Buffer.from(plan.process.pid, 'latin1'));
   } catch {
     // somebody was faster
   }
   process.exit(0);
+}
+
+/** `--watch`: a change of the configuration or of a Lua file is a reload; what is wrong leaves the old one in place. */
+function watchFiles(service: Single, prefix: string, conf: () => string[]): Watcher {
+  const say = (text: string): void => void process.stdout.write(`moonphase: ${text}\n`);
+  const fromBytes = (file: string): string => resolve(Buffer.from(file, 'latin1').toString());
+  return new Watcher({
+    files: () => [
+      ...conf().map(fromBytes),
+      ...service.luaFiles().map((file) => resolve(prefix, file)),
+    ],
+    onChange: async (changed) => {
+      say(`changed: ${shown(changed, prefix)}`);
+      say((await service.reload()) ? 'reloaded' : 'not reloaded: the old configuration goes on');
+    },
+  });
 }
 
 function url({ family, host, port, wildcard, name, ssl }: ListenPlan): string {
