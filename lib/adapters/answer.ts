@@ -1,5 +1,5 @@
 import type { Door, Exchange } from './door.js';
-import { writeHead2, type Res, type Writer } from './node.js';
+import { setHead, type Res, type Writer } from './node.js';
 
 type Callback = (error?: Error | null) => void;
 
@@ -134,7 +134,7 @@ export class Answer implements Writer {
     res.statusMessage = '';
     if (this.http2) {
       const { writeHead } = this.original;
-      writeHead2({ setHeader: res.setHeader.bind(res), writeHead }, status, headers);
+      setHead({ setHeader: res.setHeader.bind(res), writeHead }, status, text, headers, true);
     } else {
       this.original.writeHead(status, text, headers);
     }

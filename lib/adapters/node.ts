@@ -229,7 +229,9 @@ export class NodeExchange extends Exchange {
     const { res } = this;
     return {
       head: (status, text, headers) => {
-        if (this.http2) writeHead2(res, status, headers);
+        // With headers that somebody has set before, Node takes but one of each name from a list.
+        if (this.http2 || res.getHeaderNames().length > 0)
+          setHead(res, status, text, headers, this.http2);
         else res.writeHead(status, text, headers);
       },
       write: (chunk) => res.write(chunk, 'latin1'),
@@ -386,22 +388,26 @@ function addHeader(
     headers[name] = `${String(old)}, ${value}`;
 }
 
-/** HTTP/2 has neither the connection's headers nor several of one name. */
-export function writeHead2(
+/** A head header by header, those of one name together; HTTP/2 has none of the connection's. */
+export function setHead(
   res: Pick<Res, 'setHeader' | 'writeHead'>,
   status: number,
+  text: string,
   headers: string[],
+  http2: boolean,
 ): void {
-  const all = new Map<string, string[]>();
+  const all = new Map<string, [name: string, values: string[]]>();
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    const name = (headers[i] as string).toLowerCase();
-    if (CONNECTION.has(name)) continue;
-    const values = all.get(name);
-    if (values === undefined) all.set(name, [headers[i + 1] as string]);
-    else values.push(headers[i + 1] as string);
+    const name = headers[i] as string;
+    const lower = name.toLowerCase();
+    if (http2 && CONNECTION.has(lower)) continue;
+    const known = all.get(lower);
+    if (known === undefined) all.set(lower, [name, [headers[i + 1] as string]]);
+    else known[1].push(headers[i + 1] as string);
   }
-  for (const [name, values] of all) {
+  for (const [name, values] of all.values()) {
     res.setHeader(name, values.length === 1 ? (values[0] as string) : values);
   }
-  res.writeHead(status);
+  if (http2) res.writeHead(status);
+  else res.writeHead(status, text);
 }
