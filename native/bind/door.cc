@@ -42,8 +42,8 @@ void Door::close() {
 
 uint32_t Door::begin(uint32_t id, const http::HostedRequest& from) {
   if (id >= open_.size()) open_.resize(id + 1);
-  auto* c = http::HostedConnection::open(&runtime_->http, &runtime_->current->plan->hosted, this,
-                                         id);
+  auto* c =
+      http::HostedConnection::open(&runtime_->http, &runtime_->current->plan->hosted, this, id);
   open_[id] = c;
   http::HostedConnection* outer = beginning_;
   beginning_ = c;
@@ -240,8 +240,7 @@ napi_value gone(napi_env env, napi_callback_info info) {
 // answerHead(id, status, text, headers)
 napi_value answer_head(napi_env env, napi_callback_info info) {
   return with(env, info, [&](Door*, http::HostedConnection* c, const Args<5>& args) {
-    c->take_head(static_cast<int>(number(env, args[1])), Bytes(env, args[2]),
-                 Bytes(env, args[3]));
+    c->take_head(static_cast<int>(number(env, args[1])), Bytes(env, args[2]), Bytes(env, args[3]));
     return js_undefined(env);
   });
 }
@@ -307,9 +306,9 @@ napi_value passed_body(napi_env env, napi_callback_info info) {
       }
       for (off_t at = b->file_pos; b->in_file && at < b->file_last;) {
         char part[8192];
-        const ssize_t n = pread(b->file->fd, part,
-                                std::min<size_t>(sizeof part, static_cast<size_t>(b->file_last - at)),
-                                at);
+        const ssize_t n =
+            pread(b->file->fd, part,
+                  std::min<size_t>(sizeof part, static_cast<size_t>(b->file_last - at)), at);
         if (n <= 0) break;
         text.append(part, static_cast<size_t>(n));
         at += n;
@@ -324,12 +323,11 @@ napi_value passed_body(napi_env env, napi_callback_info info) {
 }  // namespace
 
 void add_door_methods(std::vector<napi_property_descriptor>* methods) {
-  for (const auto& m :
-       {method("door", set_door), method("begin", begin), method("push", push),
-        method("pushEnd", push_end), method("writable", writable), method("gone", gone),
-        method("answerHead", answer_head), method("answerBody", answer_body),
-        method("answered", answered), method("passedRequest", passed_request),
-        method("passedBody", passed_body)})
+  for (const auto& m : {method("door", set_door), method("begin", begin), method("push", push),
+                        method("pushEnd", push_end), method("writable", writable),
+                        method("gone", gone), method("answerHead", answer_head),
+                        method("answerBody", answer_body), method("answered", answered),
+                        method("passedRequest", passed_request), method("passedBody", passed_body)})
     methods->push_back(m);
 }
 

@@ -311,8 +311,8 @@ void define_gateway(napi_env env, napi_value exports) {
   };
   add_door_methods(&methods);
   napi_value constructor = nullptr;
-  napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr,
-                    methods.size(), methods.data(), &constructor);
+  napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr, methods.size(),
+                    methods.data(), &constructor);
   js_set(env, exports, "Gateway", constructor);
 }
 

@@ -19,8 +19,7 @@ bool lua_client_gone(Request* r) {
   c->want_read(false);
   if (n > 0) return false;  // the next request
   c->eof = true;
-  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->io_error() : 0,
-                "client prematurely closed connection");
+  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->io_error() : 0, "client prematurely closed connection");
   return true;
 }
 

@@ -165,8 +165,8 @@ class Connection : public LogContext, public net::TlsOwner {
   // marks where bodies end; continues and discards by itself.
   bool hosted = false;
   bool once = false;  // no other request follows
-  // Whether the client is there: bytes that wait (taken by nobody), kIoAgain: none, 0: it has closed
-  // its side, kIoError: io_error().
+  // Whether the client is there: bytes that wait (taken by nobody), kIoAgain: none, 0: it has
+  // closed its side, kIoError: io_error().
   virtual ssize_t peek() = 0;
   virtual int io_error() const { return stream ? stream->error() : 0; }
   // No handler gives the main request's content: true when whoever has the connection does, and

@@ -24,8 +24,7 @@ socklen_t parse_address(Str text, sockaddr_storage* out, char* host, size_t size
   Str name = text.substr(0, space);
   if (name.starts_with("::ffff:") && name.find('.') != Str::npos) name.remove_prefix(7);
   unsigned port = 0;
-  if (space != Str::npos)
-    std::from_chars(text.data() + space + 1, text.data() + text.size(), port);
+  if (space != Str::npos) std::from_chars(text.data() + space + 1, text.data() + text.size(), port);
   if (!name.empty() && name.size() < size) {
     *put_bytes(host, name) = 0;
     auto* in = reinterpret_cast<sockaddr_in*>(out);
@@ -403,7 +402,8 @@ Chain* HostedConnection::send(Chain* in, int64_t limit) {
     } else {
       size_t room = static_cast<size_t>(std::min<int64_t>(left, kPiece));
       size_t have = 0, wanted = 0;
-      for (Chain* i = in; i && wanted < room; i = i->next) wanted += static_cast<size_t>(i->buf->size());
+      for (Chain* i = in; i && wanted < room; i = i->next)
+        wanted += static_cast<size_t>(i->buf->size());
       gathered = std::max(kReadBuffer, std::min(room, wanted));
       char* text = pool_->take_buffer(gathered);
       for (Chain* i = in; i && have < room; i = i->next) {

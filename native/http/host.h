@@ -29,7 +29,7 @@ class Host {
 struct HostedRequest {
   Str method, url;
   int version = kVersion11;
-  Str headers;     // "Name\nvalue\nName\nvalue"
+  Str headers;      // "Name\nvalue\nName\nvalue"
   Str peer, local;  // "127.0.0.1 1234"
   uint64_t connection = 0, requests = 1;
   bool ssl = false;

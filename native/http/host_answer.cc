@@ -49,9 +49,9 @@ int hosted_header(Request* r, Str status, Str base) {
   if (r->expect_trailers) clear_content_length(r);
   if (!out.content_length && out.content_length_n >= 0) {
     char n[24];
-    line("Content-Length", Str(n, static_cast<size_t>(snprintf(n, sizeof n, "%lld",
-                                                               static_cast<long long>(
-                                                                   out.content_length_n)))));
+    line("Content-Length",
+         Str(n, static_cast<size_t>(
+                    snprintf(n, sizeof n, "%lld", static_cast<long long>(out.content_length_n)))));
   }
   if (!out.last_modified && out.last_modified_time != -1) {
     char date[64];
@@ -95,7 +95,9 @@ bool HostedConnection::pass_on(Request* r) {
 
 void HostedConnection::passed_reader(Request* r) { r->conn->want_read(false); }
 
-bool HostedConnection::url_changed() const { return request->uri != uri_ || request->args != args_ || request->method_name != method_; }
+bool HostedConnection::url_changed() const {
+  return request->uri != uri_ || request->args != args_ || request->method_name != method_;
+}
 
 bool HostedConnection::filters_answer() const {
   return (request->loc->header_filters & kOfLocations) || server->hooks.filters_answer(request);
