@@ -66,6 +66,45 @@ export interface NativeGateway {
   terminate(): void;
   reopenLogs(): void;
   stats(): GatewayStats;
+  /** Who is called for requests of other servers: lib/adapters/door.ts says with what. */
+  door(
+    callback: (
+      id: number,
+      event: number,
+      first: string | number | boolean | undefined,
+      body: string | Buffer | undefined,
+      last: boolean | undefined,
+      trailers: string | undefined,
+    ) => boolean,
+  ): void;
+  /** Brings a request in. What it is passed on with; 0: it is not, or not yet; undefined: the gateway has ended. */
+  begin(
+    id: number,
+    flags: number,
+    version: number,
+    method: string,
+    url: string,
+    peer: string,
+    local: string,
+    connection: number,
+    requests: number,
+    headers: string,
+  ): number | undefined;
+  /** Bytes of its body; false: enough for now. */
+  push(id: number, bytes: Uint8Array): boolean | undefined;
+  pushEnd(id: number): void;
+  /** There is room for more of the answer. */
+  writable(id: number): void;
+  /** The client has gone. */
+  gone(id: number): void;
+  /** An answer from elsewhere, through the filters; `headers` are "name\nvalue\n…". */
+  answerHead(id: number, status: number, text: string, headers: string): void;
+  answerBody(id: number, bytes: Uint8Array, last: boolean, trailers: string): boolean | undefined;
+  /** It was answered elsewhere; the head as HTTP/1 has it. */
+  answered(id: number, status: number, head: string, bytes: number, broken: boolean): void;
+  /** "METHOD\nURL\nname\nvalue\n…" of a request that is passed on, as Lua has changed it. */
+  passedRequest(id: number): string | undefined;
+  passedBody(id: number): Buffer | undefined;
   /** How many connections `init_by_lua` wants a privileged agent to have; undefined: it wants none. */
   privilegedAgent(): number | undefined;
 }

@@ -53,9 +53,10 @@ const columns = [
   ['errors'],
   ['conf'],
   ['binding'],
-  ['phases', 'metrics', 'luavm'],
+  ['phases', 'metrics', 'luavm', 'types'],
+  ['adapters'],
   ['gateway', 'vm'],
-  ['adapters', 'cluster'],
+  ['cluster'],
   ['cli'],
 ];
 const column = (name) => columns.findIndex((names) => names.includes(name));

@@ -12,6 +12,8 @@ import { ConfigError, MoonphaseError } from '../errors.js';
 import { testConfiguration } from './nginx-test.js';
 import { main as resty } from './resty.js';
 import { readPid, shdict } from './shdict.js';
+import { writeTypes } from './types.js';
+import { Watcher, shown } from './watch.js';
 
 const HELP = `Usage: moonphase COMMAND [options]
 
@@ -21,6 +23,7 @@ Commands:
   reload           tell a running server to read its configuration again
   stop             stop a running server, after the requests under way (--now: at once)
   shdict COMMAND   look into the shared dictionaries of a running server: list, get, set, del, dump
+  types DIR|FILE…  write .d.ts files for Lua modules from their LuaLS annotations
   run FILE [ARGS]  run a Lua file, with ngx.*, cosockets and timers, but no server
 
 Options of serve, test, reload and stop:
@@ -28,6 +31,11 @@ Options of serve, test, reload and stop:
   -c, --config FILE   configuration (default: conf/nginx.conf or nginx.conf under the prefix)
   -g, --globals TEXT  directives in front of the configuration
   --next-free         serve: take the next free port where one is in use
+  -w, --watch         serve: reload when the configuration or a Lua file has changed
+
+Options of types:
+  -o, --out DIR       where they go (default: beside the Lua files)
+  --check             write nothing; fail where something would be written
 
   -h, --help          this help
   -v, --version       version
@@ -39,6 +47,9 @@ const OPTIONS = {
   globals: { type: 'string', short: 'g' },
   'next-free': { type: 'boolean' },
   now: { type: 'boolean' },
+  watch: { type: 'boolean', short: 'w' },
+  out: { type: 'string', short: 'o' },
+  check: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -49,6 +60,7 @@ interface Options {
   readonly globals: string | undefined;
   readonly nextFree: boolean;
   readonly now: boolean;
+  readonly watch: boolean;
 }
 
 /** The command for people. The result is the exit code; `serve` ends the process itself. */
@@ -67,14 +79,21 @@ export async function main(args: readonly string[]): Promise<number> {
     });
   }
   let values;
+  let positionals;
   try {
-    ({ values } = parseArgs({
+    ({ values, positionals } = parseArgs({
       args: command.startsWith('-') ? [...args] : rest,
       options: OPTIONS,
+      allowPositionals: command === 'types',
     }));
   } catch (error) {
     return complain((error as Error).message);
   }
+  if (command === 'types' && values.help !== true) {
+    if (positionals.length === 0) return complain('types: which directory or file?');
+    return writeTypes(positionals, { out: values.out, check: values.check === true });
+  }
+  if (positionals.length > 0) return complain(`unexpected argument "${positionals[0]}"`);
   if (values.help === true || (command === '' && args.length === 0)) {
     process.stdout.write(HELP);
     return 0;
@@ -107,6 +126,7 @@ function serverOptions(values: {
   globals?: string | undefined;
   'next-free'?: boolean | undefined;
   now?: boolean | undefined;
+  watch?: boolean | undefined;
 }): Options {
   const prefix = `${resolve(values.prefix ?? '.')}/`;
   return {
@@ -116,6 +136,7 @@ function serverOptions(values: {
     globals: values.globals,
     nextFree: values['next-free'] === true,
     now: values.now === true,
+    watch: values.watch === true,
   };
 }
 
@@ -164,12 +185,15 @@ async function serve(options: Options): Promise<number> {
     log.write('emerg', (error as Error).message);
     return 1;
   }
+  let { files } = compiled;
   const reread = (): Plan | undefined => {
-    const next = read(options, log)?.plan;
+    const again = read(options, log);
+    const next = again?.plan;
+    files = again?.files ?? files;
     return next === undefined || !options.nextFree ? next : withPorts(next, plan);
   };
   const service =
-    plan.process.master_process && plan.process.worker_processes > 1
+    plan.process.master_process && plan.process.worker_processes > 1 && !options.watch
       ? new Primary({
           log,
           worker: [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'worker'],
@@ -188,13 +212,34 @@ async function serve(options: Options): Promise<number> {
   }
   process.stdout.write(`moonphase serves ${plan.confFile}\n`);
   for (const listen of plan.http?.listens ?? []) process.stdout.write(`  ${url(listen)}\n`);
+  const watcher =
+    options.watch && service instanceof Single
+      ? watchFiles(service, options.prefix, () => [...files.keys()])
+      : undefined;
   await service.run();
+  watcher?.close();
   try {
     unlinkSync(Buffer.from(plan.process.pid, 'latin1'));
   } catch {
     // somebody was faster
   }
   process.exit(0);
+}
+
+/** `--watch`: a change of the configuration or of a Lua file is a reload; what is wrong leaves the old one in place. */
+function watchFiles(service: Single, prefix: string, conf: () => string[]): Watcher {
+  const say = (text: string): void => void process.stdout.write(`moonphase: ${text}\n`);
+  const fromBytes = (file: string): string => resolve(Buffer.from(file, 'latin1').toString());
+  return new Watcher({
+    files: () => [
+      ...conf().map(fromBytes),
+      ...service.luaFiles().map((file) => resolve(prefix, file)),
+    ],
+    onChange: async (changed) => {
+      say(`changed: ${shown(changed, prefix)}`);
+      say((await service.reload()) ? 'reloaded' : 'not reloaded: the old configuration goes on');
+    },
+  });
 }
 
 function url({ family, host, port, wildcard, name, ssl }: ListenPlan): string {

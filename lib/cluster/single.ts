@@ -13,6 +13,14 @@ export interface SingleOptions {
   readonly reread: () => Plan | undefined;
 }
 
+const LOADED = `
+  local files = {}
+  for name in pairs(package.loaded) do
+    local file = type(name) == "string" and package.searchpath(name, package.path)
+    if file then files[#files + 1] = file end
+  end
+  return files`;
+
 /** `master_process off`: this process serves; a reload swaps the plan and the Lua VM in place. */
 export class Single {
   private readonly server: Server;
@@ -81,7 +89,7 @@ export class Single {
       void this.server.quit(this.shutdownTimeout).then(() => this.end());
     } else if (name === 'SIGHUP') {
       notice('reconfiguring');
-      this.reloading = this.reloading.then(() => this.reload());
+      this.reloading = this.reloading.then(async () => void (await this.reload()));
     } else if (name === 'SIGUSR1') {
       notice('reopening logs');
       log.reopen();
@@ -89,11 +97,20 @@ export class Single {
     }
   }
 
-  private async reload(): Promise<void> {
-    if (this.ending) return;
+  /** Reads the configuration again. False: it is wrong, that is logged, and the old one goes on. */
+  async reload(): Promise<boolean> {
+    if (this.ending) return false;
     this.options.log.write('notice', 'reconfiguring');
     const plan = this.options.reread();
-    if (plan !== undefined) await this.serve(plan);
+    return plan !== undefined && (await this.serve(plan));
+  }
+
+  /** The Lua files of the modules that are loaded now. */
+  luaFiles(): string[] {
+    if (this.ending) return [];
+    return Object.values(
+      this.server.lua().eval<Record<string, string>>(LOADED, { name: '=(watch)' }),
+    );
   }
 
   private end(): void {

@@ -1,4 +1,18 @@
+import type { IncomingMessage } from 'node:http';
 import { resolve } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { fetchFrom, handle, upgrade } from '../adapters/adapters.js';
+import type { Door } from '../adapters/door.js';
+import {
+  express,
+  fastify,
+  koa,
+  type ExpressHandler,
+  type ExpressOptions,
+  type FastifyPlugin,
+  type KoaMiddleware,
+} from '../adapters/frameworks.js';
+import type { ExchangeOptions, Next, NodeRequest, NodeResponse } from '../adapters/node.js';
 import { native, type GatewayStats, type SharedDict, type ZoneOptions } from '../binding.js';
 import { checkOptions } from '../conf/checks.js';
 import { compile, type Compiled } from '../conf/compile.js';
@@ -7,8 +21,10 @@ import {
   type GatewayPlanOptions,
   type SharedDictOptions,
 } from '../conf/options.js';
+import type { ListenPlan, Plan } from '../conf/plan.js';
 import { MoonphaseError } from '../errors.js';
 import type { Lua } from '../luavm.js';
+import { doorOf, withListens, type ListenOptions, type Listening } from './listen.js';
 import { Server } from './server.js';
 import { embeddedZones, zoneSize } from './zones.js';
 import { Upstreams } from './upstreams.js';
@@ -43,7 +59,12 @@ export class Gateway {
   #shared: Record<string, SharedDict> | undefined;
   readonly #created: Record<string, SharedDict> = {};
   readonly #zones = embeddedZones();
-  #busy: Promise<void> = Promise.resolve();
+  #busy: Promise<unknown> = Promise.resolve();
+  /** The configuration's own addresses are listened on. */
+  #listening = false;
+  #stopped = false;
+  #extra: readonly ListenPlan[] = [];
+  #fastify: FastifyPlugin | undefined;
 
   /** Use `createGateway`. */
   constructor(options: GatewayInput, compiled: Compiled) {
@@ -54,33 +75,115 @@ export class Gateway {
   /** Listens on the configuration's addresses, once its Lua code is loaded and `init_by_lua` has run. */
   start(): Promise<void> {
     return this.#next(async () => {
-      if (this.#server !== undefined) {
+      if (this.#listening) {
         throw new MoonphaseError('ERR_MOONPHASE_START', 'the gateway runs already');
       }
-      const header = this.#options.serverHeader;
-      const server = new Server({
-        embedded: header === undefined,
-        serverVersion: header,
-        ...this.#zones,
-      });
-      try {
-        await server.serve(this.#compiled.plan);
-      } catch (error) {
-        server.terminate();
-        throw error;
-      }
-      this.#server = server;
+      this.#stopped = false;
+      if (this.#server === undefined) await this.#load((server) => server.serve(this.#plan()));
+      else await this.#server.listen(this.#plan());
+      this.#listening = true;
     });
+  }
+
+  /**
+   * Listens on one more address, with the gateway's own server: a port of all interfaces, `host:port`, `unix:/path`.
+   * Port 0 is any free one. Where the gateway runs already this is a reload.
+   */
+  listen(where: number | string | ListenOptions): Promise<Listening> {
+    return this.#next(async () => {
+      this.#stopped = false;
+      const serve = async (server: Server): Promise<Listening> => {
+        const { plan, listening } = doorOf(where, this.#compiled.plan, server.sockets);
+        const extra = [...this.#extra, plan];
+        await server.serve(withListens(this.#compiled.plan, extra, this.#listening));
+        this.#extra = extra;
+        this.#swapped();
+        return listening;
+      };
+      return this.#server === undefined ? this.#load(serve) : serve(this.#server);
+    });
+  }
+
+  /** A handler of `http`, `https` and `http2` servers. With `next`, what no location answers goes on there. */
+  readonly handler = (req: NodeRequest, res: NodeResponse, next?: Next): void =>
+    handle(this.#open, req, res, next);
+
+  /** A handler of their `upgrade` event. */
+  readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Uint8Array): void =>
+    upgrade(this.#open, req, socket, head);
+
+  /** A `Request` to its `Response`, without a socket. */
+  readonly fetch = (request: Request): Promise<Response> => fetchFrom(this.#open, request);
+
+  /** A middleware for Express, and for what takes Express' middleware. */
+  express(options?: ExpressOptions): ExpressHandler {
+    if (options !== undefined) checkOptions('express', { ...options }, { url: 'string' });
+    return express(this.#handle, options);
+  }
+
+  /** A middleware for Koa. */
+  koa(): KoaMiddleware {
+    return koa(this.#handle);
+  }
+
+  /** A plugin for Fastify: `await app.register(gateway.fastify)`. */
+  get fastify(): FastifyPlugin {
+    return (this.#fastify ??= fastify(this.#handle));
+  }
+
+  readonly #handle = (
+    req: NodeRequest,
+    res: NodeResponse,
+    next?: Next,
+    options?: ExchangeOptions,
+  ): void => handle(this.#open, req, res, next, options);
+
+  /** The first request of another server starts the gateway, without listening. */
+  readonly #open = (): Door | Promise<Door> => {
+    const server = this.#server;
+    if (server?.running === true) return server.door;
+    return this.#next(async () => {
+      if (this.#stopped) throw new MoonphaseError('ERR_MOONPHASE_CLOSED', 'the gateway has ended');
+      if (this.#server === undefined) await this.#load((one) => one.load(this.#plan()));
+      return this.#running().door;
+    });
+  };
+
+  #plan(): Plan {
+    return withListens(this.#compiled.plan, this.#extra, true);
+  }
+
+  async #load<T>(work: (server: Server) => Promise<T>): Promise<T> {
+    const header = this.#options.serverHeader;
+    const server = new Server({
+      embedded: header === undefined,
+      serverVersion: header,
+      ...this.#zones,
+    });
+    try {
+      const result = await work(server);
+      this.#server = server;
+      return result;
+    } catch (error) {
+      server.terminate();
+      throw error;
+    }
+  }
+
+  #swapped(): void {
+    this.#lua = undefined;
+    this.#shared = undefined;
   }
 
   /** Reads the configuration again. Where it is wrong the old one goes on, and the promise rejects. */
   reload(): Promise<void> {
     return this.#next(async () => {
       const compiled = read(this.#options);
-      await this.#running().serve(compiled.plan);
+      const server = this.#running();
+      const plan = withListens(compiled.plan, this.#extra, this.#listening);
+      await (this.#listening || this.#extra.length > 0 ? server.serve(plan) : server.load(plan));
       this.#compiled = compiled;
-      this.#lua = undefined;
-      this.#shared = undefined;
+      this.#swapped();
     });
   }
 
@@ -90,6 +193,9 @@ export class Gateway {
     return this.#next(async () => {
       const server = this.#server;
       this.#server = undefined;
+      this.#listening = false;
+      this.#stopped = true;
+      this.#extra = [];
       this.#lua = undefined;
       if (server === undefined) return;
       if (options.timeout === 0) server.terminate();
@@ -164,7 +270,7 @@ export class Gateway {
 
   /** The addresses of the configuration, as nginx writes them: `0.0.0.0:8080`, `unix:/path`. */
   get addresses(): string[] {
-    return (this.#compiled.plan.http?.listens ?? []).map(({ name }) => name);
+    return [...(this.#compiled.plan.http?.listens ?? []), ...this.#extra].map(({ name }) => name);
   }
 
   get #configured(): readonly ZoneOptions[] {
@@ -177,7 +283,7 @@ export class Gateway {
   }
 
   /** One after the other. */
-  #next(work: () => Promise<void>): Promise<void> {
+  #next<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#busy.then(work);
     this.#busy = done.catch(() => undefined);
     return done;

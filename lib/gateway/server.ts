@@ -2,6 +2,7 @@ import { lualib, native } from '../binding.js';
 import type { GatewayStats, NativeGateway, NativeGatewayOptions } from '../binding.js';
 import type { Plan } from '../conf/plan.js';
 import { MoonphaseError } from '../errors.js';
+import { Door } from '../adapters/door.js';
 import { Lua } from '../luavm.js';
 import { Sockets, type OnFailure } from './sockets.js';
 
@@ -11,8 +12,10 @@ export type ServerOptions = Omit<NativeGatewayOptions, 'lualib' | 'userLualib'>;
 export class Server {
   readonly sockets = new Sockets();
   private readonly gateway: NativeGateway;
+  #door: Door | undefined;
   private closing = false;
   private ended = false;
+  private loaded = false;
 
   constructor(options: ServerOptions) {
     this.gateway = new (native().Gateway)({
@@ -22,11 +25,38 @@ export class Server {
     });
   }
 
+  /** Where requests of other servers come in. */
+  get door(): Door {
+    return (this.#door ??= new Door(this.gateway));
+  }
+
+  /** Whether there is something to serve, and no end in sight. */
+  get running(): boolean {
+    return !this.closing && this.loaded;
+  }
+
   /**
    * Serves the plan. Its addresses are taken first, so that one that is in use is known before Lua code runs.
    * Rejects with a `MoonphaseError`; a plan that is served already then goes on. Does nothing once the end has begun.
    */
-  async serve(plan: Plan, onFailure: OnFailure = () => undefined): Promise<void> {
+  serve(plan: Plan, onFailure: OnFailure = () => undefined): Promise<void> {
+    return this.onItsSockets(plan, onFailure, () => this.load(plan));
+  }
+
+  /** Listens for the plan that is loaded already. */
+  listen(plan: Plan): Promise<void> {
+    return this.onItsSockets(
+      plan,
+      () => undefined,
+      async () => undefined,
+    );
+  }
+
+  private async onItsSockets(
+    plan: Plan,
+    onFailure: OnFailure,
+    load: () => Promise<void>,
+  ): Promise<void> {
     const failures: string[] = [];
     const acquired = await this.sockets.acquire(plan.http?.listens ?? [], (message) => {
       failures.push(message);
@@ -36,7 +66,7 @@ export class Server {
       throw new MoonphaseError('ERR_MOONPHASE_LISTEN', failures[0] ?? 'no address');
     }
     try {
-      if (!this.closing) await this.load(plan);
+      if (!this.closing) await load();
     } catch (error) {
       acquired.undo();
       throw error;
@@ -56,6 +86,7 @@ export class Server {
   async load(plan: Plan): Promise<void> {
     try {
       await this.gateway.load(plan);
+      this.loaded = true;
     } catch (error) {
       if (this.closing) return; // an end that came meanwhile is no failure
       const code = (error as MoonphaseError).code ?? 'ERR_MOONPHASE_START';

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "bind/door.h"
 #include "bind/js_call.h"
 #include "bind/js_error.h"
 #include "bind/luavm.h"
@@ -52,9 +53,14 @@ class Gateway final : public Resource {
     engine::Runtime* runtime = runtime_;
     runtime_ = nullptr;
     runtime->dispose();
+    if (door_) door_->close();
     let_go();
   }
   void env_closing() override { end(); }
+  Door* door() {
+    if (!door_) door_ = std::make_unique<Door>(env_, runtime_);
+    return door_.get();
+  }
   void adopt(VmHost* host) {
     host->retain();
     hosts_.push_back(host);
@@ -101,6 +107,7 @@ class Gateway final : public Resource {
   std::string user_, group_;
   engine::Runtime* runtime_ = nullptr;
   std::vector<VmHost*> hosts_;
+  std::unique_ptr<Door> door_;
   napi_ref self_ = nullptr;
 };
 
@@ -287,20 +294,28 @@ engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
   return g ? g->runtime() : nullptr;
 }
 
+Door* gateway_door(napi_env env, napi_value gateway) {
+  void* data = nullptr;
+  if (napi_unwrap(env, gateway, &data) != napi_ok || !data) return nullptr;
+  Gateway* g = static_cast<Gateway*>(data);
+  return g->runtime() ? g->door() : nullptr;
+}
+
 void gateway_adopt(napi_env env, napi_value gateway, VmHost* host) {
   gateway_of(env, gateway)->adopt(host);
 }
 
 void define_gateway(napi_env env, napi_value exports) {
-  const napi_property_descriptor methods[] = {
+  std::vector<napi_property_descriptor> methods = {
       method("load", load),           method("listen", listen),
       method("quit", quit),           method("stopListening", stop_listening),
       method("terminate", terminate), method("reopenLogs", reopen_logs),
       method("stats", stats),         method("privilegedAgent", privileged_agent),
   };
+  add_door_methods(&methods);
   napi_value constructor = nullptr;
-  napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr,
-                    sizeof methods / sizeof *methods, methods, &constructor);
+  napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr, methods.size(),
+                    methods.data(), &constructor);
   js_set(env, exports, "Gateway", constructor);
 }
 

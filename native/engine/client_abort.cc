@@ -14,14 +14,12 @@ bool lua_client_gone(Request* r) {
     c->want_read(false);
     return true;
   }
-  char byte;
-  ssize_t n = c->stream->peek(&byte, 1);
+  const ssize_t n = c->peek();
   if (n == net::kIoAgain) return false;
   c->want_read(false);
   if (n > 0) return false;  // the next request
   c->eof = true;
-  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->stream->error() : 0,
-                "client prematurely closed connection");
+  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->io_error() : 0, "client prematurely closed connection");
   return true;
 }
 

@@ -52,6 +52,11 @@ bool evaluate(Request* r, const Complex& value, Str* out) {
   return true;
 }
 
+bool filters_answer(const Request* r) {
+  return loc(r)->lua.header_filter || loc(r)->lua.body_filter;
+}
+bool logs_answer(const Request* r) { return loc(r)->lua.log || !loc(r)->access_log.empty(); }
+
 const http::ServerCore* match_regex_name(const http::ListenConf* listen, Request* r, Str host) {
   for (const http::ServerCore* core : listen->servers) {
     auto* server = static_cast<const ServerConf*>(core);
@@ -83,6 +88,8 @@ http::ServerHooks server_hooks(void* runtime) {
   hooks.tls_new_session = handshake_new_session;
   hooks.tls_get_session = handshake_get_session;
   hooks.tls_closed = handshake_closed;
+  hooks.filters_answer = filters_answer;
+  hooks.logs_answer = logs_answer;
   hooks.data = runtime;
   return hooks;
 }

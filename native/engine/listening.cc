@@ -136,7 +136,7 @@ bool listen_on(http::HttpServer* server, const Plan& plan, const std::vector<int
 const http::ListenConf* successor(const Plan& plan, const http::ListenConf* old) {
   for (const auto& conf : plan.listens)
     if (conf->name == old->name) return conf.get();
-  return nullptr;
+  return old->name == plan.hosted.name && plan.hosted.default_server ? &plan.hosted : nullptr;
 }
 
 }  // namespace moonphase::engine

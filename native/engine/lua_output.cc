@@ -43,6 +43,7 @@ struct FlushWait final : public Pending {
   }
   LuaCtx* ctx;
   FlushWait* next;
+  bool due = false;
 };
 
 namespace {
@@ -275,9 +276,13 @@ int lua_wait_flush(lua_State* L, LuaCtx* ctx) {
 namespace {
 
 void wake_flushing(LuaCtx* ctx) {
+  // Who waits again meanwhile waits for what comes after this.
+  for (FlushWait* w = ctx->flushing; w; w = w->next) w->due = true;
   CtxGuard guard(ctx);
-  while (guard.alive() && ctx->flushing) {
+  while (guard.alive()) {
     FlushWait* w = ctx->flushing;
+    while (w && !w->due) w = w->next;
+    if (!w) return;
     w->unlink();
     wake(w);
   }

@@ -162,6 +162,7 @@ int content_checker(Request* r, const PhaseStep& step) {
     finalize_request(r, r->content_handler(r));
     return kStop;
   }
+  if (r->is_main() && !loc(r)->serves_files && r->conn->pass_on(r)) return kStop;
   int rc = step.handler(r);
   if (rc == kDeclined) {
     if (static_cast<size_t>(r->phase_handler) + 1 < plan(r).steps.size()) {

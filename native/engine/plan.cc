@@ -64,10 +64,24 @@ class Sealer {
     }
     for (const auto& conf : plan_.confs)
       if (!location(*conf)) return false;
+    note_hosted();
     return variables();
   }
 
  private:
+  void note_hosted() {
+    http::ListenConf& hosted = plan_.hosted;
+    hosted.name = "hosted";
+    for (const auto& server : plan_.servers) hosted.servers.push_back(server.get());
+    if (!hosted.servers.empty()) hosted.default_server = hosted.servers[0];
+    std::string usual = plan_.prefix;
+    if (!usual.ends_with('/')) usual += '/';
+    usual += "html";
+    for (const auto& conf : plan_.confs)
+      conf->serves_files =
+          conf->alias || conf->try_files || !conf->root.literal() || conf->root.text != usual;
+  }
+
   void note_lua_phases() {
     LuaMainConf& lua = plan_.lua;
     lua.log_used = lua.malloc_trim > 0 && lua.malloc_trim != LuaMainConf().malloc_trim;

@@ -229,6 +229,7 @@ struct LocConf : http::CoreConf {
   bool has_auth_basic = false;                       // both of these are set
   Complex auth_basic, auth_basic_user_file;
   ContentKind content = ContentKind::kNone;
+  bool serves_files = false;  // says where they lie: `root`, `alias` or `try_files`
   LuaLocConf lua;
   SetMiscConf set_misc;
   // Modules that a Plan's confs have only when used (echo, headers-more, proxy …): engine/modules.h
@@ -346,6 +347,8 @@ struct Plan {
   std::vector<std::unique_ptr<LocConf>> confs;
   std::vector<std::unique_ptr<ServerConf>> servers;
   std::vector<std::unique_ptr<http::ListenConf>> listens;
+  // Of requests that come in through another HTTP server: any of ours may be meant. Made by seal().
+  http::ListenConf hosted;
   std::vector<std::unique_ptr<UpstreamPlan>> upstreams;
   std::vector<UpstreamZonePlan> upstream_zones;
   std::string dynamic_zone;  // `upstream_zone`: of groups that have none of their own

@@ -87,7 +87,8 @@ ssize_t ReqSocket::send_bytes(Str data) {
 }
 
 int ReqSocket::io_error() const {
-  return r_->conn->stream ? r_->conn->stream->error() : ECONNRESET;
+  const int err = r_->conn->io_error();
+  return err ? err : ECONNRESET;
 }
 
 void ReqSocket::want_read(bool on) {

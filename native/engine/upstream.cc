@@ -538,13 +538,11 @@ void Upstream::check_client() {
   if (stage_ == kOver) return;
   int err = 0;
   if (!c->error) {
-    if (!c->stream) return;
-    char byte;
-    ssize_t n = c->stream->peek(&byte, 1);
+    const ssize_t n = c->peek();
     if (n == net::kIoAgain) return;
     c->want_read(false);
     if (n > 0) return;  // the next request
-    if (n < 0) err = c->stream->error();
+    if (n < 0) err = c->io_error();
     c->eof = true;
     c->error = true;
     MOONPHASE_LOG(r, kLogInfo, err, "%s",

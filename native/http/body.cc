@@ -300,7 +300,8 @@ int read_unbuffered_body(Request* r) {
 
 int test_expect(Request* r) {
   Header* expect = r->headers_in.expect;
-  if (r->expect_tested || !expect || r->http_version < kVersion11 || r->http_version >= kVersion20)
+  if (r->expect_tested || !expect || r->http_version < kVersion11 ||
+      r->http_version >= kVersion20 || r->conn->hosted)
     return kOk;
   r->expect_tested = true;
   Str v = expect->value;

@@ -173,7 +173,7 @@ void Client::free_request(Request* r, int rc) {
   server->loop->clear_timer(&r->timer);
   server->loop->cancel(&r->posted);
   if (r->logging) {
-    detach(r);
+    detach();
     destroyed = true;
     return;
   }
@@ -323,22 +323,19 @@ void Client::on_writable() {
     process_input();
 }
 
-namespace {
-// True when the deadline has passed; else the timer is set for what is left of it.
-bool is_due(net::Loop* loop, net::Timer* t, int64_t& deadline) {
+bool Connection::is_due(net::Timer* timer, int64_t& deadline) {
   if (!deadline) return false;
-  int64_t left = deadline - loop->clock().monotonic_ms;
+  int64_t left = deadline - server->loop->clock().monotonic_ms;
   if (left > 0) {
-    loop->set_timer(t, static_cast<uint64_t>(left));
+    server->loop->set_timer(timer, static_cast<uint64_t>(left));
     return false;
   }
   deadline = 0;
   return true;
 }
-}  // namespace
 
 void Client::on_read_timeout() {
-  if (!is_due(server->loop, &read_timer, read_deadline)) return;
+  if (!is_due(&read_timer, read_deadline)) return;
   switch (state) {
     case kHandshake:
       log_write(log, this, kLogInfo, ETIMEDOUT, "client timed out");
@@ -367,7 +364,7 @@ void Client::on_read_timeout() {
 }
 
 void Client::on_write_timeout() {
-  if (!is_due(server->loop, &write_timer, write_deadline)) return;
+  if (!is_due(&write_timer, write_deadline)) return;
   if (state == kProcessing) {
     if (write_delayed)
       write_delayed = false;
@@ -420,13 +417,22 @@ void drain_connections(HttpServer* server) {
   server->closing = true;
   for (Connection *c = server->first, *next; c; c = next) {
     next = c->next;
-    if (client(c)->state != Client::kIdle || c->output_pending()) continue;
-    // A new connection's first request may be on its way.
-    if (!c->requests && c->read_deadline > now().monotonic_ms + kGrace)
-      c->set_read_timeout(kGrace);
-    else if (c->requests)
-      client(c)->close();
+    c->drain();
   }
+}
+
+void Client::drain() {
+  if (state != kIdle || output_pending()) return;
+  // A new connection's first request may be on its way.
+  if (!requests && read_deadline > clock.monotonic_ms + kGrace)
+    set_read_timeout(kGrace);
+  else if (requests)
+    close();
+}
+
+ssize_t Client::peek() {
+  char byte;
+  return stream->peek(&byte, 1);
 }
 
 void finish_request(Request* r) { r->conn->finish(r); }
@@ -436,7 +442,7 @@ void limit_keepalive(Request* r) {
   if (!r->keepalive) return;
   const CoreConf* loc = r->loc;
   const Connection* c = r->conn;
-  bool on = loc->keepalive_timeout != 0 &&
+  bool on = !c->once && loc->keepalive_timeout != 0 &&
             c->requests < static_cast<uint64_t>(loc->keepalive_requests) &&
             c->server->loop->clock().monotonic_ms - c->start_ms <= loc->keepalive_time;
   if (r->headers_in.msie6 || r->headers_in.safari) {
@@ -452,18 +458,10 @@ void block_reading(Request* r) { r->conn->want_read(false); }
 
 void test_reading(Request* r) {
   Connection* c = r->conn;
-  int err = 0;
-  if (c->stream) {
-    char byte;
-    ssize_t n = c->stream->peek(&byte, 1);
-    if (n > 0 || n == kAgain) {
-      if (n > 0) c->want_read(false);
-      return;
-    }
-    if (n < 0) err = c->stream->error();
-  } else if (!c->error) {
-    return;
-  }
+  const ssize_t n = c->peek();
+  if (n > 0) c->want_read(false);
+  if (n > 0 || n == net::kIoAgain) return;
+  const int err = n < 0 ? c->io_error() : 0;
   c->eof = true;
   c->error = true;
   log_write(c->log, c, kLogInfo, err, "client prematurely closed connection");

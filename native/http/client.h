@@ -53,6 +53,8 @@ class Client final : public Connection {
   char* append(char* p, char* end) const override;
   ssize_t recv(void* buf, size_t n) override;
   void give_back(Str bytes) override;
+  ssize_t peek() override;
+  void drain() override;
   Str preread(size_t* room) const override;
   Chain* send(Chain* in, int64_t limit) override;
   bool flush() override;
@@ -85,7 +87,7 @@ class Client final : public Connection {
   void keepalive(Request* r);
   void linger(Request* r);
   void free_request(Request* r, int rc);
-  void detach(Request* r);  // detached.cc
+  void detach();  // detached.cc
   void close();
   void call_read_handler();
   void call_write_handler();

@@ -3,7 +3,7 @@
 
 #include "http/client.h"
 #include "http/headers_in.h"
-#include "http/uri.h"
+#include "http/request_head.h"
 #include "http/virtual_server.h"
 
 namespace moonphase::http {
@@ -307,31 +307,10 @@ int Client::finish_line() {
   Request* r = request;
   const LineParser& l = line_;
   request_start_ = l.start;
-  r->request_line = between(l.start, l.end);
   r->request_length = rpos - l.start;
-  r->method = l.method;
-  r->method_name = between(l.start, l.method_end);
-  if (l.protocol) r->http_protocol = between(l.protocol, l.end);
-  r->http_version = l.major * 1000 + l.minor;
-  r->unparsed_uri = between(l.uri_start, l.uri_end);
-  r->empty_path_in_uri = l.empty_path;
-  if (parse_request_uri(r, r->srv->merge_slashes) != kOk) {
-    r->unparsed_uri = Str();
-    log_write(log, this, kLogInfo, 0, "client sent invalid request");
-    reject(400);
+  if (const int status = take_request_line(r, l)) {
+    reject(status);
     return kDone;
-  }
-  if (l.schema_end) r->schema = between(l.schema_start, l.schema_end);
-  if (l.host_end) {
-    Str host = r->host_in_line = between(l.host_start, l.host_end);
-    if (!validate_host(*r->pool, &host)) {
-      log_write(log, this, kLogInfo, 0, "client sent invalid host in request line");
-      reject(400);
-      return kDone;
-    }
-    set_virtual_server(r, host);
-    // The buffer may still move.
-    r->headers_in.server = r->pool->copy(host);
   }
   if (r->http_version < kVersion10) {
     if (r->headers_in.server.empty()) set_virtual_server(r, Str());
@@ -403,43 +382,10 @@ int Client::parse_headers() {
 }
 
 int Client::finish_headers() {
-  Request* r = request;
-  HeadersIn& in = r->headers_in;
-  auto refuse = [&](int status, const char* why) {
-    log_write(log, this, kLogInfo, 0, "%s", why);
+  if (const int status = check_headers(request))
     reject(status);
-    return kDone;
-  };
-  if (in.server.empty()) set_virtual_server(r, Str());
-  if (!in.host && r->http_version > kVersion10)
-    return refuse(400, "client sent HTTP/1.1 request without \"Host\" header");
-  if (in.content_length) {
-    in.content_length_n = parse_offset(in.content_length->value);
-    if (in.content_length_n < 0)
-      return refuse(400, "client sent invalid \"Content-Length\" header");
-  }
-  if (in.transfer_encoding) {
-    if (r->http_version < kVersion11)
-      return refuse(400, "client sent HTTP/1.0 request with \"Transfer-Encoding\" header");
-    Str te = in.transfer_encoding->value;
-    if (te.size() != 7 || strncasecmp(te.data(), "chunked", 7) != 0) {
-      log_write(log, this, kLogInfo, 0, "client sent unknown \"Transfer-Encoding\": \"%.*s\"",
-                STR(te));
-      reject(501);
-      return kDone;
-    }
-    if (in.content_length)
-      return refuse(
-          400, "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time");
-    in.chunked = true;
-  }
-  if (in.connection_type == HeadersIn::kKeepAlive && in.keep_alive) {
-    Str v = in.keep_alive->value;
-    in.keep_alive_n = parse_offset(v);
-  }
-  if (r->method == kConnect) return refuse(405, "client sent CONNECT method");
-  if (r->method == kTrace) return refuse(405, "client sent TRACE method");
-  process();
+  else
+    process();
   return kDone;
 }
 
@@ -459,20 +405,6 @@ void Client::process() {
   ++server->stats.writing;
   r->stat_reading = false;
   action = nullptr;
-  if (!r->internal) {
-    switch (r->headers_in.connection_type) {
-      case HeadersIn::kNone:
-        r->keepalive = r->http_version > kVersion10;
-        break;
-      case HeadersIn::kClose:
-        r->keepalive = false;
-        break;
-      case HeadersIn::kKeepAlive:
-        r->keepalive = true;
-        break;
-    }
-    r->lingering_close = r->headers_in.content_length_n > 0 || r->headers_in.chunked;
-  }
   corked = may_cork();
   server->hooks.process(r);
   corked = false;

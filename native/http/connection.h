@@ -52,6 +52,10 @@ struct ServerHooks {
   char* (*append_log)(const Request* r, char* p, char* end) = nullptr;
   // ServerName kRegex: the names' regexes live in the engine. Returns the server or null.
   const ServerCore* (*match_regex_name)(const ListenConf* listen, Request* r, Str host) = nullptr;
+  // Of a request whose content another server gives: whether filters of its location, and log
+  // handlers or logs, have something to do with the answer.
+  bool (*filters_answer)(const Request* r) = nullptr;
+  bool (*logs_answer)(const Request* r) = nullptr;
   void* data = nullptr;
 };
 
@@ -160,6 +164,20 @@ class Connection : public LogContext, public net::TlsOwner {
   bool read_timedout = false, write_timedout = false;
   bool eof = false;  // the client has closed its side
 
+  // Somebody else's server has the connection (http/host.h): it writes the head in its own form and
+  // marks where bodies end; continues and discards by itself.
+  bool hosted = false;
+  bool once = false;  // no other request follows
+  // Whether the client is there: bytes that wait (taken by nobody), kIoAgain: none, 0: it has
+  // closed its side, kIoError: io_error().
+  virtual ssize_t peek() = 0;
+  virtual int io_error() const { return stream ? stream->error() : 0; }
+  // No handler gives the main request's content: true when whoever has the connection does, and
+  // calls again with it.
+  virtual bool pass_on(Request*) { return false; }
+  // Nothing new is to begin here; what is idle goes.
+  virtual void drain() {}
+
   virtual const sockaddr* local_address() = 0;  // null: not known
   Connection *prev = nullptr, *next = nullptr;
   // finish_request and close_connection_with_request, below.
@@ -169,6 +187,8 @@ class Connection : public LogContext, public net::TlsOwner {
 
  protected:
   Connection() = default;
+  // True when the deadline has passed; else the timer is set for what is left of it.
+  bool is_due(net::Timer* timer, int64_t& deadline);
 };
 
 // The end of a main request, called by the engine's lifecycle when its count is 0 or the connection

@@ -64,7 +64,7 @@ int read_on(Request* r) {
 }  // namespace
 
 int discard_body(Request* r) {
-  if (!r->is_main() || r->discard_body || r->body) return kOk;
+  if (!r->is_main() || r->discard_body || r->body || r->conn->hosted) return kOk;
   if (test_expect(r) != kOk) return 500;
   Connection* c = r->conn;
   c->set_read_timeout(0);

@@ -7,6 +7,7 @@
 #include "http/connection.h"
 #include "http/filters.h"
 #include "http/gzip.h"
+#include "http/host.h"
 
 namespace moonphase::http {
 
@@ -141,6 +142,7 @@ int header_filter(Request* r) {
     if (base.empty()) return kError;
     out.location->hash = 0;
   }
+  if (c->hosted) return hosted_header(r, status, base);
 
   Str prefix;
   char made[512];

@@ -179,6 +179,7 @@ int headers_in_added(Request* r, Header* h) {
 }
 
 void headers_in_relink(Request* r, Str lower) {
+  r->headers_in_edited = true;
   const KnownIn* k = known_in(lower);
   if (!k) return;
   HeadersIn& in = r->headers_in;

@@ -9,6 +9,7 @@ class NoClient : public Connection {
  public:
   ssize_t recv(void*, size_t) override { return net::kIoError; }
   void give_back(Str) override {}
+  ssize_t peek() override { return error ? net::kIoError : net::kIoAgain; }
   Str preread(size_t* room) const override {
     *room = 0;
     return {};

@@ -184,6 +184,7 @@ struct Request {
   PostSubrequest* post_subrequest = nullptr;
   Str upstream_status;  // and other $upstream_* live in their module's ctx
   int64_t header_size = 0;
+  bool headers_in_edited = false;  // other than as they came
 
   // --- rewrite captures ---
   int ncaptures = 0;  // entries used in `captures` (2 per group)

@@ -20,6 +20,8 @@ const char kBodyMeta[] = "__tcp_req_cosocket_mt", kRawMeta[] = "__tcp_raw_req_co
 const char* take_connection(LuaCtx* ctx) {
   Request* r = ctx->r;
   http::Connection* c = r->conn;
+  if (c->hosted)
+    return "the connection belongs to another HTTP server: only upgraded ones can be taken";
   if (!r->body) {
     r->body = r->pool->make<http::Body>();
     r->body->rest = 0;

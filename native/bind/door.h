@@ -1,0 +1,49 @@
+// Requests that come in through Node's own HTTP servers, by numbers that JavaScript gives them:
+// one call brings a request in, one call out brings most answers.
+#pragma once
+
+#include <vector>
+
+#include "bind/env.h"
+#include "engine/runtime.h"
+#include "http/host.h"
+
+namespace moonphase::bind {
+
+class Door final : public http::Host {
+ public:
+  Door(Env* env, engine::Runtime* runtime) : env_(env), runtime_(runtime) {}
+  void set_callback(napi_value fn);
+  void close();
+  Env* env() const { return env_; }
+
+  // What JavaScript gets: 0, or what the request passes on with (Passed).
+  uint32_t begin(uint32_t id, const http::HostedRequest& from);
+  http::HostedConnection* find(uint32_t id) const {
+    return id < open_.size() ? open_[id] : nullptr;
+  }
+  void forget(uint32_t id) {
+    if (id < open_.size()) open_[id] = nullptr;
+  }
+
+  bool output(http::HostedConnection* c, Str head, Str body, bool last, Str trailers) override;
+  void want_body(http::HostedConnection* c) override;
+  void pass_on(http::HostedConnection* c) override;
+  void ended(http::HostedConnection* c, bool complete) override;
+
+ private:
+  enum Event : uint32_t { kOutput, kBody, kPass, kEnd };
+  // False: the callback's answer is false.
+  bool call(uint32_t id, Event event, std::initializer_list<napi_value> values);
+
+  Env* env_;
+  engine::Runtime* runtime_;
+  napi_ref callback_ = nullptr;
+  std::vector<http::HostedConnection*> open_;
+  http::HostedConnection* beginning_ = nullptr;
+  uint32_t passed_ = 0;
+};
+
+void add_door_methods(std::vector<napi_property_descriptor>* methods);
+
+}  // namespace moonphase::bind

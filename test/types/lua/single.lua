@@ -1,0 +1,3 @@
+---@param name string
+---@return string
+return function(name) return "hello " .. name end
