@@ -14,14 +14,13 @@ bool lua_client_gone(Request* r) {
     c->want_read(false);
     return true;
   }
-  char byte;
-  ssize_t n = c->stream->peek(&byte, 1);
+  int err = 0;
+  const ssize_t n = c->look(&err);
   if (n == net::kIoAgain) return false;
   c->want_read(false);
   if (n > 0) return false;  // the next request
   c->eof = true;
-  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->stream->error() : 0,
-                "client prematurely closed connection");
+  MOONPHASE_LOG(r, kLogInfo, err, "client prematurely closed connection");
   return true;
 }
 

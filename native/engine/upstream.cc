@@ -461,13 +461,10 @@ void Upstream::check_client() {
   if (stage_ == kOver) return;
   int err = 0;
   if (!c->error) {
-    if (!c->stream) return;
-    char byte;
-    ssize_t n = c->stream->peek(&byte, 1);
+    const ssize_t n = c->look(&err);
     if (n == net::kIoAgain) return;
     c->want_read(false);
     if (n > 0) return;  // the next request
-    if (n < 0) err = c->stream->error();
     c->eof = true;
     c->error = true;
     MOONPHASE_LOG(r, kLogInfo, err, "%s",

@@ -42,9 +42,19 @@ class Pool {
   unsigned buffer_count_[2] = {};
 };
 
+class H2Session;
+
 class Client final : public Connection {
  public:
-  enum State : uint8_t { kHandshake, kIdle, kLine, kHeaders, kProcessing, kLingering, kClosed };
+  enum State : uint8_t { kHandshake,
+    kIdle,
+    kLine,
+    kHeaders,
+    kProcessing,
+    kLingering,
+    kHttp2,
+    kClosed
+  };
 
   static void accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
                      socklen_t len);
@@ -56,6 +66,12 @@ class Client final : public Connection {
   Str preread(size_t* room) const override;
   Chain* send(Chain* in, int64_t limit) override;
   bool flush() override;
+  ssize_t look(int* err) override {
+    char byte;
+    const ssize_t n = stream->peek(&byte, 1);
+    *err = n == net::kIoError ? stream->error() : 0;
+    return n;
+  }
   void want_read(bool on) override { stream->want_read(on); }
   void want_write(bool on) override { stream->want_write(on); }
   const sockaddr* local_address() override;
@@ -63,6 +79,7 @@ class Client final : public Connection {
   void abandon(Request* r, int rc) override;
   Rc tls_client_hello(int* alert) override;
   Rc tls_server_name(Str name, int* alert) override;
+  bool tls_http2() const override;
   Rc tls_certificate() override;
   void tls_new_session(SSL_SESSION* session) override;
   SSL_SESSION* tls_get_session(Str id) override;
@@ -84,8 +101,6 @@ class Client final : public Connection {
   void free_request(Request* r, int rc);
   void detach(Request* r);  // detached.cc
   void close();
-  void call_read_handler();
-  void call_write_handler();
   // Small answers may wait for the ones behind them: more requests are in the buffer.
   bool may_cork() const {
     const HeadersIn& in = request->headers_in;
@@ -101,8 +116,12 @@ class Client final : public Connection {
   Pool* const pool = Pool::of_thread();
   const Clock& clock = now();
   net::Posted input_task{};
+  std::unique_ptr<H2Session> h2;  // with state kHttp2
 
  private:
+  // kOk: the unread bytes are HTTP/2's preface, kAgain: its beginning, kDeclined: not.
+  Rc test_preface() const;
+  void start_http2();
   void end_handshake();
   bool in_handshake_ = false, hello_seen_ = false;
   bool fill();  // reads once; false: nothing came (or the end: closed then)
@@ -135,6 +154,14 @@ class Client final : public Connection {
   char* request_start_ = nullptr;
   char addr_buf_[64];
 };
+
+// A new request of the connection, in its slot: counted, and the connection's from now on.
+Request* open_request(Connection* c, RequestSlot* slot);
+// Its end: counted and logged. False: it still logs, and goes on without its connection.
+bool retire_request(Connection* c, Request* r, int rc);
+// Gives it a connection of its own for that, which takes the slot and (if any) the buffer that the
+// request's bytes lie in.
+void detach_request(Connection* c, RequestSlot* slot, Pool* pool, char* buffer, size_t size);
 
 // The end of a log line: ", client: …, server: …, request: …".
 char* append_request(const Connection& c, Str line, char* p, char* end);

@@ -26,49 +26,54 @@ class Detached final : public NoClient {
 
 }  // namespace
 
-void Client::detach(Request* r) {
-  local_address();
+void detach_request(Connection* c, RequestSlot* slot, Pool* pool, char* buffer, size_t size) {
+  Request* r = c->request;
+  HttpServer* server = c->server;
+  c->local_address();
   auto* d = new Detached;
   d->server = server;
-  d->listen = listen;
-  d->log = log;
-  d->connection = connection;
+  d->listen = c->listen;
+  d->log = c->log;
+  d->connection = c->connection;
   d->action = "logging request";
   d->request = d->active = d->current = r;
-  d->requests = requests;
-  d->start_ms = start_ms;
-  d->peer = peer;
-  d->peer_len = peer_len;
-  d->local = local;
-  d->local_len = local_len;
-  d->addr_text = r->pool->copy(addr_text);
-  d->sent = sent;
+  d->requests = c->requests;
+  d->start_ms = c->start_ms;
+  d->peer = c->peer;
+  d->peer_len = c->peer_len;
+  d->local = c->local;
+  d->local_len = c->local_len;
+  d->addr_text = r->pool->copy(c->addr_text);
+  d->sent = c->sent;
   d->error = true;
-  d->timedout = timedout;
-  d->ssl = ssl;
+  d->timedout = c->timedout;
+  d->ssl = c->ssl;
   d->slot = slot;
   d->pool = pool;
+  d->buffer = buffer;
+  d->buffer_size = size;
   d->next = server->detached;
   if (d->next) d->next->prev = d;
   server->detached = d;
   r->detached = true;
   server->hooks.detached(r, d);
+  c->request = c->active = c->current = nullptr;
+}
 
-  // The request's bytes stay where they are; what lies behind them moves.
-  request = active = current = nullptr;
+void Client::detach(Request*) {
+  const auto size = static_cast<size_t>(rend - rbuf);
+  detach_request(this, slot, pool, rbuf, size);
   slot = nullptr;
   if (!rbuf) return;
-  d->buffer = rbuf;
-  d->buffer_size = static_cast<size_t>(rend - rbuf);
+  // The request's bytes stay where they are; what lies behind them moves.
   if (rpos == rlast) {
     rbuf = rpos = rlast = rend = nullptr;
     window_ = 0;
     return;
   }
-  size_t room = d->buffer_size;
-  char* fresh = pool->take_buffer(room);
+  char* fresh = pool->take_buffer(size);
   move_request(fresh);
-  rend = fresh + room;
+  rend = fresh + size;
 }
 
 void end_detached(Request* main) {

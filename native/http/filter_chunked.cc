@@ -66,7 +66,7 @@ Str trailer_bytes(Request* r) {
 
 int chunked_header_filter(Request* r) {
   HeadersOut& out = r->headers_out;
-  if (out.status == 304 || out.status == 204 || out.status < 200 || !r->is_main() ||
+  if (r->conn->framed || out.status == 304 || out.status == 204 || out.status < 200 || !r->is_main() ||
       r->method == kHead)
     return next_header(r, Slot::kChunked);
   if (out.content_length_n == -1 || r->expect_trailers) {

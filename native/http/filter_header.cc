@@ -7,6 +7,7 @@
 #include "http/connection.h"
 #include "http/filters.h"
 #include "http/gzip.h"
+#include "http/head_fields.h"
 
 namespace moonphase::http {
 
@@ -141,6 +142,8 @@ int header_filter(Request* r) {
     if (base.empty()) return kError;
     out.location->hash = 0;
   }
+
+  if (c->framed) return send_fields(r, base);
 
   Str prefix;
   char made[512];

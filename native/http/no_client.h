@@ -15,6 +15,7 @@ class NoClient : public Connection {
   }
   Chain* send(Chain* in, int64_t) override { return in; }
   bool flush() override { return true; }
+  ssize_t look(int*) override { return error ? net::kIoError : net::kIoAgain; }
   void want_read(bool) override {}
   void want_write(bool) override {}
   const sockaddr* local_address() override { return nullptr; }
