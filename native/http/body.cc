@@ -301,7 +301,8 @@ int start(Request* r) {
   if (c->framed) {
     const int64_t declared = r->headers_in.content_length_n;
     if (declared >= 0 && declared <= size) size = declared + 1;
-  } else if (in_header_buffer || (!chunked && body->rest < size + (size >> 2))) size = body->rest;
+  } else if (in_header_buffer || (!chunked && body->rest < size + (size >> 2)))
+    size = body->rest;
   if (size < 1) size = 1;
   Buf* b = make_buf(*r->pool);
   b->temporary = true;

@@ -314,7 +314,7 @@ void Client::read_lingering() {
   set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
 }
 
-void Connection::run_handler(EventHandler Request::* handler) {
+void Connection::run_handler(EventHandler Request::*handler) {
   Request* r = active;
   if (!r) return;
   current = r;

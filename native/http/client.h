@@ -46,7 +46,8 @@ class H2Session;
 
 class Client final : public Connection {
  public:
-  enum State : uint8_t { kHandshake,
+  enum State : uint8_t {
+    kHandshake,
     kIdle,
     kLine,
     kHeaders,

@@ -187,7 +187,7 @@ class Connection : public LogContext, public net::TlsOwner {
   // True when the deadline has passed; else its timer is set for what is left of it.
   bool is_due(net::Timer* t, int64_t& deadline);
   // The read or write event handler of the request that is active, and what it has posted.
-  void run_handler(EventHandler Request::* handler);
+  void run_handler(EventHandler Request::*handler);
 };
 
 // The end of a main request, called by the engine's lifecycle when its count is 0 or the connection

@@ -34,6 +34,7 @@ int H2Session::begin_headers(const nghttp2_frame* frame) {
   const unsigned most = max_streams(s);
   const bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
   if (going_) return 0;
+  last_id_ = id;
   if (processing >= most) return refuse(id, NGHTTP2_REFUSED_STREAM, "concurrent streams exceeded");
   if (new_streams_++ >= 2 * most)
     return refuse(id, NGHTTP2_REFUSED_STREAM, "client sent too many streams at once");
@@ -70,7 +71,12 @@ int H2Session::begin_headers(const nghttp2_frame* frame) {
 int H2Session::frame_begun(const nghttp2_frame_hd* hd) {
   if (hd->type == NGHTTP2_CONTINUATION && open_)
     open_->request->request_length += static_cast<int64_t>(hd->length);
-  return 0;
+  // nghttp2 reads over a used number. Trailers of a stream that we have ended may be on their way.
+  const int32_t id = hd->stream_id;
+  if (hd->type != NGHTTP2_HEADERS || id > last_id_ || nghttp2_session_find_stream(ng_, id))
+    return 0;
+  if (std::find(std::begin(ended_), std::end(ended_), id) != std::end(ended_)) return 0;
+  return fail(NGHTTP2_PROTOCOL_ERROR, "client sent HEADERS frame with incorrect identifier");
 }
 
 int H2Session::header(Str name, Str value) {

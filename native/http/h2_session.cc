@@ -235,12 +235,15 @@ void H2Session::run_events() {
   }
 }
 
-void H2Session::post_flush() { client->server->loop->post(&task_); }
+void H2Session::post_flush() {
+  if (!ending_) client->server->loop->post(&task_);
+}
 
 // What has gathered leaves; streams that waited for room go on.
 void H2Session::end_turn() {
   if (client->state == Client::kClosed || lingering_) return;
   bool flushed = true;
+  ending_ = true;
   for (int round = 0;; ++round) {
     pump();
     flushed = flush();
@@ -261,8 +264,8 @@ void H2Session::end_turn() {
       break;
     }
     run_events();
-    if (client->state == Client::kClosed || lingering_) return;
   }
+  ending_ = false;
   if (lost_ && !finalizing_) {
     finalize(0);
     return;
@@ -296,6 +299,7 @@ void H2Session::end_turn() {
 // --- streams ---
 
 void H2Session::reset(H2Stream* s, uint32_t code) {
+  ended_[next_ended_++ % std::size(ended_)] = s->id;
   if (s->open && !lost_) nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s->id, code);
 }
 

@@ -84,7 +84,11 @@ class H2Session {
   H2Stream *writers_ = nullptr, **last_writer_ = &writers_;
   H2Stream* open_ = nullptr;  // whose header is being read
   net::Posted task_{};
+  int32_t last_id_ = 0;
+  int32_t ended_[64] = {};  // streams that were reset here
+  unsigned next_ended_ = 0;
   bool inside_ = false;  // nghttp2 is
+  bool ending_ = false;  // end_turn sees to everything
   bool idle_ = true;     // no request: counted as waiting
   bool going_ = false;   // GOAWAY is sent
   bool lost_ = false;    // nothing goes out any more

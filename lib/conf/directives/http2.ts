@@ -33,8 +33,7 @@ function checked(check: (cf: Conf, value: number) => number | string): Setter {
 }
 
 const preread = checked((cf, value) => {
-  if (value > MAX_WINDOW)
-    throw cf.error(`the maximum body preread buffer size is ${MAX_WINDOW}`);
+  if (value > MAX_WINDOW) throw cf.error(`the maximum body preread buffer size is ${MAX_WINDOW}`);
   return value;
 });
 
