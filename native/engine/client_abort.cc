@@ -14,13 +14,13 @@ bool lua_client_gone(Request* r) {
     c->want_read(false);
     return true;
   }
-  int err = 0;
-  const ssize_t n = c->look(&err);
+  const ssize_t n = c->peek();
   if (n == net::kIoAgain) return false;
   c->want_read(false);
   if (n > 0) return false;  // the next request
   c->eof = true;
-  MOONPHASE_LOG(r, kLogInfo, err, "client prematurely closed connection");
+  MOONPHASE_LOG(r, kLogInfo, n < 0 ? c->io_error() : 0,
+                "client prematurely closed connection");
   return true;
 }
 

@@ -461,10 +461,11 @@ void Upstream::check_client() {
   if (stage_ == kOver) return;
   int err = 0;
   if (!c->error) {
-    const ssize_t n = c->look(&err);
+    const ssize_t n = c->peek();
     if (n == net::kIoAgain) return;
     c->want_read(false);
     if (n > 0) return;  // the next request
+    if (n < 0) err = c->io_error();
     c->eof = true;
     c->error = true;
     MOONPHASE_LOG(r, kLogInfo, err, "%s",

@@ -205,7 +205,7 @@ void Client::free_request(Request* r, int rc) {
   destroyed = true;
   if (timedout && r->loc->reset_timedout_connection) stream->set_linger0();
   if (!over) {
-    detach(r);
+    detach();
     return;
   }
   // Inside process_input the request's frames have returned when its loop goes on: the next
@@ -448,14 +448,23 @@ void drain_connections(HttpServer* server) {
   server->closing = true;
   for (Connection *c = server->first, *next; c; c = next) {
     next = c->next;
-    if (client(c)->state == Client::kHttp2) client(c)->h2->drain();
-    if (client(c)->state != Client::kIdle || c->output_pending()) continue;
-    // A new connection's first request may be on its way.
-    if (!c->requests && c->read_deadline > now().monotonic_ms + kGrace)
-      c->set_read_timeout(kGrace);
-    else if (c->requests)
-      client(c)->close();
+    c->drain();
   }
+}
+
+void Client::drain() {
+  if (state == kHttp2) h2->drain();
+  if (state != kIdle || output_pending()) return;
+  // A new connection's first request may be on its way.
+  if (!requests && read_deadline > clock.monotonic_ms + kGrace)
+    set_read_timeout(kGrace);
+  else if (requests)
+    close();
+}
+
+ssize_t Client::peek() {
+  char byte;
+  return stream->peek(&byte, 1);
 }
 
 void finish_request(Request* r) { r->conn->finish(r); }
@@ -481,12 +490,10 @@ void block_reading(Request* r) { r->conn->want_read(false); }
 
 void test_reading(Request* r) {
   Connection* c = r->conn;
-  int err = 0;
-  const ssize_t n = c->look(&err);
-  if (n > 0 || n == net::kIoAgain) {
-    if (n > 0) c->want_read(false);
-    return;
-  }
+  const ssize_t n = c->peek();
+  if (n > 0) c->want_read(false);
+  if (n > 0 || n == net::kIoAgain) return;
+  const int err = n < 0 ? c->io_error() : 0;
   c->eof = true;
   c->error = true;
   log_write(c->log, c, kLogInfo, err, "client prematurely closed connection");

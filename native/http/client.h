@@ -64,15 +64,11 @@ class Client final : public Connection {
   char* append(char* p, char* end) const override;
   ssize_t recv(void* buf, size_t n) override;
   void give_back(Str bytes) override;
+  ssize_t peek() override;
+  void drain() override;
   Str preread(size_t* room) const override;
   Chain* send(Chain* in, int64_t limit) override;
   bool flush() override;
-  ssize_t look(int* err) override {
-    char byte;
-    const ssize_t n = stream->peek(&byte, 1);
-    *err = n == net::kIoError ? stream->error() : 0;
-    return n;
-  }
   void want_read(bool on) override { stream->want_read(on); }
   void want_write(bool on) override { stream->want_write(on); }
   const sockaddr* local_address() override;
@@ -100,7 +96,7 @@ class Client final : public Connection {
   void keepalive(Request* r);
   void linger(Request* r);
   void free_request(Request* r, int rc);
-  void detach(Request* r);  // detached.cc
+  void detach();  // detached.cc
   void close();
   // Small answers may wait for the ones behind them: more requests are in the buffer.
   bool may_cork() const {

@@ -159,9 +159,6 @@ class Connection : public LogContext, public net::TlsOwner {
   // Reading and writing events while a request runs go to the active request's read_event_handler
   // and write_event_handler. Reading goes on until it is switched off; one writable event follows
   // each want_write(true).
-  // Whether the client is still there, without taking anything: kIoAgain (it is), > 0 (it has sent
-  // more), 0 (it has closed its side), kIoError with an errno.
-  virtual ssize_t look(int* err) = 0;
   // The rest of the request's body is of no use; true: the connection sees to it.
   virtual bool drop_body() { return false; }
   virtual void want_read(bool on) = 0;
@@ -174,6 +171,13 @@ class Connection : public LogContext, public net::TlsOwner {
   net::Timer read_timer{}, write_timer{};
   bool read_timedout = false, write_timedout = false;
   bool eof = false;  // the client has closed its side
+
+  // Whether the client is there: bytes that wait (taken by nobody), kIoAgain: none, 0: it has closed
+  // its side, kIoError: io_error().
+  virtual ssize_t peek() = 0;
+  virtual int io_error() const { return stream ? stream->error() : 0; }
+  // Nothing new is to begin here; what is idle goes.
+  virtual void drain() {}
 
   virtual const sockaddr* local_address() = 0;  // null: not known
   Connection *prev = nullptr, *next = nullptr;

@@ -60,7 +60,7 @@ void detach_request(Connection* c, RequestSlot* slot, Pool* pool, char* buffer, 
   c->request = c->active = c->current = nullptr;
 }
 
-void Client::detach(Request*) {
+void Client::detach() {
   const auto size = static_cast<size_t>(rend - rbuf);
   detach_request(this, slot, pool, rbuf, size);
   slot = nullptr;

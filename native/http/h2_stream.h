@@ -26,7 +26,8 @@ class H2Stream final : public Connection {
   bool flush() override { return true; }
   void want_read(bool on) override;
   void want_write(bool on) override;
-  ssize_t look(int*) override { return error ? net::kIoError : net::kIoAgain; }
+  ssize_t peek() override { return error ? net::kIoError : net::kIoAgain; }
+  int io_error() const override { return 0; }
   bool drop_body() override;
   const sockaddr* local_address() override;
   void finish(Request* r) override { end(r, 0); }

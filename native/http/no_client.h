@@ -9,13 +9,13 @@ class NoClient : public Connection {
  public:
   ssize_t recv(void*, size_t) override { return net::kIoError; }
   void give_back(Str) override {}
+  ssize_t peek() override { return error ? net::kIoError : net::kIoAgain; }
   Str preread(size_t* room) const override {
     *room = 0;
     return {};
   }
   Chain* send(Chain* in, int64_t) override { return in; }
   bool flush() override { return true; }
-  ssize_t look(int*) override { return error ? net::kIoError : net::kIoAgain; }
   void want_read(bool) override {}
   void want_write(bool) override {}
   const sockaddr* local_address() override { return nullptr; }
