@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ListenPlan, Plan } from './conf/plan.js';
+import type { ListenPlan, Plan, SyslogServer } from './conf/plan.js';
 import { LuaError, MoonphaseError, type ErrorCode } from './errors.js';
 
 /** What a system call of the addon answers when it fails. */
@@ -218,6 +218,8 @@ export interface Native {
   setLimits(limits: { nofile?: number; core?: number; priority?: number }): CallFailure | undefined;
   setAffinity(mask: string): CallFailure | undefined;
   setEnvironment(variables: readonly (readonly [string, string?])[]): void;
+  /** One message of a process that logs without a gateway; what fails is lost. */
+  sendSyslog(server: SyslogServer, severity: number, message: string): void;
   closeOnExec(fd: number): CallFailure | undefined;
 }
 

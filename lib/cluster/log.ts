@@ -1,5 +1,6 @@
 import { openSync, closeSync, writeSync } from 'node:fs';
-import type { LogLevel, Plan } from '../conf/plan.js';
+import { native } from '../binding.js';
+import type { LogLevel, Plan, SyslogServer } from '../conf/plan.js';
 
 const LEVELS: readonly LogLevel[] = [
   'emerg',
@@ -14,7 +15,9 @@ const LEVELS: readonly LogLevel[] = [
 
 interface Target {
   fd: number;
-  /** Undefined: standard error. */
+  /** Instead of the descriptor. */
+  readonly syslog?: SyslogServer;
+  /** Undefined: standard error or syslog. */
   readonly path: string | undefined;
   /** Messages up to this index of LEVELS. */
   readonly level: number;
@@ -61,6 +64,8 @@ export class ErrorLog {
       if (target === undefined) continue;
       const index = LEVELS.indexOf(level);
       if (target.kind === 'stderr') targets.push({ fd: 2, path: undefined, level: index });
+      const syslog = target.syslog === undefined ? undefined : plan.syslogs[target.syslog];
+      if (syslog !== undefined) targets.push({ fd: -1, syslog, path: undefined, level: index });
       if (target.kind !== 'file') continue;
       try {
         targets.push({ fd: append(target.path), path: target.path, level: index });
@@ -98,6 +103,10 @@ export class ErrorLog {
     for (const target of this.targets) {
       if (index > target.level) continue;
       if (target.fd === 2) seen = true;
+      if (target.syslog !== undefined) {
+        native().sendSyslog(target.syslog, index, line.slice(0, -1));
+        continue;
+      }
       try {
         writeSync(target.fd, Buffer.from(line, 'latin1'));
       } catch {

@@ -10,7 +10,7 @@ import {
   planServer,
   settle,
 } from './merge.js';
-import type { HttpPlan, LocationConf, Plan, ProcessPlan, ServerPlan } from './plan.js';
+import type { ErrorLog, HttpPlan, LocationConf, Plan, ProcessPlan, ServerPlan } from './plan.js';
 import { Reader } from './reader.js';
 import type { Scope } from './scope.js';
 import { checkCertificates, checkConnections, checkServerNames } from './server_checks.js';
@@ -88,14 +88,16 @@ function newConf(
 
 function finish(cf: Conf, confFile: string, input: CompileInput): Plan {
   const own = cf.process;
-  if (own['error_log'] === undefined) {
+  const logs = (own['error_log'] ?? []) as ErrorLog[];
+  // as nginx: syslog and memory do without a file of their own
+  if (!logs.some(({ log }) => ['file', 'stderr'].includes(cf.logs[log]?.kind ?? ''))) {
     const target = input.errorLog ?? 'logs/error.log';
     const log = cf.log(
       target === 'stderr'
         ? { kind: 'stderr', path: '' }
         : { kind: 'file', path: cf.fullName(target) },
     );
-    own['error_log'] = [{ log, level: 'error' }];
+    own['error_log'] = [...logs, { log, level: 'error' }];
   }
   own['pid'] ??= cf.fullName('logs/nginx.pid');
   // locations without an error_log have this one, so it is settled before them
@@ -108,6 +110,7 @@ function finish(cf: Conf, confFile: string, input: CompileInput): Plan {
     confFile,
     process,
     logs: cf.logs,
+    syslogs: cf.syslogs,
     variables: cf.variables.plan((name, { file, line }) => {
       throw new ConfigError(`unknown "${name}" variable`, { file, line });
     }),

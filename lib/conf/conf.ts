@@ -1,4 +1,5 @@
 import { hostname as osHostname } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import { ConfigError, type ConfigPlace } from '../errors.js';
 import { compileComplex } from './complex.js';
 import {
@@ -21,6 +22,7 @@ import type {
   Handler,
   LogFormat,
   LogTarget,
+  SyslogServer,
   Regex,
   UpstreamPlan,
   Where,
@@ -95,6 +97,7 @@ export class Conf {
   /** Every file that was read, with its text, in order. */
   readonly files = new Map<string, string>();
   readonly logs: LogTarget[] = [];
+  readonly syslogs: SyslogServer[] = [];
   readonly formats: LogFormat[] = [];
   readonly upstreams: UpstreamPlan[] = [];
   /** `upstream_list NAME UPSTREAM…` */
@@ -344,8 +347,12 @@ export class Conf {
 
   /** The index of a log target. */
   log(target: LogTarget): number {
-    const at = this.logs.findIndex((l) => l.kind === target.kind && l.path === target.path);
-    return at >= 0 ? at : this.logs.push(target) - 1;
+    return indexIn(this.logs, target);
+  }
+
+  /** The index of a syslog server. */
+  syslog(server: SyslogServer): number {
+    return indexIn(this.syslogs, server);
   }
 
   /** A handler of Lua code that stands in the configuration; `tag` is the phase's name in chunk names. */
@@ -387,6 +394,12 @@ export class Conf {
     }
     return `=${tag}(${name}:${at})`;
   }
+}
+
+/** Where an equal value stands in the list, which it joins if none does. */
+function indexIn<T>(list: T[], value: T): number {
+  const at = list.findIndex((one) => isDeepStrictEqual(one, value));
+  return at >= 0 ? at : list.push(value) - 1;
 }
 
 /** A file, or the text of the `-g` option. */

@@ -1,6 +1,7 @@
 import type { Conf } from './conf.js';
 import type { Setter } from './directive.js';
 import { parseSize } from './numbers.js';
+import { syslog } from './syslog.js';
 import type { ErrorLog, LogLevel, LogTarget } from './plan.js';
 
 const LEVELS: readonly LogLevel[] = [
@@ -47,38 +48,6 @@ function logTarget(cf: Conf, target: string): LogTarget {
       throw cf.error(`invalid buffer size "${target.slice(7)}"`);
     return { kind: 'memory', path: String(bytes) };
   }
-  if (target.startsWith('syslog:')) return { kind: 'syslog', path: checkSyslog(cf, target) };
+  if (target.startsWith('syslog:')) return { kind: 'syslog', path: '', syslog: syslog(cf, target) };
   return { kind: 'file', path: cf.fullName(target) };
-}
-
-const FACILITIES =
-  `kern user mail daemon auth intern lpr news uucp clock authpriv ftp ntp audit alert cron local0 local1
-  local2 local3 local4 local5 local6 local7`.split(/\s+/);
-const SEVERITIES = ['emerg', 'alert', 'crit', 'error', 'warn', 'notice', 'info', 'debug'];
-
-/** Checks `syslog:server=…,facility=…`; returns the parameters. */
-export function checkSyslog(cf: Conf, text: string): string {
-  cf.part('syslog:');
-  const parameters = text.slice('syslog:'.length);
-  const seen = new Set<string>();
-  for (const parameter of parameters.split(',')) {
-    const [key = '', value] = parameter.split(/=(.*)/s);
-    const known =
-      parameter === 'nohostname' ||
-      (value !== undefined && ['server', 'facility', 'severity', 'tag'].includes(key));
-    if (!known) throw cf.error(`unknown syslog parameter "${parameter}"`);
-    if (value === undefined) continue;
-    if (seen.has(key)) throw cf.error(`duplicate syslog "${key}"`);
-    seen.add(key);
-    if (key === 'facility' && !FACILITIES.includes(value))
-      throw cf.error(`unknown syslog facility "${value}"`);
-    if (key === 'severity' && !SEVERITIES.includes(value))
-      throw cf.error(`unknown syslog severity "${value}"`);
-    if (key === 'tag' && value.length > 32) throw cf.error('syslog tag length exceeds 32');
-    if (key === 'tag' && /[^A-Za-z0-9_]/.test(value)) {
-      throw cf.error('syslog "tag" only allows alphanumeric characters and underscore');
-    }
-  }
-  if (!seen.has('server')) throw cf.error('no syslog server specified');
-  return parameters;
 }

@@ -12,6 +12,7 @@
  *  - Tables (`confs`, `variables`, `logs`, `formats`) are referred to by index.
  */
 
+import type { Address } from './inet.js';
 import type {
   Charset,
   EchoCommand,
@@ -71,8 +72,21 @@ export interface Regex {
 /** Where error log lines go. */
 export interface LogTarget {
   readonly kind: 'file' | 'stderr' | 'syslog' | 'memory';
-  /** Absolute path for files, the parameters for syslog. */
+  /** Absolute path for files, the size for memory. */
   readonly path: Bytes;
+  /** Which of the plan's syslog servers. */
+  readonly syslog?: number;
+}
+
+/** Where `syslog:` sends. */
+export interface SyslogServer {
+  readonly address: Address;
+  /** The numbers of RFC 3164; the severity is that of access logs. */
+  readonly facility: number;
+  readonly severity: number;
+  readonly tag: Bytes;
+  /** Of this host, for the header; empty: without. */
+  readonly hostname: Bytes;
 }
 
 export type LogLevel = 'emerg' | 'alert' | 'crit' | 'error' | 'warn' | 'notice' | 'info' | 'debug';
@@ -91,6 +105,7 @@ export interface Plan {
   readonly confFile: Bytes;
   readonly process: ProcessPlan;
   readonly logs: readonly LogTarget[];
+  readonly syslogs: readonly SyslogServer[];
   readonly variables: readonly Variable[];
   readonly http?: HttpPlan;
 }
@@ -495,7 +510,8 @@ export interface AccessLog {
   readonly buffer?: number;
   readonly flush?: number;
   readonly gzip?: number;
-  readonly syslog: boolean;
+  /** Which of the plan's syslog servers; `path` is empty then. */
+  readonly syslog?: number;
 }
 
 export interface ResolverPlan {

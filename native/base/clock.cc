@@ -13,8 +13,8 @@ namespace {
 // The texts of one second. A field is empty until somebody asks.
 struct Texts {
   int64_t http_sec = -1, local_sec = -1;
-  size_t http_len = 0, log_len = 0, access_len = 0, iso_len = 0;
-  char http[32], log[32], access[32], iso[32];
+  size_t http_len = 0, log_len = 0, access_len = 0, iso_len = 0, syslog_len = 0;
+  char http[32], log[32], access[32], iso[32], syslog[32];
 };
 thread_local Texts t_texts;
 
@@ -78,6 +78,14 @@ void make_local(Texts& x, int64_t sec) {
   *p++ = ':';
   p = two(p, zone % 60);
   x.iso_len = static_cast<size_t>(p - x.iso);
+
+  p = text(x.syslog, kMonthNames[t.tm_mon]);
+  *p++ = ' ';
+  p = two(p, t.tm_mday);
+  if (t.tm_mday < 10) p[-2] = ' ';
+  *p++ = ' ';
+  p = time_of_day(p, t);
+  x.syslog_len = static_cast<size_t>(p - x.syslog);
   x.local_sec = sec;
 }
 
@@ -124,6 +132,11 @@ Str access_log_date() {
 Str iso8601_date() {
   Texts& x = local();
   return {x.iso, x.iso_len};
+}
+
+Str syslog_date() {
+  Texts& x = local();
+  return {x.syslog, x.syslog_len};
 }
 
 int64_t next_time_of_day(int64_t seconds) {

@@ -22,6 +22,7 @@ Str http_date();        // Mon, 28 Sep 1970 06:00:00 GMT
 Str log_date();         // 1970/09/28 12:00:00, of error.log
 Str access_log_date();  // 28/Sep/1970:12:00:00 +0600
 Str iso8601_date();     // 1970-09-28T12:00:00+06:00
+Str syslog_date();      // Sep  8 12:00:00
 // Formatting and parsing of other times. Buffers: at least 32 bytes; return the length.
 size_t format_http_date(char* buf, int64_t sec);
 size_t format_cookie_date(char* buf, int64_t sec);  // Thu, 18-Nov-10 11:27:35 GMT

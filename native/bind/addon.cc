@@ -12,6 +12,7 @@
 #include "bind/shared_dict.h"
 #include "bind/signals.h"
 #include "bind/sockets.h"
+#include "bind/syslog.h"
 #include "bind/zones.h"
 #include "engine/exec.h"
 #include "engine/worker_threads.h"
@@ -63,6 +64,7 @@ NAPI_MODULE_INIT() {
   define_luavm(env, exports);
   define_plan_reader(env, exports);
   define_process(env, exports);
+  define_syslog(env, exports);
   define_shared_dict(env, exports);
   define_signals(env, exports);
   define_sockets(env, exports);

@@ -135,7 +135,7 @@ void read_access_log(PlanParts& parts, const PlanValue& from,
     PLAN_READ_OPTIONAL(log, v, condition);
     PLAN_READ_OPTIONAL(log, v, buffer);
     PLAN_READ_OPTIONAL(log, v, flush);
-    PLAN_READ(log, v, syslog);
+    if (v.has("syslog")) log.syslog = parts.syslog(v.get("syslog"));
   });
 }
 

@@ -78,6 +78,12 @@ engine::RegexPtr PlanParts::regex(const PlanValue& v) {
                   (where.line ? ":" + std::to_string(where.line) : "")};
 }
 
+Syslog* PlanParts::syslog(const PlanValue& v) {
+  auto index = static_cast<size_t>(v.integer());
+  if (index >= plan.syslogs.size()) v.fail("an index of syslogs");
+  return plan.syslogs[index].get();
+}
+
 Log PlanParts::log(const PlanValue& error_logs) {
   static constexpr std::pair<const char*, int> kLevels[] = {
       {"emerg", kLogEmerg}, {"alert", kLogAlert},   {"crit", kLogCrit}, {"error", kLogErr},

@@ -24,6 +24,7 @@ class PlanParts {
   engine::HandlerPtr handler(const PlanValue& v);
   // Throws a PlanError with PCRE2's message and the place of the directive.
   engine::RegexPtr regex(const PlanValue& v);
+  Syslog* syslog(const PlanValue& index);
   Log log(const PlanValue& error_logs);
   engine::RewriteProgram rewrite(const PlanValue& ops);
   engine::LocConf* conf(const PlanValue& index);

@@ -6,6 +6,7 @@
 
 #include "bind/napi_util.h"
 #include "bind/plan_parts.h"
+#include "bind/syslog.h"
 #include "engine/log_sinks.h"
 
 namespace moonphase::bind {
@@ -14,8 +15,18 @@ using engine::Plan;
 
 namespace {
 
+void read_syslogs(Plan& plan, const PlanValue& from) {
+  from.each([&](const PlanValue& v) {
+    plan.syslogs.push_back(std::make_unique<Syslog>(read_syslog(v), &plan.error_log));
+  });
+}
+
 void read_logs(PlanParts& parts, const PlanValue& from) {
   from.each([&](const PlanValue& v) {
+    if (v.has("syslog")) {
+      parts.plan.sinks.push_back(engine::syslog_sink(parts.syslog(v.get("syslog"))));
+      return;
+    }
     std::string error;
     auto sink = engine::open_sink(v.get("kind").bytes(), v.get("path").bytes(), &error);
     if (!sink) throw PlanError{error};
@@ -311,6 +322,7 @@ std::unique_ptr<Plan> read_plan(napi_env env, napi_value value, std::string* err
     read(v.get("confPrefix"), plan->conf_prefix);
     read(v.get("confFile"), plan->conf_file);
     PlanParts parts(*plan);
+    read_syslogs(*plan, v.get("syslogs"));
     read_logs(parts, v.get("logs"));
     read_process(parts, v.get("process"));
     read_variables(parts, v.get("variables"));

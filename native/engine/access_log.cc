@@ -191,7 +191,12 @@ Str format_line(Request* r, const LogFormat& format) { return make_line(r, forma
 void write_access_log(Request* r) {
   for (const AccessLog& log : loc(r)->access_log) {
     if (log.has_condition && !is_true(r, log.condition)) continue;
-    if (log.syslog || !log.format) continue;
+    if (!log.format) continue;
+    if (log.syslog) {
+      if (!log.syslog->send(log.syslog->severity(), make_line(r, *log.format, "")))
+        MOONPHASE_LOG(r, kLogWarn, 0, "send() to syslog failed");
+      continue;
+    }
     Str line = make_line(r, *log.format, "\n");
     if (log.file)
       log.file->write(r, line, log.buffer, log.flush);

@@ -8,9 +8,9 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/error_level.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "net/error_level.h"
 
 namespace moonphase::engine {
 
@@ -77,7 +77,7 @@ char* CoSocket::append(char* p, char* end) const {
 
 // Only a connection out of a pool has its peer in these lines.
 void CoSocket::log_io(int err, const char* text) const {
-  const int level = net::error_level(err, kLogErr, kLogAlert);
+  const int level = moonphase::error_level(err, kLogErr, kLogAlert);
   if (reused_)
     log_failure(level, err, text);
   else

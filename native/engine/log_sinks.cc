@@ -56,15 +56,26 @@ class MemorySink final : public LogSink {
   size_t at_ = 0;
 };
 
+class SyslogSink final : public LogSink {
+ public:
+  explicit SyslogSink(Syslog* server) : server_(server) {}
+  void write(int level, Str line) override {
+    server_->send(level - 1, line.substr(0, line.size() - 1));
+  }
+
+ private:
+  Syslog* server_;
+};
+
 }  // namespace
+
+std::unique_ptr<LogSink> syslog_sink(Syslog* server) {
+  return std::make_unique<SyslogSink>(server);
+}
 
 std::unique_ptr<LogSink> open_sink(Str kind, Str path, std::string* error) {
   if (kind == "stderr") return std::make_unique<StderrSink>();
   if (kind == "memory") return std::make_unique<MemorySink>(64 * 1024);
-  if (kind == "syslog") {
-    *error = "logging to syslog is not there yet";
-    return nullptr;
-  }
   auto sink = std::make_unique<FileSink>(path);
   if (!sink->open()) {
     int err = errno;

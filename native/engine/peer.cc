@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/error_level.h"
 #include "base/log.h"
-#include "net/error_level.h"
 
 namespace moonphase::engine {
 
@@ -88,7 +88,7 @@ const char* bad_host(Str host) {
   return nullptr;
 }
 
-int error_level(int err) { return net::error_level(err, kLogErr, kLogCrit); }
+int error_level(int err) { return moonphase::error_level(err, kLogErr, kLogCrit); }
 
 void push_errno(lua_State* L, int err) {
   if (!err) {

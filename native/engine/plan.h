@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/arena.h"
+#include "base/syslog.h"
 #include "engine/regex.h"
 #include "http/conf.h"
 
@@ -133,7 +134,7 @@ struct AccessLog {
   bool has_condition = false;
   Complex condition;
   int64_t buffer = 0, flush = 0;
-  bool syslog = false;
+  Syslog* syslog = nullptr;  // instead of a file
 };
 
 // --- locations ---
@@ -336,6 +337,7 @@ struct Plan {
       upstream_lists;  // set_hashed_upstream
   LocConf* main_conf = nullptr;
   // Owners of what `Log` values point to.
+  std::vector<std::unique_ptr<Syslog>> syslogs;
   std::vector<std::unique_ptr<LogSink>> sinks;
   std::vector<std::vector<Log::Target>> log_targets;
   Arena arena{1024};  // texts that seal() makes

@@ -13,8 +13,8 @@
 #include <memory>
 #include <unordered_map>
 
+#include "base/error_level.h"
 #include "net/dns_message.h"
-#include "net/error_level.h"
 #include "net/handle.h"
 
 namespace moonphase::net {

@@ -10,9 +10,9 @@ import {
   type Module,
   type Setter,
 } from '../directive.js';
-import { checkSyslog } from '../error_log.js';
 import { hasVariables } from '../complex.js';
 import { parseNumber, parseSize, parseTime } from '../numbers.js';
+import { syslog } from '../syslog.js';
 import type { AccessLog, Complex, ComplexPart, LogFormat } from '../plan.js';
 
 const COMBINED =
@@ -72,23 +72,24 @@ const accessLog: Setter = (cf, [target = '', ...parameters]) => {
     logs.off = true;
     return;
   }
-  const syslog = target.startsWith('syslog:');
+  const server = target.startsWith('syslog:') ? syslog(cf, target) : undefined;
   const name = parameters[0] ?? 'combined';
   const format = cf.formats.findIndex((f) => f.name.toLowerCase() === name.toLowerCase());
-  const path = syslog ? checkSyslog(cf, target) : cf.complex(cf.fullName(target));
+  const path = server === undefined ? cf.complex(cf.fullName(target)) : '';
   if (format < 0) throw cf.error(`unknown log format "${name}"`);
   const { buffer, flush, gzip, condition } = logOptions(cf, parameters.slice(1));
   if (flush !== undefined && buffer === undefined) {
     throw cf.error(`no buffer is defined for access_log "${target}"`);
   }
-  if (buffer !== undefined && !syslog && hasVariables(target)) {
+  if (buffer !== undefined && server === undefined && hasVariables(target)) {
     throw cf.error('buffered logs cannot have variables in name');
   }
-  if (buffer !== undefined && syslog) throw cf.error('logs to syslog cannot be buffered');
+  if (buffer !== undefined && server !== undefined)
+    throw cf.error('logs to syslog cannot be buffered');
   const log: AccessLog = {
     path,
     format,
-    syslog,
+    ...(server === undefined ? {} : { syslog: server }),
     ...(condition === undefined ? {} : { condition }),
     ...(buffer === undefined ? {} : { buffer }),
     ...(flush === undefined ? {} : { flush }),
@@ -159,7 +160,7 @@ export const logModule: Module = {
     const inherited = parent?.['access_log'] as AccessLog[] | undefined;
     conf['access_log'] =
       logs === undefined
-        ? (inherited ?? [{ path: cf.fullName('logs/access.log'), format: 0, syslog: false }])
+        ? (inherited ?? [{ path: cf.fullName('logs/access.log'), format: 0 }])
         : logs.off
           ? []
           : logs.logs;

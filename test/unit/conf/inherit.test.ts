@@ -49,7 +49,7 @@ t.test("nginx's defaults", async (t) => {
     rewrite: [],
   });
   t.match(conf.root, /\/html$/);
-  t.match(conf.access_log, [{ path: /\/logs\/access\.log$/, format: 0, syslog: false }]);
+  t.match(conf.access_log, [{ path: /\/logs\/access\.log$/, format: 0 }]);
   t.notOk('proxy' in conf || 'gzip' in conf || 'content' in conf || 'expires' in conf);
   const { lua, servers } = httpOf(compileText(location('')));
   t.match(lua, {
@@ -279,4 +279,17 @@ t.test('proxy_pass', async (t) => {
   t.match(locationConf('proxy_pass $scheme://$host;').proxy?.proxy_pass, {
     url: [{ var: 0 }, '://', { var: 1 }],
   });
+});
+
+t.test('an error_log to syslog does not replace the default file', async (t) => {
+  const { plan } = compileText(`error_log syslog:server=127.0.0.1:514 info;\n${location('')}`);
+  t.match(plan.process.error_log, [
+    { log: 0, level: 'info' },
+    { log: 1, level: 'error' },
+  ]);
+  t.match(plan.logs, [
+    { kind: 'syslog', syslog: 0 },
+    { kind: 'file', path: /logs\/error\.log$/ },
+  ]);
+  t.match(plan.syslogs, [{ facility: 23, severity: 6, tag: 'nginx' }]);
 });

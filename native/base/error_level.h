@@ -3,7 +3,7 @@
 
 #include <cerrno>
 
-namespace moonphase::net {
+namespace moonphase {
 
 // `peer`: what the other side, or the way to it, can cause; `other`: everything else.
 inline int error_level(int err, int peer, int other) {
@@ -23,4 +23,4 @@ inline int error_level(int err, int peer, int other) {
   }
 }
 
-}  // namespace moonphase::net
+}  // namespace moonphase
