@@ -13,7 +13,8 @@
 namespace moonphase::http {
 
 namespace {
-constexpr int32_t kMaxWindow = 0x7fffffff;
+// Not the most that there is: a setting that the client takes up later adds to it.
+constexpr int32_t kBodyWindow = 1 << 30;
 
 // What carries no bytes and no end is sent as soon as it is reached.
 Chain* skip_empty(Chain* c, bool ended) {
@@ -47,7 +48,8 @@ H2Stream::H2Stream(H2Session* s, int32_t stream_id) : session(s), id(stream_id) 
   read_timer.data = write_timer.data = this;
   read_timer.fn = [](void* p) { static_cast<H2Stream*>(p)->on_timeout(true); };
   write_timer.fn = [](void* p) { static_cast<H2Stream*>(p)->on_timeout(false); };
-  slot_ = c->pool->take_slot();
+  pool_ = c->pool;
+  slot_ = pool_->take_slot();
   Request* r = open_request(this, slot_);
   r->http_version = kVersion20;
   r->http_protocol = "HTTP/2.0";
@@ -58,7 +60,9 @@ H2Stream::H2Stream(H2Session* s, int32_t stream_id) : session(s), id(stream_id) 
 }
 
 H2Stream::~H2Stream() {
-  session->client->pool->recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
+  server->loop->clear_timer(&read_timer);
+  server->loop->clear_timer(&write_timer);
+  pool_->recycle_buffer(rbuf, static_cast<size_t>(rend - rbuf));
 }
 
 char* H2Stream::append(char* p, char* end) const {
@@ -78,16 +82,15 @@ const sockaddr* H2Stream::local_address() {
 // --- the body ---
 
 void H2Stream::take(Str data) {
-  Pool* pool = session->client->pool;
   if (rpos == rlast) rpos = rlast = rbuf;
   if (static_cast<size_t>(rend - rlast) < data.size()) {
     const auto old = static_cast<size_t>(rend - rbuf);
     const auto used = static_cast<size_t>(rlast - rpos);
     size_t size = std::max(old, kReadBuffer);
     while (size < used + data.size()) size *= 2;
-    char* fresh = pool->take_buffer(size);
+    char* fresh = pool_->take_buffer(size);
     put_bytes(fresh, {rpos, used});
-    pool->recycle_buffer(rbuf, old);
+    pool_->recycle_buffer(rbuf, old);
     rbuf = rpos = fresh;
     rlast = fresh + used;
     rend = fresh + size;
@@ -100,9 +103,10 @@ ssize_t H2Stream::recv(void* buf, size_t n) {
   if (rpos == rlast) {
     if (in_closed) return 0;
     // Whoever takes the body as it comes needs no limit.
-    if (!window_raised_ && open && !request->request_body_no_buffering) {
+    if (!window_raised_ && open && !request->request_body_no_buffering &&
+        session->srv()->http2_body_preread_size < kBodyWindow) {
       window_raised_ = true;
-      nghttp2_session_set_local_window_size(session->ng(), NGHTTP2_FLAG_NONE, id, kMaxWindow);
+      nghttp2_session_set_local_window_size(session->ng(), NGHTTP2_FLAG_NONE, id, kBodyWindow);
       session->pump();
     }
     return net::kIoAgain;
@@ -129,7 +133,7 @@ bool H2Stream::drop_body() {
 
 void H2Stream::want_read(bool on) {
   reading_ = on;
-  if (!on || !(error || in_closed || rpos < rlast)) return;
+  if (!on || gone || !(error || in_closed || rpos < rlast)) return;
   event_read = true;
   session->post(this);
 }
@@ -329,7 +333,7 @@ void H2Stream::end(Request* r, int rc) {
   if (retire_request(this, r->main, rc))
     loop->defer_free(Pool::recycle_slot, slot_);
   else
-    detach_request(this, slot_, session->client->pool, nullptr, 0);
+    detach_request(this, slot_, pool_, nullptr, 0);
   destroyed = true;
   session->remove(this);
   loop->defer_free([](void* p) { delete static_cast<H2Stream*>(p); }, this);

@@ -79,6 +79,7 @@ class H2Stream final : public Connection {
   void on_timeout(bool reading);
 
   RequestSlot* slot_;
+  Pool* pool_;  // outlives the session
   // Sending: the chain of the call that is going on, and why its rest was left.
   Chain* out_ = nullptr;
   int64_t limit_ = 0;

@@ -150,6 +150,16 @@ void t.test('clients that stall or flood', async (t) => {
   t.ok(shared.find(TYPE.rst, 1) && shared.find(TYPE.rst, 3), 'send_timeout ends the streams');
   shared.destroy();
 
+  // SETTINGS are acknowledged after the window of a body was raised: the two add up
+  const raised = await RawPeer.connect(server.port);
+  raised.send(headers(1, to('/body', 'POST'), 0));
+  await raised.until(() => raised.find(TYPE.window, 1));
+  const window = raised.find(TYPE.window, 1)?.payload.readUInt32BE(0) ?? 0;
+  t.ok(window > 1_000_000 && window + 65_536 < 2 ** 31);
+  raised.send(frame(TYPE.settings, ACK, 0), frame(TYPE.data, END_STREAM, 1, 'x'));
+  t.equal(await raised.reaction(1), '200');
+  raised.destroy();
+
   // a body that does not come
   const late = await RawPeer.connect(server.port);
   late.send(headers(1, to('/body', 'POST'), 0), frame(TYPE.data, 0, 1, 'x'));
