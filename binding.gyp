@@ -35,6 +35,7 @@
         '_GNU_SOURCE',
         'PCRE2_CODE_UNIT_WIDTH=8',
         'PCRE2_STATIC',
+        'NGHTTP2_STATICLIB',
       ],
       # Lua's errors unwind through our frames: exceptions stay on, so that destructors run.
       'cflags!': ['-fno-exceptions'],
@@ -85,6 +86,7 @@
         '<(deps)/lib/libpcre2-8.a',
         '<(deps)/lib/libllhttp.a',
         '<(deps)/lib/libyyjson.a',
+        '<(deps)/lib/libnghttp2.a',
         '-lm',
         '-ldl',
         '-lpthread',

@@ -8,7 +8,7 @@ packages=(
   # building
   g++ make python3 binutils xz-utils cmake ninja-build ccache clang-format
   # peers: the same configuration on nginx, and what the examples talk to
-  nginx libnginx-mod-http-lua libnginx-mod-http-ndk redis-server memcached mariadb-server
+  nginx libnginx-mod-http-lua libnginx-mod-http-ndk nghttp2-client redis-server memcached mariadb-server
   # Lua libraries, C modules among them, that must run unchanged
   lua-cjson lua-filesystem lua-nginx-redis lua-nginx-memcached lua-nginx-string
   lua-nginx-websocket lua-nginx-dns lua-nginx-cookie lua-nginx-kafka

@@ -15,7 +15,7 @@ const native = {
   shm: { folders: ['base'], foreign: ['pthread', 'mman'] },
   net: { folders: ['base'], foreign: ['uv', 'openssl'] },
   lua: { folders: ['base'], foreign: ['lua'] },
-  http: { folders: ['base', 'net'], foreign: ['llhttp', 'zlib'] },
+  http: { folders: ['base', 'net'], foreign: ['llhttp', 'zlib', 'nghttp2'] },
   engine: { folders: ['base', 'shm', 'net', 'http', 'lua'], foreign: ['lua', 'pcre2'] },
   ngx: {
     folders: ['base', 'shm', 'net', 'http', 'lua', 'engine'],

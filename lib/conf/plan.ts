@@ -300,6 +300,7 @@ export interface ServerPlan {
   readonly http2: boolean;
   readonly http2_max_concurrent_streams: number;
   readonly http2_body_preread_size: number;
+  readonly http2_recv_buffer_size: number;
   /** When a `listen` of this server has `ssl`. */
   readonly ssl?: SslPlan;
   readonly ssl_client_hello_by_lua?: Handler;
@@ -385,6 +386,7 @@ export interface LocationConf {
   readonly postpone_output: number;
   readonly output_buffers: { readonly number: number; readonly size: number };
   readonly sendfile_max_chunk: number;
+  readonly http2_chunk_size: number;
   /** Bytes per second in digits, or a value with variables (a size); "" for no limit. */
   readonly limit_rate: Complex;
   readonly limit_rate_after: Complex;

@@ -13,8 +13,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   sub_filter autoindex
   proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
   proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
-
-  http2
   `
     .trim()
     .split(/\s+/),
@@ -22,7 +20,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 
 /** The same for parts of directives: `NAME PART`. */
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
-  'listen http2',
   'proxy_ssl_certificate with variables',
   'proxy_ssl_certificate_key with variables',
   'ssl_certificate with variables',

@@ -18,7 +18,8 @@ import { realIpModule } from './directives/real_ip.js';
 import { refererModule } from './directives/referer.js';
 import { rewriteModule } from './directives/rewrite.js';
 import { setMiscModule } from './directives/set_misc.js';
-import { http2Module, sslModule } from './directives/ssl.js';
+import { http2Module } from './directives/http2.js';
+import { sslModule } from './directives/ssl.js';
 import { upstreamModule } from './directives/upstream.js';
 
 const confModule: Module = {

@@ -60,6 +60,7 @@ void read_core(PlanParts& parts, const PlanValue& v, CoreConf& conf) {
   PLAN_READ(conf, v, tcp_nopush);
   PLAN_READ(conf, v, sendfile);
   PLAN_READ(conf, v, sendfile_max_chunk);
+  PLAN_READ(conf, v, http2_chunk_size);
   PLAN_READ(conf, v, postpone_output);
   PLAN_READ(conf, v, limit_rate);
   PLAN_READ(conf, v, limit_rate_after);

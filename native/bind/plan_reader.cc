@@ -203,6 +203,10 @@ void read_server(PlanParts& parts, const PlanValue& v, engine::ServerConf& serve
   PLAN_READ(server, v, underscores_in_headers);
   PLAN_READ(server, v, merge_slashes);
   PLAN_READ(server, v, max_headers);
+  PLAN_READ(server, v, http2);
+  PLAN_READ(server, v, http2_max_concurrent_streams);
+  PLAN_READ(server, v, http2_body_preread_size);
+  PLAN_READ(server, v, http2_recv_buffer_size);
   server.conf = parts.conf(v.get("conf"));
   read(v.get("where"), server.where);
   server.rewrite_ops = parts.rewrite(v.get("rewrite"));

@@ -81,6 +81,11 @@ int https(Request* r, VarValue* v, Str, uintptr_t) { return found(v, r->conn->ss
 // Not there before the connection speaks another protocol, or a later module fills it.
 int nothing(Request*, VarValue* v, Str, uintptr_t) { return not_found(v); }
 
+int http2(Request* r, VarValue* v, Str, uintptr_t) {
+  if (r->main->http_version != http::kVersion20) return found(v, "");
+  return found(v, r->conn->ssl ? "h2" : "h2c");
+}
+
 int connection(Request* r, VarValue* v, Str, uintptr_t) {
   return found_number(r, v, static_cast<int64_t>(r->conn->LogContext::connection));
 }
@@ -147,7 +152,7 @@ const VariableDef kConnectionVariables[] = {
     {"host", host, nullptr, 0, 0},
     {"scheme", scheme, nullptr, 0, 0},
     {"https", https, nullptr, 0, 0},
-    {"http2", nothing, nullptr, 0, 0},
+    {"http2", http2, nullptr, 0, 0},
     {"http3", nothing, nullptr, 0, 0},
     {"ssl_", nothing, nullptr, 0, kVarPrefix},
     {"connection", connection, nullptr, 0, 0},

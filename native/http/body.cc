@@ -138,8 +138,58 @@ int take_chunked(Request* r, Buf* in) {
   return save(r);
 }
 
+// The connection says where the body ends: `rest` is 1 until then. ngx_http_v2_filter_request_body.
+int take_framed(Request* r, Buf* in) {
+  Body* body = r->body;
+  const int64_t declared = r->headers_in.content_length_n;
+  if (body->rest == -1) {
+    body->rest = 1;
+    return kOk;
+  }
+  if (in->pos < in->last) {
+    body->received += in->last - in->pos;
+    if (declared >= 0 && body->received > declared) {
+      log_write(r->conn->log, r->conn, kLogInfo, 0,
+                "client intended to send body data larger than declared");
+      r->conn->drop_body();
+      return 400;
+    }
+    const int64_t most = r->loc->client_max_body_size;
+    if (declared < 0 && most && body->received > most) {
+      log_write(r->conn->log, r->conn, kLogErr, 0,
+                "client intended to send too large chunked body: %lld bytes",
+                static_cast<long long>(body->received));
+      r->conn->drop_body();
+      return 413;
+    }
+    Buf* b = part_of(r, in, in->pos);
+    b->last = in->pos = in->last;
+    append(r, b);
+  }
+  return save(r);
+}
+
+int end_framed(Request* r) {
+  Body* body = r->body;
+  const int64_t declared = r->headers_in.content_length_n;
+  if (declared >= 0 && declared != body->received) {
+    log_write(r->conn->log, r->conn, kLogInfo, 0,
+              "client prematurely closed stream: only %lld out of %lld bytes of request body "
+              "received",
+              static_cast<long long>(body->received), static_cast<long long>(declared));
+    return 400;
+  }
+  body->rest = 0;
+  if (r->headers_in.chunked) r->headers_in.content_length_n = body->received;
+  Buf* b = make_buf(*r->pool);
+  b->last_buf = true;
+  append(r, b);
+  return save(r);
+}
+
 // Takes bytes from `in` (null: only begins). kOk or a status.
 int take(Request* r, Buf* in) {
+  if (r->conn->framed) return take_framed(r, in);
   return r->headers_in.chunked ? take_chunked(r, in) : take_length(r, in);
 }
 
@@ -181,10 +231,18 @@ int do_read(Request* r) {
       b->pos = b->last = b->start;
     }
     auto size = static_cast<size_t>(b->end - b->last);
-    if (!r->headers_in.chunked && static_cast<int64_t>(size) > body->rest)
+    if (!c->framed && !r->headers_in.chunked && static_cast<int64_t>(size) > body->rest)
       size = static_cast<size_t>(body->rest);
     bool buffered = c->rpos < c->rlast;
     ssize_t n = c->recv(b->last, size);
+    if (n == 0 && c->framed) {
+      if (int rc = end_framed(r)) return rc;
+      break;
+    }
+    if (c->framed && n == net::kIoError) {
+      log_write(c->log, c, kLogInfo, 0, "client prematurely closed stream");
+      return 499;
+    }
     if (n == 0) log_write(c->log, c, kLogInfo, 0, "client prematurely closed connection");
     if (n == 0 || n == net::kIoError) {
       c->error = true;
@@ -195,7 +253,7 @@ int do_read(Request* r) {
       r->request_length += n;
       if (int rc = take(r, b)) return rc;
       // A short read has emptied the socket.
-      if (body->rest && (buffered || static_cast<size_t>(n) == size)) continue;
+      if (body->rest && (c->framed || buffered || static_cast<size_t>(n) == size)) continue;
       if (!body->rest) break;
     }
     c->set_read_timeout(r->loc->client_body_timeout);
@@ -240,7 +298,11 @@ int start(Request* r) {
   bool chunked = r->headers_in.chunked;
   int64_t size = static_cast<int64_t>(r->loc->client_body_buffer_size);
   bool in_header_buffer = !chunked && !preread.empty() && body->rest <= static_cast<int64_t>(room);
-  if (in_header_buffer || (!chunked && body->rest < size + (size >> 2))) size = body->rest;
+  if (c->framed) {
+    const int64_t declared = r->headers_in.content_length_n;
+    if (declared >= 0 && declared <= size) size = declared + 1;
+  } else if (in_header_buffer || (!chunked && body->rest < size + (size >> 2)))
+    size = body->rest;
   if (size < 1) size = 1;
   Buf* b = make_buf(*r->pool);
   b->temporary = true;

@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "http/body.h"
+#include "http/h2_session.h"
 
 namespace moonphase::http {
 
@@ -141,6 +142,7 @@ void Client::close() {
   if (state == kClosed) return;
   if (output_pending()) flush();
   if (state == kIdle || state == kHandshake) --server->stats.waiting;
+  if (h2) h2->closed();
   if (tls_lua) server->hooks.tls_closed(this);
   state = kClosed;
   destroyed = true;
@@ -159,27 +161,62 @@ void Client::close() {
   server->loop->defer_free([](void* p) { delete static_cast<Client*>(p); }, this);
 }
 
-void Client::free_request(Request* r, int rc) {
+Request* open_request(Connection* c, RequestSlot* slot) {
+  // Without parentheses, which would have the memory cleared before its fields are set.
+  Request* r = new (slot->memory) Request;
+  HttpServer* server = c->server;
+  const Clock& clock = server->loop->clock();
+  r->pool = &slot->arena;
+  r->conn = c;
+  r->main = r;
+  r->srv = c->tls_server ? c->tls_server : c->listen->default_server;
+  r->loc = r->srv->conf;
+  r->read_event_handler = block_reading;
+  r->start_sec = clock.wall_sec();
+  r->start_msec = clock.wall_ms % 1000;
+  c->request = c->active = c->current = r;
+  ++server->stats.requests;
+  ++server->stats.reading;
+  r->stat_reading = true;
+  c->log = r->loc->error_log;
+  return r;
+}
+
+void head_is_read(Request* r) {
+  HttpServer* server = r->conn->server;
+  --server->stats.reading;
+  ++server->stats.writing;
+  r->stat_reading = false;
+  r->conn->action = nullptr;
+}
+
+bool retire_request(Connection* c, Request* r, int rc) {
+  HttpServer* server = c->server;
   if (r->stat_reading)
     --server->stats.reading;
   else
     --server->stats.writing;
   r->stat_reading = false;
-  if (rc > 0 && (r->headers_out.status == 0 || sent == 0)) r->headers_out.status = rc;
-  action = "logging request";
+  if (rc > 0 && (r->headers_out.status == 0 || c->sent == 0)) r->headers_out.status = rc;
+  c->action = "logging request";
   server->hooks.destroy(r);
-  action = "closing request";
-  if (timedout && r->loc->reset_timedout_connection) stream->set_linger0();
+  c->action = "closing request";
   server->loop->clear_timer(&r->timer);
   server->loop->cancel(&r->posted);
-  if (r->logging) {
+  if (r->logging) return false;
+  r->pool->run_cleanups();
+  c->request = c->active = c->current = nullptr;
+  return true;
+}
+
+void Client::free_request(Request* r, int rc) {
+  const bool over = retire_request(this, r, rc);
+  destroyed = true;
+  if (timedout && r->loc->reset_timedout_connection) stream->set_linger0();
+  if (!over) {
     detach();
-    destroyed = true;
     return;
   }
-  r->pool->run_cleanups();
-  request = active = current = nullptr;
-  destroyed = true;
   // Inside process_input the request's frames have returned when its loop goes on: the next
   // pipelined request finds the same memory, still in the cache.
   if (in_input)
@@ -286,20 +323,12 @@ void Client::read_lingering() {
   set_read_timeout(left < r->loc->lingering_timeout ? left : r->loc->lingering_timeout);
 }
 
-void Client::call_read_handler() {
+void Connection::run_handler(EventHandler Request::*handler) {
   Request* r = active;
   if (!r) return;
   current = r;
-  r->read_event_handler(r);
-  if (server->hooks.run_posted && state == kProcessing) server->hooks.run_posted(this);
-}
-
-void Client::call_write_handler() {
-  Request* r = active;
-  if (!r) return;
-  current = r;
-  if (r->write_event_handler) r->write_event_handler(r);
-  if (server->hooks.run_posted && state == kProcessing) server->hooks.run_posted(this);
+  if (r->*handler) (r->*handler)(r);
+  if (server->hooks.run_posted) server->hooks.run_posted(this);
 }
 
 void Client::on_writable() {
@@ -308,12 +337,16 @@ void Client::on_writable() {
     handshake();
     return;
   }
+  if (state == kHttp2) {
+    h2->on_writable();
+    return;
+  }
   if (output_pending() && !flush() && !error) {
     stream->want_write(true);
     return;
   }
   if (state == kProcessing) {
-    call_write_handler();
+    run_handler(&Request::write_event_handler);
     return;
   }
   write_deadline = 0;
@@ -323,11 +356,11 @@ void Client::on_writable() {
     process_input();
 }
 
-bool Connection::is_due(net::Timer* timer, int64_t& deadline) {
+bool Connection::is_due(net::Timer* t, int64_t& deadline) {
   if (!deadline) return false;
   int64_t left = deadline - server->loop->clock().monotonic_ms;
   if (left > 0) {
-    server->loop->set_timer(timer, static_cast<uint64_t>(left));
+    server->loop->set_timer(t, static_cast<uint64_t>(left));
     return false;
   }
   deadline = 0;
@@ -353,10 +386,13 @@ void Client::on_read_timeout() {
       break;
     case kProcessing:
       read_timedout = true;
-      call_read_handler();
+      run_handler(&Request::read_event_handler);
       break;
     case kLingering:
       abandon(request, 0);
+      break;
+    case kHttp2:
+      h2->on_read_timeout();
       break;
     case kClosed:
       break;
@@ -370,7 +406,11 @@ void Client::on_write_timeout() {
       write_delayed = false;
     else
       write_timedout = true;
-    call_write_handler();
+    run_handler(&Request::write_event_handler);
+    return;
+  }
+  if (state == kHttp2) {
+    h2->on_write_timeout();
     return;
   }
   if (state == kClosed || state == kLingering) return;
@@ -422,6 +462,7 @@ void drain_connections(HttpServer* server) {
 }
 
 void Client::drain() {
+  if (state == kHttp2) h2->drain();
   if (state != kIdle || output_pending()) return;
   // A new connection's first request may be on its way.
   if (!requests && read_deadline > clock.monotonic_ms + kGrace)

@@ -42,9 +42,20 @@ class Pool {
   unsigned buffer_count_[2] = {};
 };
 
+class H2Session;
+
 class Client final : public Connection {
  public:
-  enum State : uint8_t { kHandshake, kIdle, kLine, kHeaders, kProcessing, kLingering, kClosed };
+  enum State : uint8_t {
+    kHandshake,
+    kIdle,
+    kLine,
+    kHeaders,
+    kProcessing,
+    kLingering,
+    kHttp2,
+    kClosed
+  };
 
   static void accept(HttpServer* server, const ListenConf* listen, int fd, const sockaddr* peer,
                      socklen_t len);
@@ -65,6 +76,7 @@ class Client final : public Connection {
   void abandon(Request* r, int rc) override;
   Rc tls_client_hello(int* alert) override;
   Rc tls_server_name(Str name, int* alert) override;
+  bool tls_http2() const override;
   Rc tls_certificate() override;
   void tls_new_session(SSL_SESSION* session) override;
   SSL_SESSION* tls_get_session(Str id) override;
@@ -89,8 +101,6 @@ class Client final : public Connection {
   void free_request(Request* r, int rc);
   void detach();  // detached.cc
   void close();
-  void call_read_handler();
-  void call_write_handler();
   // Small answers may wait for the ones behind them: more requests are in the buffer.
   bool may_cork() const {
     const HeadersIn& in = request->headers_in;
@@ -106,8 +116,12 @@ class Client final : public Connection {
   Pool* const pool = Pool::of_thread();
   const Clock& clock = now();
   net::Posted input_task{};
+  std::unique_ptr<H2Session> h2;  // with state kHttp2
 
  private:
+  // kOk: the unread bytes are HTTP/2's preface, kAgain: its beginning, kDeclined: not.
+  Rc test_preface() const;
+  void start_http2();
   void end_handshake();
   bool in_handshake_ = false, hello_seen_ = false;
   bool proxy_header_due_ = false;
@@ -141,6 +155,14 @@ class Client final : public Connection {
   char* request_start_ = nullptr;
   char addr_buf_[64];
 };
+
+// A new request of the connection, in its slot: counted, and the connection's from now on.
+Request* open_request(Connection* c, RequestSlot* slot);
+// Its head has been read: it is counted as one that is answered.
+void head_is_read(Request* r);
+// Its end: counted and logged. False: it still logs, and goes on without its connection
+// (detach_request).
+bool retire_request(Connection* c, Request* r, int rc);
 
 // The end of a log line: ", client: …, server: …, request: …".
 char* append_request(const Connection& c, Str line, char* p, char* end);

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "http/client.h"
+#include "http/h2_session.h"
 #include "http/headers_in.h"
 #include "http/request_head.h"
 #include "http/virtual_server.h"
@@ -36,8 +37,12 @@ void Client::on_readable() {
     handshake();
     return;
   }
+  if (state == kHttp2) {
+    h2->on_readable();
+    return;
+  }
   if (state == kProcessing) {
-    call_read_handler();
+    run_handler(&Request::read_event_handler);
     return;
   }
   if (state == kLingering) {
@@ -156,9 +161,17 @@ void Client::process_input() {
   if (in_input || state == kClosed) return;
   in_input = true;
   for (;;) {
-    if (state == kProcessing || state == kLingering || state == kClosed) break;
+    if (state == kProcessing || state == kLingering || state == kHttp2 || state == kClosed) break;
     if (state == kIdle) {
       if (rpos == rlast) break;
+      if (!requests) {
+        const Rc preface = test_preface();
+        if (preface == kAgain) break;
+        if (preface == kOk) {
+          start_http2();
+          break;
+        }
+      }
       // What the client doesn't read is not answered: no further request before the written answers
       // are gone.
       if (output_pending() && wlast - wpos > static_cast<ptrdiff_t>(kWriteBuffer / 2) && !flush())
@@ -174,7 +187,26 @@ void Client::process_input() {
   }
   recycle_ended();
   in_input = false;
-  if (state != kClosed) settle();
+  if (state != kClosed && state != kHttp2) settle();
+}
+
+Rc Client::test_preface() const {
+  if (listen->ssl || !(listen->http2 || listen->default_server->http2)) return kDeclined;
+  const Str bytes = unread().substr(0, H2Session::kPreface.size());
+  if (bytes != H2Session::kPreface.substr(0, bytes.size())) return kDeclined;
+  return bytes.size() == H2Session::kPreface.size() ? kOk : kAgain;
+}
+
+void Client::start_http2() {
+  state = kHttp2;
+  h2 = std::make_unique<H2Session>(this);
+  const Str bytes = unread();
+  char* buffer = std::exchange(rbuf, nullptr);
+  const auto size = static_cast<size_t>(rend - buffer);
+  rpos = rlast = rend = nullptr;
+  window_ = 0;
+  h2->start(bytes);
+  pool->recycle_buffer(buffer, size);
 }
 
 // The end of a turn: what was gathered leaves, and the socket is watched for what comes next.
@@ -213,25 +245,11 @@ void Client::settle() {
 
 void Client::begin_request() {
   slot = pool->take_slot();
-  // Without parentheses, which would have the memory cleared before its fields are set.
-  Request* r = new (slot->memory) Request;
-  r->pool = &slot->arena;
-  r->conn = this;
-  r->main = r;
-  r->srv = tls_server ? tls_server : listen->default_server;
-  r->loc = r->srv->conf;
+  Request* r = open_request(this, slot);
   r->http_version = kVersion10;
-  r->read_event_handler = block_reading;
-  r->start_sec = clock.wall_sec();
-  r->start_msec = clock.wall_ms % 1000;
   r->pipeline = pipelined;
-  request = active = current = r;
   ++requests;
-  ++server->stats.requests;
-  ++server->stats.reading;
   --server->stats.waiting;
-  r->stat_reading = true;
-  log = r->loc->error_log;
   action = pipelined ? "reading client pipelined request line" : "reading client request line";
   sent = 0;
   destroyed = false;
@@ -401,10 +419,7 @@ void Client::process() {
   read_deadline = 0;
   state = kProcessing;
   rfloor = rpos;
-  --server->stats.reading;
-  ++server->stats.writing;
-  r->stat_reading = false;
-  action = nullptr;
+  head_is_read(r);
   corked = may_cork();
   server->hooks.process(r);
   corked = false;

@@ -65,6 +65,11 @@ void Client::handshake() {
 void Client::end_handshake() {
   state = kIdle;
   action = "waiting for request";
+  if (stream->tls && stream->tls->protocol() == "h2" && tls_http2()) {
+    start_http2();
+    if (state != kClosed) want_read(true);
+    return;
+  }
   on_readable();
   if (state != kClosed) want_read(true);
 }
@@ -103,6 +108,10 @@ Rc Client::tls_server_name(Str name, int*) {
     stream->tls->set_buffer_size(found->tls->buffer_size);
   }
   return kOk;
+}
+
+bool Client::tls_http2() const {
+  return listen->http2 || (tls_server ? tls_server : listen->default_server)->http2;
 }
 
 Rc Client::tls_certificate() {

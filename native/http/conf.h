@@ -109,6 +109,7 @@ struct CoreConf {
     Complex value;     // with variables: parsed anew for each request
   } expires;
   int64_t sendfile_max_chunk = 2 << 20;
+  size_t http2_chunk_size = 8192;
   std::shared_ptr<const GzipConf> gzip;  // null: neither gzip, gzip_static nor gunzip
   // Slots (http/output.h) whose filters have something to do here; the others are not called. A
   // request adds its own (Request::filters).
@@ -133,6 +134,10 @@ struct ServerCore {
   bool underscores_in_headers = false;
   bool merge_slashes = true;
   int max_headers = 1000;
+  bool http2 = false;
+  int http2_max_concurrent_streams = 128;
+  size_t http2_body_preread_size = 65536;
+  size_t http2_recv_buffer_size = 256 * 1024;
   CoreConf* conf = nullptr;  // the server's own configuration
   // With `listen … ssl`; the context is made by the Plan's seal().
   std::unique_ptr<net::TlsServerSettings> tls;

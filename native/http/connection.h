@@ -59,6 +59,11 @@ struct ServerHooks {
   void* data = nullptr;
 };
 
+// A line of an answer's head; the name in lower case.
+struct HeadField {
+  Str name, value;
+};
+
 struct Stats {  // stub_status, and ngx_stat_* for Lua
   int64_t accepted = 0, handled = 0, requests = 0, active = 0, reading = 0, writing = 0,
           waiting = 0;
@@ -119,6 +124,9 @@ class Connection : public LogContext, public net::TlsOwner {
   }
   const Log& tls_log() const override { return log; }
   const LogContext* tls_log_context() const override { return this; }
+  // The peer's protocol tells heads and bodies apart by itself (HTTP/2): heads leave as fields, no
+  // chunks are made, and a request's body ends where `recv` gives 0.
+  bool framed = false;
   int64_t sent = 0;  // bytes sent for the current request, $bytes_sent
   unsigned buffered_bits = 0;
 
@@ -146,6 +154,11 @@ class Connection : public LogContext, public net::TlsOwner {
   virtual Chain* send(Chain* in, int64_t limit) = 0;
   virtual bool flush() = 0;  // writes what `send` copied; false: not all could go
   bool output_pending() const { return wlast != wpos; }
+  // Where it is framed: the head of the answer. `end`: no body follows. kOk or kError.
+  virtual int send_head(Request* r, const HeadField* fields, size_t n, bool end) {
+    (void)r, (void)fields, (void)n, (void)end;
+    return kError;
+  }
   char *wbuf = nullptr, *wpos = nullptr, *wlast = nullptr, *wend = nullptr;
   bool corked = false;
   bool write_delayed = false;  // limit_rate: not before the write timer fires
@@ -153,6 +166,8 @@ class Connection : public LogContext, public net::TlsOwner {
   // Reading and writing events while a request runs go to the active request's read_event_handler
   // and write_event_handler. Reading goes on until it is switched off; one writable event follows
   // each want_write(true).
+  // The rest of the request's body is of no use; true: the connection sees to it.
+  virtual bool drop_body() { return false; }
   virtual void want_read(bool on) = 0;
   virtual void want_write(bool on) = 0;
   // 0: none. Lazy: a timer in the heap may fire early and is set again; ask the deadline, not the
@@ -187,8 +202,10 @@ class Connection : public LogContext, public net::TlsOwner {
 
  protected:
   Connection() = default;
-  // True when the deadline has passed; else the timer is set for what is left of it.
-  bool is_due(net::Timer* timer, int64_t& deadline);
+  // True when the deadline has passed; else its timer is set for what is left of it.
+  bool is_due(net::Timer* t, int64_t& deadline);
+  // The read or write event handler of the request that is active, and what it has posted.
+  void run_handler(EventHandler Request::*handler);
 };
 
 // The end of a main request, called by the engine's lifecycle when its count is 0 or the connection

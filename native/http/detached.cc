@@ -26,7 +26,7 @@ class Detached final : public NoClient {
 
 }  // namespace
 
-void detach(Connection* c, RequestSlot* slot, Pool* pool, char* buffer, size_t size) {
+void detach_request(Connection* c, RequestSlot* slot, Pool* pool, char* buffer, size_t size) {
   Request* r = c->request;
   HttpServer* server = c->server;
   c->local_address();
@@ -58,15 +58,15 @@ void detach(Connection* c, RequestSlot* slot, Pool* pool, char* buffer, size_t s
   server->detached = d;
   r->detached = true;
   server->hooks.detached(r, d);
+  c->request = c->active = c->current = nullptr;
 }
 
 void Client::detach() {
   const auto room = static_cast<size_t>(rend - rbuf);
-  http::detach(this, slot, pool, rbuf, rbuf ? room : 0);
-  // The request's bytes stay where they are; what lies behind them moves.
-  request = active = current = nullptr;
+  detach_request(this, slot, pool, rbuf, rbuf ? room : 0);
   slot = nullptr;
   if (!rbuf) return;
+  // The request's bytes stay where they are; what lies behind them moves.
   if (rpos == rlast) {
     rbuf = rpos = rlast = rend = nullptr;
     window_ = 0;

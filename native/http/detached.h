@@ -7,7 +7,8 @@
 namespace moonphase::http {
 
 // The request of `c` goes on without it; `slot`, and `buffer` where its bytes lie, go with it.
-void detach(Connection* c, struct RequestSlot* slot, class Pool* pool, char* buffer, size_t size);
+void detach_request(Connection* c, struct RequestSlot* slot, class Pool* pool, char* buffer,
+                    size_t size);
 // Its last log handler has ended: the memory goes after the turn.
 void end_detached(Request* main);
 // The server ends: whatever they wait for.

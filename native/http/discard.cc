@@ -67,6 +67,7 @@ int discard_body(Request* r) {
   if (!r->is_main() || r->discard_body || r->body || r->conn->hosted) return kOk;
   if (test_expect(r) != kOk) return 500;
   Connection* c = r->conn;
+  if (c->drop_body()) return kOk;
   c->set_read_timeout(0);
   if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) return kOk;
   if (r->headers_in.chunked) r->headers_in.content_length_n = kWaste;

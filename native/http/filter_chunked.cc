@@ -66,8 +66,8 @@ Str trailer_bytes(Request* r) {
 
 int chunked_header_filter(Request* r) {
   HeadersOut& out = r->headers_out;
-  if (out.status == 304 || out.status == 204 || out.status < 200 || !r->is_main() ||
-      r->method == kHead || r->conn->hosted)
+  if (r->conn->framed || r->conn->hosted || out.status == 304 || out.status == 204 ||
+      out.status < 200 || !r->is_main() || r->method == kHead)
     return next_header(r, Slot::kChunked);
   if (out.content_length_n == -1 || r->expect_trailers) {
     if (r->http_version >= kVersion11 && r->loc->chunked_transfer_encoding) {

@@ -8,6 +8,7 @@
 #include "http/filters.h"
 #include "http/gzip.h"
 #include "http/host.h"
+#include "http/head_fields.h"
 
 namespace moonphase::http {
 
@@ -143,6 +144,8 @@ int header_filter(Request* r) {
     out.location->hash = 0;
   }
   if (c->hosted) return hosted_header(r, status, base);
+
+  if (c->framed) return send_fields(r, base);
 
   Str prefix;
   char made[512];

@@ -77,8 +77,6 @@ HostedConnection* HostedConnection::open(HttpServer* server, const ListenConf* l
   ++server->stats.accepted;
   ++server->stats.handled;
   ++server->stats.active;
-  ++server->stats.requests;
-  ++server->stats.writing;
   ++server->connections;
   return c;
 }
@@ -107,29 +105,21 @@ void HostedConnection::begin(const HostedRequest& from) {
   set_addresses(from);
 
   slot_ = pool_->take_slot();
-  Request* r = new (slot_->memory) Request;
-  r->pool = &slot_->arena;
-  r->conn = this;
-  r->main = r;
-  r->srv = listen->default_server;
-  r->loc = r->srv->conf;
+  Request* r = open_request(this, slot_);
   r->http_version = from.version;
-  r->read_event_handler = block_reading;
-  r->start_sec = clock.wall_sec();
-  r->start_msec = clock.wall_ms % 1000;
-  request = active = current = r;
-  log = r->loc->error_log;
   action = "reading client request headers";
   server->hooks.init(r);
   const int status = read_head(from);
   method_ = r->method_name;
   uri_ = r->uri;
   args_ = r->args;
-  action = nullptr;
-  if (status)
+  if (status) {
+    action = nullptr;
     server->hooks.reject(r, status);
-  else
+  } else {
+    head_is_read(r);
     server->hooks.process(r);
+  }
   run_posted();
 }
 
@@ -462,24 +452,16 @@ void HostedConnection::end(Request* r, int rc) {
   if (over_ || r->main != request) return;
   over_ = true;
   r = request;
-  --server->stats.writing;
-  if (rc > 0 && (r->headers_out.status == 0 || sent == 0)) r->headers_out.status = rc;
-  action = "logging request";
-  server->hooks.destroy(r);
   net::Loop* loop = server->loop;
-  loop->clear_timer(&r->timer);
-  loop->cancel(&r->posted);
+  const bool retired = retire_request(this, r, rc);
   loop->clear_timer(&read_timer);
   loop->clear_timer(&write_timer);
   loop->cancel(&event_);
-  if (r->logging) {
-    detach(this, slot_, pool_, nullptr, 0);
-  } else {
-    r->pool->run_cleanups();
+  if (retired)
     loop->defer_free(Pool::recycle_slot, slot_);
-  }
+  else
+    detach_request(this, slot_, pool_, nullptr, 0);
   slot_ = nullptr;
-  request = active = current = nullptr;
   destroyed = true;
   if (prev)
     prev->next = next;

@@ -58,6 +58,13 @@ TlsSession* TlsSession::attach(Stream* stream, SSL_CTX* ctx, bool server, TlsOwn
   return tls;
 }
 
+Str TlsSession::protocol() const {
+  const unsigned char* name = nullptr;
+  unsigned int n = 0;
+  SSL_get0_alpn_selected(ssl_, &name, &n);
+  return {reinterpret_cast<const char*>(name), n};
+}
+
 Rc TlsSession::handshake() {
   ERR_clear_error();
   errno = 0;

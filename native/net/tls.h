@@ -39,6 +39,8 @@ class TlsOwner {
     (void)name, (void)alert;
     return kDeclined;
   }
+  // HTTP/2 may be agreed on.
+  virtual bool tls_http2() const { return false; }
   virtual Rc tls_certificate() { return kOk; }
   virtual void tls_new_session(SSL_SESSION* session) { (void)session; }
   // A session of ours, whose reference the caller takes; null: unknown.
@@ -65,6 +67,8 @@ class TlsSession {
   // (logged).
   Rc handshake();
   bool done() const { return done_; }
+  // The protocol that was agreed on; empty: none.
+  Str protocol() const;
   // The owner refused the handshake itself; its error is not one of the protocol.
   bool rejected = false;
 

@@ -61,12 +61,14 @@ int certificate(SSL* ssl, void*) {
   }
 }
 
-int select_protocol(SSL*, const unsigned char** out, unsigned char* out_len,
+int select_protocol(SSL* ssl, const unsigned char** out, unsigned char* out_len,
                     const unsigned char* in, unsigned int in_len, void*) {
-  static constexpr unsigned char kHttp[] = "\x08http/1.1\x08http/1.0\x08http/0.9";
+  static constexpr unsigned char kAll[] = "\x02h2\x08http/1.1\x08http/1.0\x08http/0.9";
+  const TlsOwner* owner = owner_of(ssl);
+  const unsigned skipped = owner && owner->tls_http2() ? 0 : 3;
   unsigned char* chosen = nullptr;
-  if (SSL_select_next_proto(&chosen, out_len, kHttp, sizeof kHttp - 1, in, in_len) !=
-      OPENSSL_NPN_NEGOTIATED)
+  if (SSL_select_next_proto(&chosen, out_len, kAll + skipped, sizeof kAll - 1 - skipped, in,
+                            in_len) != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;

@@ -60,6 +60,7 @@ int req_socket(lua_State* L) {
   Request* r = engine::request_of(L);
   if (!r) return luaL_error(L, "no request found");
   if (!r->is_main()) return luaL_error(L, "attempt to read the request body in a subrequest");
+  if (r->http_version == http::kVersion20) return luaL_error(L, "http v2 not supported yet");
   if (!raw && r->headers_in.chunked) return fail(L, "chunked request bodies not supported yet");
   LuaCtx* ctx = engine::ctx_of(r);
   if (!ctx) return luaL_error(L, "no ctx found");

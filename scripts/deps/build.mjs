@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { UserError, emptyDir, filesBelow, run, runAll } from './util.mjs';
+import { UserError, emptyDir, filesBelow, readIfThere, readJson, run, runAll } from './util.mjs';
 
 const jobs = os.availableParallelism?.() ?? os.cpus().length;
 
@@ -132,6 +132,31 @@ async function buildYyjson({ source, work, prefix, tools }) {
   install(path.join(src, 'yyjson.h'), path.join(prefix, 'include/yyjson.h'));
 }
 
+async function buildNghttp2({ source, work, prefix, tools }) {
+  const lib = path.join(source, 'lib');
+  const headers = path.join(work, 'include/nghttp2');
+  fs.cpSync(path.join(lib, 'includes/nghttp2'), headers, { recursive: true });
+  const { version } = readJson(new URL('../../deps/nghttp2.json', import.meta.url));
+  const number = version.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  const ver = readIfThere(path.join(headers, 'nghttp2ver.h.in'))
+    .replace('@PACKAGE_VERSION@', version)
+    .replace('@PACKAGE_VERSION_NUM@', `0x${number.toString(16).padStart(6, '0')}`);
+  fs.writeFileSync(path.join(headers, 'nghttp2ver.h'), ver);
+  const sources = fs
+    .readdirSync(lib)
+    .filter((name) => name.endsWith('.c'))
+    .map((name) => path.join(lib, name));
+  const flags = '-DNGHTTP2_STATICLIB -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H -DHAVE_CLOCK_GETTIME';
+  await staticLibrary(sources, [...flags.split(' '), `-I${path.join(work, 'include')}`], {
+    work,
+    tools,
+    library: path.join(prefix, 'lib/libnghttp2.a'),
+  });
+  for (const name of ['nghttp2.h', 'nghttp2ver.h']) {
+    install(path.join(headers, name), path.join(prefix, 'include/nghttp2', name));
+  }
+}
+
 async function installLlhttp({ source, prefix, tools }) {
   const all = filesBelow(source);
   for (const [name, to] of [
@@ -161,6 +186,7 @@ const builders = {
   luajit: buildLuajit,
   pcre2: buildPcre2,
   yyjson: buildYyjson,
+  nghttp2: buildNghttp2,
   llhttp: installLlhttp,
   'lua-resty-core': installLua,
   'lua-resty-lrucache': installLua,

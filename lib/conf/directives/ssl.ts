@@ -87,20 +87,3 @@ export const sslModule: Module = {
     ),
   ],
 };
-
-export const http2Module: Module = {
-  name: 'http_v2',
-  rows: [
-    srv('http2', HS, 'flag', flag(), { init: false }),
-    srv('http2_max_concurrent_streams', HS, '1', num(), { init: 128 }),
-    srv('http2_body_preread_size', HS, '1', size(), { init: 65_536 }),
-    ignored('http2_pool_size', HS, '1', 'nghttp2 keeps its own memory'),
-    ignored('http2_streams_index_size', HS, '1', 'nghttp2 keeps its own tables'),
-    ignored('http2_recv_buffer_size', HTTP, '1', 'nghttp2 keeps its own buffers'),
-    ignored('http2_chunk_size', HS, '1', 'nghttp2 cuts the frames'),
-    ...later(
-      HS,
-      'http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size quic_retry quic_gso',
-    ),
-  ],
-};

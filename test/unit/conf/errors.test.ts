@@ -196,11 +196,6 @@ t.test('what the native side does not do yet is refused by name', async (t) => {
 });
 
 t.test('so are parts of directives', async (t) => {
-  t.throws(() => compileText(server('listen 443 http2;'), {}, { pending: PENDING_PARTS }), {
-    code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
-    words: '"http2" of the "listen" directive is not supported yet',
-    line: 5,
-  });
   t.throws(() => compileText(http('geo $x { proxy ::1; }'), {}, { pending: PENDING_PARTS }), {
     code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
     words: '"proxy" of the "geo" directive is not supported yet',
