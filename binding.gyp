@@ -3,6 +3,8 @@
 {
   'variables': {
     'deps%': '<!(node scripts/deps.mjs --print prefix)',
+    # Prebuilds link one library more, for older systems: scripts/prebuild/floor.cc.
+    'floor%': '',
     'embedded': '<(INTERMEDIATE_DIR)/embedded_lua.cc',
   },
   'targets': [
@@ -85,8 +87,10 @@
         '<(deps)/lib/libpcre2-8.a',
         '<(deps)/lib/libllhttp.a',
         '<(deps)/lib/libyyjson.a',
+        '<@(floor)',
         '-lm',
         '-ldl',
+        '-lrt',
         '-lpthread',
       ],
     },

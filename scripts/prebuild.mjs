@@ -14,6 +14,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UserError, run, sha256 } from './deps/util.mjs';
 import { nodeDir } from './node-dir.mjs';
+import { buildFloor } from './prebuild/floor.mjs';
 import { checkPrebuild } from './prebuild/gate.mjs';
 import { sourceHash } from './prebuild/inputs.mjs';
 import { makeToolchain, triples } from './prebuild/sysroot.mjs';
@@ -22,7 +23,10 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const cache = path.resolve(process.env.MOONPHASE_DEPS_CACHE ?? path.join(root, 'build/deps'));
 const wanted = process.argv.slice(2);
-const products = { 'moonphase.node': 'moonphase.glibc.node', 'librestysignal.so': 'librestysignal.so' };
+const products = {
+  'moonphase.node': 'moonphase.glibc.node',
+  'librestysignal.so': 'librestysignal.so',
+};
 
 try {
   for (const arch of wanted.length ? wanted : Object.keys(triples)) {
@@ -38,7 +42,7 @@ try {
 function build(arch) {
   const started = Date.now();
   const stage = path.join(root, 'build/prebuild', arch);
-  const toolchain = makeToolchain(root, cache, arch, `${stage}/`);
+  const toolchain = makeToolchain(root, cache, stage, arch);
   const tool = (name) => path.join(toolchain, `${triples[arch]}-${name}`);
   const deps = ['scripts/deps.mjs', '--arch', arch, '--toolchain', toolchain];
   shown(process.execPath, deps, root);
@@ -52,6 +56,7 @@ function build(arch) {
   link(modulesDir(), path.join(stage, 'node_modules'));
   const gyp = path.join(path.dirname(require.resolve('node-gyp/package.json')), 'bin/node-gyp.js');
   const headers = nodeDir();
+  const floor = buildFloor(root, path.join(stage, 'floor'), tool);
   shown(
     process.execPath,
     [
@@ -65,7 +70,8 @@ function build(arch) {
       CXX: tool('g++'),
       LINK: tool('g++'),
       AR: tool('ar'),
-      GYP_DEFINES: `deps=${prefix}`,
+      LDFLAGS: floor.flags,
+      GYP_DEFINES: `deps=${prefix} floor=${floor.library}`,
       CCACHE_NOHASHDIR: '1',
       CCACHE_BASEDIR: root,
     },

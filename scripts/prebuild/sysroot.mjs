@@ -5,14 +5,21 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fetchPinned, unpackDeb } from '../deps/fetch.mjs';
-import { UserError, emptyDir, filesBelow, have, readIfThere, sha256 } from '../deps/util.mjs';
+import {
+  UserError,
+  emptyDir,
+  filesBelow,
+  have,
+  readIfThere,
+  readJson,
+  sha256,
+} from '../deps/util.mjs';
 
 export const triples = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' };
 const tools = ['ar', 'nm', 'ranlib', 'strip', 'objcopy', 'readelf', 'gcc-ar'];
 
-/** Makes the directory of wrappers for `arch` below `cache` and returns it; `map` is taken out of recorded paths. */
-export function makeToolchain(root, cache, arch, map) {
-  const spec = JSON.parse(fs.readFileSync(path.join(root, 'scripts/prebuild/sysroot.json'), 'utf8'));
+/** Makes the directory of wrappers for `arch` in `stage`, whose path is taken out of what is recorded. */
+export function makeToolchain(root, cache, stage, arch) {
   const triple = triples[arch];
   const missing = ['gcc', 'g++', 'ar'].filter((name) => !have(`${triple}-${name}`));
   if (missing.length) {
@@ -22,8 +29,8 @@ export function makeToolchain(root, cache, arch, map) {
         `install with: apt-get install ${packages}`,
     );
   }
-  const sysroot = unpackSysroot(spec, cache, arch);
-  const dir = path.join(cache, `toolchain-${arch}`);
+  const sysroot = fetchSysroot(root, cache, arch);
+  const dir = path.join(stage, 'toolchain');
   fs.mkdirSync(dir, { recursive: true });
   for (const [name, language] of [
     ['gcc', 'c'],
@@ -41,7 +48,7 @@ export function makeToolchain(root, cache, arch, map) {
         `-B${path.join(sysroot, each)}/`,
         `-L${path.join(sysroot, each)}`,
       ]),
-      `-ffile-prefix-map=${map}=.`,
+      `-ffile-prefix-map=${stage}/=`,
     ];
     const launcher = have('ccache') ? 'ccache ' : '';
     write(
@@ -71,7 +78,9 @@ function includes(compiler, language, sysroot, triple) {
   return [...own, path.join(sysroot, 'usr/include', triple), path.join(sysroot, 'usr/include')];
 }
 
-function unpackSysroot(spec, cache, arch) {
+/** The headers and libraries themselves, fetched once. */
+export function fetchSysroot(root, cache, arch) {
+  const spec = readJson(path.join(root, 'scripts/prebuild/sysroot.json'));
   const dir = path.join(cache, `sysroot-${arch}`);
   const key = sha256(JSON.stringify([1, spec.packages]));
   const mark = path.join(dir, '.sha256');
@@ -108,4 +117,3 @@ function write(file, text) {
   if (readIfThere(file) !== text) fs.writeFileSync(file, text);
   fs.chmodSync(file, 0o755);
 }
-
