@@ -121,7 +121,8 @@ bool make_pipe(int ends[2]) {
 constexpr long kCloseRange = 436;
 constexpr unsigned kCloseRangeCloexec = 4;
 
-// Before Linux 5.11 one by one: libuv and we open with close-on-exec, so what is left has low numbers.
+// Before Linux 5.11 one by one: libuv and we open with close-on-exec, so what is left has low
+// numbers.
 void close_rest_on_exec() {
   if (syscall(kCloseRange, STDERR_FILENO + 1, ~0u, kCloseRangeCloexec) == 0) return;
   for (int fd = STDERR_FILENO + 1; fd < 4096; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);

@@ -65,8 +65,7 @@ int ngx_http_lua_ffi_socket_tcp_getoption(StreamSocket* s, int option, int* val,
   const Option* o = find_option(option);
   if (!o) return unsupported(text, errlen, "unsupported option %d", option);
   socklen_t len = sizeof *val;
-  if (getsockopt(s->fd(), o->level, o->name, val, &len) != 0)
-    return failed(text, errlen, errno);
+  if (getsockopt(s->fd(), o->level, o->name, val, &len) != 0) return failed(text, errlen, errno);
   return moonphase::kOk;
 }
 

@@ -135,7 +135,7 @@ class Apt {
 }
 
 /** The Debian mirrors that this machine's apt is set up with, or the one that the user names. */
-function configuredMirrors() {
+export function configuredMirrors() {
   if (process.env.MOONPHASE_DEBIAN_MIRROR) return [process.env.MOONPHASE_DEBIAN_MIRROR];
   const mirrors = new Set();
   const output = run('apt-get', ['--print-uris', 'update']);
