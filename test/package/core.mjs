@@ -190,10 +190,12 @@ const library = {
         workerData: { place, port: port2 },
         transferList: [port2],
       });
+      // Either may come first.
+      const exited = new Promise((done) => worker.once('exit', done));
       worker.once('error', reject);
       port1.once('message', (value) => {
         port1.close();
-        worker.once('exit', () => (value === 21 ? resolve() : reject(new Error(`got ${value}`))));
+        exited.then(() => (value === 21 ? resolve() : reject(new Error(`got ${value}`))));
       });
     });
   },
