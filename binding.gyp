@@ -3,6 +3,8 @@
 {
   'variables': {
     'deps%': '<!(node scripts/deps.mjs --print prefix)',
+    # Prebuilds link one library more, for older systems: scripts/prebuild/floor.cc.
+    'floor%': '',
     'embedded': '<(INTERMEDIATE_DIR)/embedded_lua.cc',
   },
   'targets': [
@@ -87,8 +89,10 @@
         '<(deps)/lib/libllhttp.a',
         '<(deps)/lib/libyyjson.a',
         '<(deps)/lib/libnghttp2.a',
+        '<@(floor)',
         '-lm',
         '-ldl',
+        '-lrt',
         '-lpthread',
       ],
     },

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ListenPlan, Plan, SyslogServer } from './conf/plan.js';
 import { LuaError, MoonphaseError, type ErrorCode } from './errors.js';
+import { loadAdvice, refusal } from './load-advice.js';
 
 /** What a system call of the addon answers when it fails. */
 export interface CallFailure {
@@ -337,6 +338,8 @@ export function isFailure(result: unknown): result is CallFailure {
 function load(): Internal {
   const require = createRequire(import.meta.url);
   const given = process.env['MOONPHASE_ADDON'];
+  const refused = refusal(process.versions);
+  if (refused !== undefined) throw cannotLoad(given, refused);
   // What was built here comes first; it spares the search for prebuilds.
   const built = join(packageRoot, 'build/Release/moonphase.node');
   try {
@@ -345,55 +348,36 @@ function load(): Internal {
     const find = require('node-gyp-build') as (dir: string) => unknown;
     return find(packageRoot) as Internal;
   } catch (cause) {
-    throw new MoonphaseError('ERR_MOONPHASE_LOAD', loadAdvice(given, cause), { cause });
+    const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
+    throw cannotLoad(given, reason, cause);
   }
 }
 
-/** What was found, what was needed, what to do. */
-function loadAdvice(given: string | undefined, cause: unknown): string {
-  const reason = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
-  const lines = [
-    `the native part of moonphase cannot be loaded on ${platform()}: ${reason}`,
-    `  found:  ${given ? `MOONPHASE_ADDON=${given}` : found()}`,
-    `  needed: prebuilds/${process.platform}-${process.arch}/*.node or build/Release/moonphase.node ` +
-      `in ${packageRoot}, for Node-API 9`,
-  ];
-  if (process.platform !== 'linux') {
-    lines.push('  to do:  run on Linux (x64 or arm64); other systems are not supported');
-  } else if (/GLIBC|GLIBCXX|CXXABI/.test(reason)) {
-    lines.push(
-      '  to do:  the binary is for newer system libraries: npm rebuild moonphase --build-from-source',
-    );
-  } else {
-    lines.push(
-      '  to do:  npm rebuild moonphase --build-from-source (needs python3, make and a C++20 compiler)',
-    );
-  }
-  return lines.join('\n');
+function cannotLoad(given: string | undefined, reason: string, cause?: unknown): MoonphaseError {
+  const { platform, arch, versions } = process;
+  const at = { platform, arch, versions, given, glibc: glibc(), found: found(), root: packageRoot };
+  return new MoonphaseError('ERR_MOONPHASE_LOAD', loadAdvice(at, reason), { cause });
 }
 
-function platform(): string {
+function glibc(): string | undefined {
   const report = process.report?.getReport() as
     { header?: { glibcVersionRuntime?: string } } | undefined;
-  const glibc = report?.header?.glibcVersionRuntime;
-  const libc =
-    process.platform !== 'linux' ? '' : glibc === undefined ? ' (no glibc)' : ` (glibc ${glibc})`;
-  return `${process.platform}-${process.arch}${libc}, Node ${process.version}`;
+  return report?.header?.glibcVersionRuntime;
 }
 
-function found(): string {
-  const names: string[] = [];
-  for (const dir of [
-    'prebuilds',
-    `prebuilds/${process.platform}-${process.arch}`,
-    'build/Release',
-  ]) {
-    try {
-      const files = readdirSync(join(packageRoot, dir)).filter((f) => !f.startsWith('.'));
-      names.push(...files.map((f) => `${dir}/${f}`));
-    } catch {
-      // not there
-    }
+function found(): string[] {
+  const folders = ['build/Release'];
+  try {
+    folders.push(...readdirSync(join(packageRoot, 'prebuilds')).map((dir) => `prebuilds/${dir}`));
+  } catch {
+    // none
   }
-  return names.length === 0 ? 'no prebuilds and no build' : names.join(', ');
+  return folders.flatMap((dir) => {
+    try {
+      const files = readdirSync(join(packageRoot, dir)).filter((file) => file.endsWith('.node'));
+      return files.map((file) => `${dir}/${file}`);
+    } catch {
+      return [];
+    }
+  });
 }

@@ -2,7 +2,10 @@
 // Fetches, checks and builds what the addon links (deps/*.json), once.
 //
 //   node scripts/deps.mjs [--arch x64|arm64] [--variant release|check] [--print prefix] [--force]
+//                         [--toolchain DIR]
 //
+// DIR holds TRIPLE-gcc and so on, which are used instead of the machine's (scripts/prebuild.mjs makes
+// one for an older system); what they build is kept apart, below ARCH-prebuild.
 // The result lies in build/deps/ARCH (MOONPHASE_DEPS_CACHE names another directory instead of
 // build/deps, which several checkouts may share): include/, lib/, lua/. The Lua files are copied to
 // lualib/, the runtime's default Lua path. A second run finds everything there and says nothing.
@@ -11,7 +14,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build, toolchain } from './deps/build.mjs';
-import { fetchPinned } from './deps/fetch.mjs';
+import { fetchPinned, unpackDeb } from './deps/fetch.mjs';
 import {
   UserError,
   emptyDir,
@@ -34,10 +37,11 @@ const { values: options } = parseArgs({
     variant: { type: 'string', default: 'release' },
     print: { type: 'string' },
     force: { type: 'boolean', default: false },
+    toolchain: { type: 'string' },
   },
 });
 const { arch } = options;
-const prefix = path.join(cache, arch);
+const prefix = path.join(cache, options.toolchain ? `${arch}-prebuild` : arch);
 
 try {
   if (!['x64', 'arm64'].includes(arch)) {
@@ -96,7 +100,7 @@ function isDone(step) {
 
 /** Names every missing part of the toolchain at once, with the line that installs it. */
 function checkTools(steps) {
-  const tools = toolchain(arch);
+  const tools = toolchain(arch, options.toolchain);
   const wanted = [
     [tools.cxx, tools.native ? 'g++' : `g++-${tools.triple.replace('_', '-')}`],
     [tools.cc, tools.native ? 'gcc' : `gcc-${tools.triple.replace('_', '-')}`],
@@ -134,7 +138,7 @@ async function make(step, progress) {
   const started = Date.now();
   const source = step.local ?? unpack(dep);
   for (const [file, text] of dep.contains) checkContains(dep, source, file, text);
-  await build(dep, { source, cache, prefix, arch, variant });
+  await build(dep, { source, cache, prefix, arch, variant, toolchain: options.toolchain });
   fs.writeFileSync(step.stamp, step.key);
   say(`${progress} ${dep.name} is ready (${((Date.now() - started) / 1000).toFixed(1)} s)`);
 }
@@ -149,12 +153,7 @@ function unpack(dep) {
   if (readIfThere(mark) === pinned.sha256) return dir;
   emptyDir(dir);
   if (binary) {
-    const data = run(toolchain(process.arch).ar, ['t', archive])
-      .split('\n')
-      .find((member) => member.startsWith('data.tar'));
-    run('ar', ['x', archive, data], { cwd: dir });
-    run('tar', ['-xf', data], { cwd: dir });
-    fs.rmSync(path.join(dir, data));
+    unpackDeb(archive, dir);
   } else {
     run('tar', ['-xf', archive, '--strip-components=1', '-C', dir]);
   }

@@ -52,6 +52,8 @@ const singleHome = [
 const columns = [
   ['errors'],
   ['conf'],
+  ['load-advice'],
+  ['load-advice'],
   ['binding'],
   ['phases', 'metrics', 'luavm', 'types'],
   ['adapters'],

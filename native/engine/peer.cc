@@ -95,10 +95,10 @@ void push_errno(lua_State* L, int err) {
     lua_pushliteral(L, "error");
     return;
   }
-  char text[128];
-  const char* msg = strerrordesc_np(err);
+  char text[128], buffer[128];
+  const char* msg = strerror_r(err, buffer, sizeof buffer);
   size_t n = 0;
-  for (; msg && msg[n] && n < sizeof text; ++n)
+  for (; msg[n] && n < sizeof text; ++n)
     text[n] = static_cast<char>(std::tolower(static_cast<unsigned char>(msg[n])));
   lua_pushlstring(L, text, n);
 }

@@ -44,7 +44,13 @@ int protect(lua_State* L, lua_CFunction fn, void* data) {
   return lua_pcall(L, 1, 0, 0);
 }
 
-int resume(lua_State* co, int nargs) { return lua_resume(co, nargs); }
+int resume(lua_State* co, int nargs) {
+  // What the function that yielded left on its stack goes first: on arm64 LuaJIT counts all of the
+  // frame as its results.
+  if (lua_status(co) == LUA_YIELD)
+    for (int stale = lua_gettop(co) - nargs; stale > 0; --stale) lua_remove(co, 1);
+  return lua_resume(co, nargs);
+}
 
 Str error_text(lua_State* L, const char* fallback) {
   size_t n;

@@ -1,7 +1,6 @@
 #include "net/child.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -118,6 +117,17 @@ bool make_pipe(int ends[2]) {
   return true;
 }
 
+// Headers older than the kernel lack these names.
+constexpr long kCloseRange = 436;
+constexpr unsigned kCloseRangeCloexec = 4;
+
+// Before Linux 5.11 one by one: libuv and we open with close-on-exec, so what is left has low
+// numbers.
+void close_rest_on_exec() {
+  if (syscall(kCloseRange, STDERR_FILENO + 1, ~0u, kCloseRangeCloexec) == 0) return;
+  for (int fd = STDERR_FILENO + 1; fd < 4096; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 // In the child, which shares our memory until it executes the program: system calls only.
 [[noreturn]] void become(const ChildSpec& spec, const int ends[3], volatile int* exec_error) {
   // No handler of ours may run here; what is ignored stays so, but for what servers ignore.
@@ -133,7 +143,7 @@ bool make_pipe(int ends[2]) {
   sched_setaffinity(0, sizeof initial_cpus, &initial_cpus);
   if (dup2(ends[0], STDIN_FILENO) >= 0 && dup2(ends[1], STDOUT_FILENO) >= 0 &&
       dup2(spec.merge_stderr ? STDOUT_FILENO : ends[2], STDERR_FILENO) >= 0) {
-    syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+    close_rest_on_exec();
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);

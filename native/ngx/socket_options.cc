@@ -47,6 +47,11 @@ int unsupported(char* err, size_t* errlen, const char* format, int option) {
   return report(err, errlen, text);
 }
 
+int failed(char* err, size_t* errlen, int code) {
+  char text[128];
+  return report(err, errlen, strerror_r(code, text, sizeof text));
+}
+
 }  // namespace
 
 // What Lua finds through ffi.C.
@@ -60,8 +65,7 @@ int ngx_http_lua_ffi_socket_tcp_getoption(StreamSocket* s, int option, int* val,
   const Option* o = find_option(option);
   if (!o) return unsupported(text, errlen, "unsupported option %d", option);
   socklen_t len = sizeof *val;
-  if (getsockopt(s->fd(), o->level, o->name, val, &len) != 0)
-    return report(text, errlen, strerrordesc_np(errno));
+  if (getsockopt(s->fd(), o->level, o->name, val, &len) != 0) return failed(text, errlen, errno);
   return moonphase::kOk;
 }
 
@@ -72,7 +76,7 @@ int ngx_http_lua_ffi_socket_tcp_setoption(StreamSocket* s, int option, int val, 
   const Option* o = find_option(option);
   if (!o) return unsupported(text, errlen, "unsupported option: %d", option);
   if (setsockopt(s->fd(), o->level, o->name, &val, sizeof val) != 0)
-    return report(text, errlen, strerrordesc_np(errno));
+    return failed(text, errlen, errno);
   return moonphase::kOk;
 }
 

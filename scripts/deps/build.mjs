@@ -7,11 +7,11 @@ import { UserError, emptyDir, filesBelow, readIfThere, readJson, run, runAll } f
 
 const jobs = os.availableParallelism?.() ?? os.cpus().length;
 
-/** The compiler, archiver and LuaJIT's CROSS prefix for a target architecture. */
-export function toolchain(arch) {
-  const native = arch === process.arch;
+/** The compiler, archiver and LuaJIT's CROSS prefix for a target architecture; `dir` holds others than the machine's. */
+export function toolchain(arch, dir) {
+  const native = arch === process.arch && !dir;
   const triple = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[arch];
-  const cross = native ? '' : `${triple}-`;
+  const cross = native ? '' : dir ? path.join(dir, `${triple}-`) : `${triple}-`;
   return {
     native,
     triple,
@@ -193,10 +193,10 @@ const builders = {
 };
 
 /** Builds `dep` from the unpacked `source` into `prefix`. */
-export async function build(dep, { source, cache, prefix, arch, variant }) {
+export async function build(dep, { source, cache, prefix, arch, variant, toolchain: dir }) {
   const work = emptyDir(path.join(cache, 'work', `${dep.name}-${arch}-${variant}-${process.pid}`));
   try {
-    await builders[dep.name]({ source, work, prefix, tools: toolchain(arch), variant });
+    await builders[dep.name]({ source, work, prefix, tools: toolchain(arch, dir), variant });
   } finally {
     fs.rmSync(work, { recursive: true, force: true });
   }

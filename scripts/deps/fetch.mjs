@@ -42,6 +42,16 @@ export function fetchPinned(dep, { file, sha256: sum }, cache, arch) {
   }
 }
 
+/** Unpacks a Debian package into `dir`, which may hold other packages already. */
+export function unpackDeb(archive, dir, ar = 'ar') {
+  const data = run(ar, ['t', archive])
+    .split('\n')
+    .find((member) => member.startsWith('data.tar'));
+  run(ar, ['x', archive, data], { cwd: dir });
+  run('tar', ['-xf', data], { cwd: dir });
+  fs.rmSync(path.join(dir, data));
+}
+
 const clients = new Map();
 
 function aptFor(cache, arch, suite) {
@@ -69,6 +79,7 @@ class Apt {
       ['Dir::Etc::sourcelist', path.join(dir, 'sources.list')],
       ['Dir::Etc::sourceparts', '-'],
       ['Dir::State::lists', path.join(dir, 'lists')],
+      ['Dir::State::status', '/dev/null'],
       ['Dir::Cache', path.join(dir, 'cache')],
     ].flatMap(([name, value]) => ['-o', `${name}=${value}`]);
     this.update(dir, suite);
@@ -124,7 +135,7 @@ class Apt {
 }
 
 /** The Debian mirrors that this machine's apt is set up with, or the one that the user names. */
-function configuredMirrors() {
+export function configuredMirrors() {
   if (process.env.MOONPHASE_DEBIAN_MIRROR) return [process.env.MOONPHASE_DEBIAN_MIRROR];
   const mirrors = new Set();
   const output = run('apt-get', ['--print-uris', 'update']);

@@ -21,10 +21,11 @@ export function startExample(name: string, options: ExampleOptions = {}): Promis
     for (const file of fs.readdirSync(lua))
       files[`lua/${file}`] = fs.readFileSync(path.join(lua, file), 'latin1');
   const path_ = `$prefix/lua/?.lua;${options.luaPath ? `${options.luaPath};` : ''}`;
+  let listeners = 0;
   return Server.start({
     ...options,
     http: http
-      .replace(/listen \d+;/, 'listen 127.0.0.1:$port;')
+      .replace(/listen \d+;/g, () => `listen 127.0.0.1:$port${listeners++ || ''};`)
       .replace('$prefix/lua/?.lua;', path_),
     main,
     files,

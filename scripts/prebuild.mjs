@@ -1,0 +1,136 @@
+#!/usr/bin/env node
+// npm run prebuild: the addons that are shipped, prebuilds/linux-ARCH/ with
+//   moonphase.glibc.node   the addon, as prebuildify names it and node-gyp-build finds it
+//   librestysignal.so      what lua-resty-signal looks for beside it
+//   manifest.json          what they were made of
+// Both are built by binding.gyp, as on a user's machine, but against the headers and libraries of an
+// older Debian (scripts/prebuild/sysroot.json), and stripped; their symbols stay in build/prebuild/symbols.
+//
+//   node scripts/prebuild.mjs [x64] [arm64]      both when none is named
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { UserError, run, sha256 } from './deps/util.mjs';
+import { nodeDir } from './node-dir.mjs';
+import { buildFloor } from './prebuild/floor.mjs';
+import { checkPrebuild } from './prebuild/gate.mjs';
+import { sourceHash } from './prebuild/inputs.mjs';
+import { makeToolchain, triples } from './prebuild/sysroot.mjs';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+const cache = path.resolve(process.env.MOONPHASE_DEPS_CACHE ?? path.join(root, 'build/deps'));
+const wanted = process.argv.slice(2);
+const products = {
+  'moonphase.node': 'moonphase.glibc.node',
+  'librestysignal.so': 'librestysignal.so',
+};
+
+try {
+  for (const arch of wanted.length ? wanted : Object.keys(triples)) {
+    if (!triples[arch]) throw new UserError(`no support for the architecture ${arch}`);
+    build(arch);
+  }
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  console.error(`moonphase prebuild: ${error.message}`);
+  process.exitCode = 1;
+}
+
+function build(arch) {
+  const started = Date.now();
+  const stage = path.join(root, 'build/prebuild', arch);
+  const toolchain = makeToolchain(root, cache, stage, arch);
+  const tool = (name) => path.join(toolchain, `${triples[arch]}-${name}`);
+  const deps = ['scripts/deps.mjs', '--arch', arch, '--toolchain', toolchain];
+  shown(process.execPath, deps, root);
+  const prefix = run(process.execPath, [...deps, '--print', 'prefix'], { cwd: root }).trim();
+
+  // A directory of its own for node-gyp's build/, so that what a developer has built stays.
+  fs.mkdirSync(stage, { recursive: true });
+  for (const name of ['binding.gyp', 'package.json', 'native', 'lua', 'scripts']) {
+    link(path.join(root, name), path.join(stage, name));
+  }
+  link(modulesDir(), path.join(stage, 'node_modules'));
+  const gyp = path.join(path.dirname(require.resolve('node-gyp/package.json')), 'bin/node-gyp.js');
+  const headers = nodeDir();
+  const floor = buildFloor(root, path.join(stage, 'floor'), tool);
+  shown(
+    process.execPath,
+    [
+      gyp,
+      ...['configure', 'build', '-j', 'max', `--arch=${arch}`, '--loglevel=warn'],
+      ...(headers ? [`--nodedir=${headers}`] : []),
+    ],
+    stage,
+    {
+      CC: tool('gcc'),
+      CXX: tool('g++'),
+      LINK: tool('g++'),
+      AR: tool('ar'),
+      LDFLAGS: floor.flags,
+      GYP_DEFINES: `deps=${prefix} floor=${floor.library}`,
+      CCACHE_NOHASHDIR: '1',
+      CCACHE_BASEDIR: root,
+    },
+  );
+
+  const out = path.join(root, 'prebuilds', `linux-${arch}`);
+  const symbols = path.join(root, 'build/prebuild/symbols', `linux-${arch}`);
+  fs.rmSync(out, { recursive: true, force: true });
+  for (const dir of [out, symbols]) fs.mkdirSync(dir, { recursive: true });
+  const files = {};
+  for (const [from, to] of Object.entries(products)) {
+    const built = path.join(stage, 'build/Release', from);
+    const debug = path.join(symbols, `${to}.debug`);
+    const target = path.join(out, to);
+    run(tool('objcopy'), ['--only-keep-debug', built, debug]);
+    run(tool('strip'), ['--strip-unneeded', '-o', target, built]);
+    run(tool('objcopy'), [`--add-gnu-debuglink=${debug}`, target]);
+    fs.chmodSync(target, 0o755);
+    files[to] = sha256(fs.readFileSync(target));
+  }
+  const manifest = {
+    version: JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')).version,
+    commit: commit(),
+    sources: sourceHash(root),
+    compiler: run(tool('g++'), ['--version']).split('\n')[0],
+    files,
+  };
+  fs.writeFileSync(path.join(out, 'manifest.json'), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  console.error(`moonphase prebuild: prebuilds/linux-${arch} is ready (${seconds} s)`);
+  const faults = checkPrebuild(root, arch);
+  if (faults.length) throw new UserError(faults.join('\n'));
+}
+
+/** The commit that this was built from, with a + where files differ from it. */
+function commit() {
+  const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' });
+  const head = git('rev-parse', 'HEAD');
+  if (head.status !== 0) return 'unknown';
+  const dirty = git('status', '--porcelain', '--untracked-files=no').stdout.trim() !== '';
+  return head.stdout.trim() + (dirty ? '+' : '');
+}
+
+function modulesDir() {
+  const found = path.dirname(path.dirname(require.resolve('node-addon-api/package.json')));
+  return found;
+}
+
+function link(to, at) {
+  fs.rmSync(at, { force: true });
+  fs.symlinkSync(to, at);
+}
+
+function shown(program, args, cwd, env = {}) {
+  const { status, error } = spawnSync(program, args, {
+    cwd,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, ...env },
+  });
+  if (error) throw new UserError(`cannot run ${program}: ${error.message}`);
+  if (status !== 0) throw new UserError(`${path.basename(program)} ${args.join(' ')} failed`);
+}
