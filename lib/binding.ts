@@ -53,7 +53,8 @@ export interface GatewayStats {
 }
 
 export interface NativeGateway {
-  load(plan: Plan): Promise<void>;
+  /** `handlers`: what lib/phases made of `plan.js`. */
+  load(plan: Plan, handlers?: readonly unknown[]): Promise<void>;
   listen(descriptors: readonly number[]): void;
   stopListening(): void;
   quit(): Promise<void>;
@@ -62,6 +63,16 @@ export interface NativeGateway {
   stats(): GatewayStats;
   /** How many connections `init_by_lua` wants a privileged agent to have; undefined: it wants none. */
   privilegedAgent(): number | undefined;
+}
+
+/** What JavaScript handlers do to their requests; lib/phases/request.ts makes objects of it. */
+export interface NativeRequests {
+  /** Calls a function of lua/moonphase/js_request.lua that does not wait. */
+  requestCall(id: number, name: string, ...args: unknown[]): unknown;
+  /** One that may wait. */
+  requestRun(id: number, name: string, ...args: unknown[]): Promise<unknown>;
+  /** Resolves when the handler has ended: true, if by force. */
+  requestCancelled(id: number): Promise<boolean>;
 }
 
 export type ResultMode = 'first' | 'all' | 'live';
@@ -195,7 +206,7 @@ export type SignalName =
   'SIGTERM' | 'SIGINT' | 'SIGQUIT' | 'SIGHUP' | 'SIGUSR1' | 'SIGUSR2' | 'SIGWINCH';
 
 /** The addon's exports. */
-export interface Native {
+export interface Native extends NativeRequests {
   readonly Gateway: new (options: NativeGatewayOptions) => NativeGateway;
   readonly LuaVM: new (options: NativeLuaVMOptions | NativeAttachedOptions) => NativeLuaVM;
   readonly SharedDict: new (zone: ZoneOptions & { readonly fd?: number }) => SharedDict;

@@ -180,7 +180,8 @@ function liveOf(vm: NativeLuaVM): Live {
 }
 
 setProxyMaker((vm, handle) => {
-  const live = lives.get(vm) as Live;
+  // of a VM that only handlers know it is made here
+  const live = lives.get(vm) ?? liveOf(vm as NativeLuaVM);
   const keyOf = (key: string): string | number => (/^[1-9]\d{0,14}$/.test(key) ? Number(key) : key);
   const get = (key: string): unknown => {
     const value = live.get(handle, keyOf(key));

@@ -1,6 +1,6 @@
 import { MoonphaseError } from '../errors.js';
 import { compileFrom, type Compiled, type CompileInput } from './compile.js';
-import type { Source } from './conf.js';
+import { functionWord, type Source } from './conf.js';
 import { HTTP } from './directive.js';
 import type { Statement } from './reader.js';
 import { TABLE } from './table.js';
@@ -251,7 +251,7 @@ class Builder {
 
   private handler(phase: string, value: PhaseHandler, at: string): Node {
     if (typeof value === 'function') {
-      return { words: [`${phase}_by_js`, String(this.functions.push(value) - 1)], at };
+      return { words: [`${phase}_by_js`, functionWord(this.functions.push(value) - 1)], at };
     }
     if (typeof value === 'string') return { words: [`${phase}_by_lua`, bytes(value)], at };
     const { file, lua } = object(value, at) as { file?: unknown; lua?: unknown };

@@ -52,7 +52,7 @@ export class Gateway {
       const header = this.#options.serverHeader;
       const server = new Server({ embedded: header === undefined, serverVersion: header });
       try {
-        await server.serve(this.#compiled.plan);
+        await server.serve(this.#compiled.plan, undefined, this.#compiled.functions);
       } catch (error) {
         server.terminate();
         throw error;
@@ -65,7 +65,7 @@ export class Gateway {
   reload(): Promise<void> {
     return this.#next(async () => {
       const compiled = read(this.#options);
-      await this.#running().serve(compiled.plan);
+      await this.#running().serve(compiled.plan, undefined, compiled.functions);
       this.#compiled = compiled;
       this.#lua = undefined;
       this.#shared = undefined;
@@ -157,14 +157,7 @@ export async function createGateway(options: GatewayInput): Promise<Gateway> {
 
 function read(options: GatewayInput): Compiled {
   if (options.config === undefined) {
-    const compiled = compileOptions(options, { regexError: native().regexError });
-    if (compiled.functions.length > 0) {
-      throw new MoonphaseError(
-        'ERR_MOONPHASE_OPTION',
-        'handlers in JavaScript come with a later version: give Lua code, as text or { file }',
-      );
-    }
-    return compiled;
+    return compileOptions(options, { regexError: native().regexError });
   }
   return compile({
     prefix: resolve(options.prefix ?? '.'),

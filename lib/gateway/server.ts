@@ -1,10 +1,13 @@
 import { lualib, native } from '../binding.js';
 import type { GatewayStats, NativeGateway, NativeGatewayOptions } from '../binding.js';
+import type { Compiled } from '../conf/compile.js';
 import type { Plan } from '../conf/plan.js';
 import { MoonphaseError } from '../errors.js';
 import { Lua } from '../luavm.js';
+import { loadHandlers } from '../phases/handlers.js';
 import { Sockets, type OnFailure } from './sockets.js';
 
+type Functions = Compiled['functions'];
 export type ServerOptions = Omit<NativeGatewayOptions, 'lualib' | 'userLualib'>;
 
 /** A plan that is served by this process: the native gateway and its listening sockets. A reload swaps the plan. */
@@ -26,7 +29,11 @@ export class Server {
    * Serves the plan. Its addresses are taken first, so that one that is in use is known before Lua code runs.
    * Rejects with a `MoonphaseError`; a plan that is served already then goes on. Does nothing once the end has begun.
    */
-  async serve(plan: Plan, onFailure: OnFailure = () => undefined): Promise<void> {
+  async serve(
+    plan: Plan,
+    onFailure: OnFailure = () => undefined,
+    functions: Functions = [],
+  ): Promise<void> {
     const failures: string[] = [];
     const acquired = await this.sockets.acquire(plan.http?.listens ?? [], (message) => {
       failures.push(message);
@@ -36,7 +43,7 @@ export class Server {
       throw new MoonphaseError('ERR_MOONPHASE_LISTEN', failures[0] ?? 'no address');
     }
     try {
-      if (!this.closing) await this.load(plan);
+      if (!this.closing) await this.load(plan, functions);
     } catch (error) {
       acquired.undo();
       throw error;
@@ -53,9 +60,11 @@ export class Server {
   }
 
   /** Loads the plan without listening. */
-  async load(plan: Plan): Promise<void> {
+  async load(plan: Plan, functions: Functions = []): Promise<void> {
+    const handlers = await loadHandlers(plan, functions);
+    if (this.closing) return;
     try {
-      await this.gateway.load(plan);
+      await this.gateway.load(plan, handlers);
     } catch (error) {
       if (this.closing) return; // an end that came meanwhile is no failure
       const code = (error as MoonphaseError).code ?? 'ERR_MOONPHASE_START';

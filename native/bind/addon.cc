@@ -4,6 +4,8 @@
 
 #include "bind/env.h"
 #include "bind/gateway.h"
+#include "bind/js_handler.h"
+#include "bind/js_request.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/plan_reader.h"
@@ -42,6 +44,7 @@ bool init_process() {
     dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
   }
   engine::lua_open_api = ngx::open_all;
+  engine::push_js_handler = push_handler;
   engine::lua_open_worker_api = ngx::open_for_worker_thread;
   return true;
 }
@@ -59,6 +62,7 @@ NAPI_MODULE_INIT() {
   }
   add_function(env, exports, "setup", setup);
   add_function(env, exports, "settled", PromiseWait::settled);
+  define_js_request(env, exports);
   define_gateway(env, exports);
   define_luavm(env, exports);
   define_plan_reader(env, exports);

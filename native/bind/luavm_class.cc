@@ -81,7 +81,16 @@ napi_value construct(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   Env* e = Env::of(env);
   FromJs from(e);
-  napi_value options = args[0], gateway = js_get(env, options, "gateway");
+  napi_value options = args[0];
+  if (js_type(env, options) == napi_external) {
+    void* attached = nullptr;
+    napi_get_value_external(env, options, &attached);
+    auto* host = static_cast<VmHost*>(attached);
+    host->use();
+    napi_wrap(env, args.self, host, finalize, nullptr, nullptr);
+    return args.self;
+  }
+  napi_value gateway = js_get(env, options, "gateway");
   bool owned = js_type(env, gateway) != napi_object;
   std::string error;
   engine::Runtime* runtime =
@@ -198,6 +207,7 @@ void define_luavm(napi_env env, napi_value exports) {
   napi_value constructor = nullptr;
   napi_define_class(env, "LuaVM", NAPI_AUTO_LENGTH, construct, nullptr,
                     sizeof methods / sizeof *methods, methods, &constructor);
+  napi_create_reference(env, constructor, 1, &Env::of(env)->luavm_class);
   js_set(env, exports, "LuaVM", constructor);
 }
 

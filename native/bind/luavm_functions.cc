@@ -79,17 +79,14 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
   return call_lua(host, static_cast<int>(argc), ref->results);
 }
 
-// A JavaScript function, called by Lua through the wrapper of luavm.cc, which gets true and the
-// result, or false and an error to raise (a coroutine that has waited cannot raise it from here).
-// Index 1 is the JsRef.
-enum class Outcome { kReturn, kWait };
-
 Outcome fail(lua_State* L, const char* text) {
   lua_settop(L, 1);
   lua_pushboolean(L, 0);
   lua_pushstring(L, text);
   return Outcome::kReturn;
 }
+
+}  // namespace
 
 Outcome call_host(lua_State* L, PromiseWait** wait) {
   JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
@@ -136,6 +133,8 @@ Outcome call_host(lua_State* L, PromiseWait** wait) {
   if (push_js(host, L, result, &error)) return Outcome::kReturn;
   return fail(L, ("the result of a JavaScript function: " + error).c_str());
 }
+
+namespace {
 
 int js_ref_gc(lua_State* L) {
   JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));

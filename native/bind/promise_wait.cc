@@ -1,6 +1,7 @@
 #include "bind/promise_wait.h"
 
 #include "bind/js_call.h"
+#include "bind/js_request.h"
 #include "bind/napi_util.h"
 #include "engine/exec.h"
 
@@ -94,12 +95,14 @@ void PromiseWait::push_outcome(lua_State* L) {
 }
 
 int PromiseWait::results(lua_State* L) {
+  if (request_) request_->end(false);
   push_outcome(L);
   delete this;
   return 2;
 }
 
 void PromiseWait::cancel() {
+  if (request_) request_->end(true);
   host_->env()->promises.erase(id_);
   if (value_) napi_delete_reference(host_->napi(), value_);
   delete this;

@@ -17,6 +17,9 @@ class PromiseWait final : public engine::Pending {
   // JavaScript tells: settled(id, ok, value).
   static napi_value settled(napi_env env, napi_callback_info info);
 
+  // What a handler's coroutine waits for: the request's work ends with it.
+  void serve(class JsRequest* request) { request_ = request; }
+
   int results(lua_State* L) override;
   void cancel() override;
 
@@ -28,6 +31,7 @@ class PromiseWait final : public engine::Pending {
   uint32_t id_;
   bool ok_ = false;
   napi_ref value_ = nullptr;
+  JsRequest* request_ = nullptr;
 };
 
 }  // namespace moonphase::bind

@@ -43,6 +43,9 @@ void cancel_init(InitRun* run);
 void lua_exit_worker(Generation* g);
 
 // --- VMs ---
+// Pushes the Lua function that calls handler `index` of Plan::js, or an error message: a Lua status.
+// bind puts it here when the addon is loaded.
+extern int (*push_js_handler)(lua_State* L, const Plan& plan, int index);
 // Adds the ngx API to a new VM: ngx/api.h's open_all, which bind puts here when the addon is
 // loaded.
 extern void (*lua_open_api)(lua_State* L);

@@ -205,7 +205,7 @@ struct AccessRule {
   uint8_t address[16] = {}, mask[16] = {};
 };
 
-enum class ContentKind : uint8_t { kNone, kLua, kJs, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
+enum class ContentKind : uint8_t { kNone, kLua, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
 
 // Everything that a request's place in the configuration says. Handlers inherited from outer levels
 // are shared.
@@ -335,6 +335,7 @@ struct Plan {
   std::vector<std::pair<std::string, std::vector<std::string>>>
       upstream_lists;  // set_hashed_upstream
   LocConf* main_conf = nullptr;
+  std::shared_ptr<void> js;  // bind's: the functions that Handler::js names
   // Owners of what `Log` values point to.
   std::vector<std::unique_ptr<LogSink>> sinks;
   std::vector<std::vector<Log::Target>> log_targets;

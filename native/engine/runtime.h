@@ -119,9 +119,6 @@ class Runtime {
   FakeConnection* fakes = nullptr;       // engine/fake_request.cc: requests without a client
   // What init_by_lua asked for: connections of a privileged agent; -1: it wants none.
   int privileged_agent = -1;
-  // JavaScript handlers: calls function `index` for the request (bind sets it). kOk, kAgain (a
-  // promise) …
-  int (*call_js)(http::Request* r, int index, uint32_t phase) = nullptr;
   void* bind_data = nullptr;
 
  private:
