@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ListenPlan, Plan } from './conf/plan.js';
+import { jsHelpers } from './js.js';
 import { LuaError, MoonphaseError, type ErrorCode } from './errors.js';
 
 /** What a system call of the addon answers when it fails. */
@@ -82,6 +83,10 @@ export interface NativeLuaVM {
   load(source: string | Uint8Array, chunkName: string, mode: ResultMode): LuaFunction;
   withMode(fn: LuaFunction, mode: ResultMode): LuaFunction;
   memory(): number;
+  /** The number of the call that has given a promise last. */
+  lastWaiting(): number;
+  /** That call ends, its promise rejects. */
+  cancel(call: number, reason: unknown): void;
   close(): void;
 }
 
@@ -98,6 +103,9 @@ export interface NativeLuaVMOptions {
   readonly packagePath: string;
   readonly packageCpath: string;
   readonly strings: 'auto' | 'buffer' | 'latin1';
+  readonly memoryLimit: number;
+  readonly timeout: number;
+  readonly sandbox: boolean;
   readonly sharedDicts: readonly ZoneOptions[];
 }
 
@@ -238,6 +246,7 @@ interface Internal extends Native {
     makeCoded(code: ErrorCode, message: string): Error;
     watchPromise(promise: Promise<unknown>, id: number): void;
     makeProxy(vm: object, handle: object): object;
+    js: object;
   }): void;
   settled(id: number, ok: boolean, value: unknown): void;
 }
@@ -273,6 +282,7 @@ export function native(): Native {
       );
     },
     makeProxy: (vm, handle) => proxies(vm, handle),
+    js: jsHelpers,
   });
   loaded = addon;
   return addon;

@@ -2,6 +2,20 @@ export { ConfigError, LuaError, MoonphaseError, errorTable } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export { createGateway } from './gateway/gateway.js';
 export type { Gateway, GatewayInput, GatewayOptions, StopOptions } from './gateway/gateway.js';
+export type {
+  ArgValue,
+  CaptureOptions,
+  CaptureResult,
+  Handler,
+  HeaderValue,
+  Headers,
+  LogLevel,
+  Ngx,
+  Output,
+  PhaseName,
+  PhaseRequest,
+  SetHandler,
+} from './phases/request.js';
 export { LuaVM } from './luavm.js';
 export type { EvalOptions, Lua, LuaVMOptions } from './luavm.js';
 export type {

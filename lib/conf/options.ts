@@ -7,8 +7,10 @@ import { TABLE } from './table.js';
 
 /** Lua code: its text, or a file under the prefix. */
 export type LuaCode = string | { readonly file: string } | { readonly lua: string };
+/** The types of functions that are handlers; lib/phases/request.ts, which has what they get, adds its own. */
+export interface HandlerTypes {}
 /** A handler of a phase: Lua or a function. */
-export type PhaseHandler = LuaCode | ((...args: never[]) => unknown);
+export type PhaseHandler = LuaCode | HandlerTypes[keyof HandlerTypes];
 /** The arguments of a directive, or a list of such for one that may stand several times. */
 export type DirectiveValue =
   | string

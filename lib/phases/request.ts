@@ -47,6 +47,12 @@ export interface CaptureResult {
 
 /** A handler of a phase. One that returns a promise makes the request wait for it. */
 export type Handler = (req: PhaseRequest, ngx: Ngx) => unknown;
+declare module '../conf/options.js' {
+  interface HandlerTypes {
+    request: Handler;
+  }
+}
+
 /** A handler of `set_by_js`: its result is the variable's value. */
 export type SetHandler = (req: PhaseRequest, ngx: Ngx, ...args: string[]) => unknown;
 
@@ -321,7 +327,11 @@ export class Ngx {
     this.print(JSON.stringify(value));
   }
   /** Sends a whole answer. */
-  send(status: number, body: Output = '', headers: Readonly<Record<string, HeaderValue>> = {}): void {
+  send(
+    status: number,
+    body: Output = '',
+    headers: Readonly<Record<string, HeaderValue>> = {},
+  ): void {
     this.status = status;
     for (const [name, value] of Object.entries(headers)) this.headers.set(name, value);
     this.print(body);

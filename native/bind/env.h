@@ -65,6 +65,7 @@ class Env {
   napi_ref watch_promise = nullptr;  // (promise, id): calls settled(id, ok, value)
   napi_ref make_proxy = nullptr;     // (vm, handle): a live view of a Lua table
   napi_ref luavm_class = nullptr;
+  napi_ref js_helpers = nullptr;  // what `require "js"` does in JavaScript: lib/js.ts
 
   // Promises that Lua waits for, by the number that JavaScript knows them by.
   std::unordered_map<uint32_t, class PromiseWait*> promises;

@@ -16,17 +16,13 @@ char host_key;  // registry: the host that belongs to the VM
 
 // What is simpler in Lua. Arguments: the C functions below.
 constexpr const char kPrelude[] = R"lua(
-local done, traceback, call, run_handler, op_done = ...
+local call, run_handler, op_done = ...
 local ngx = ngx
 local ffi = require 'ffi'
-local xpcall, pcall, error, type, tostring = xpcall, pcall, error, type, tostring
+local pcall, error, type, tostring = pcall, error, type, tostring
 local cast, istype, typeof = ffi.cast, ffi.istype, ffi.typeof
 local signed, unsigned = typeof 'int64_t', typeof 'uint64_t'
 local signed_pointer, unsigned_pointer = typeof 'const int64_t *', typeof 'const uint64_t *'
-
-local function entry(f, ...)
-  return done(xpcall(f, traceback, ...))
-end
 
 local function make_int64(pointer, is_signed)
   return cast(is_signed and signed_pointer or unsigned_pointer, pointer)[0]
@@ -79,26 +75,23 @@ local function async(op, f, ...)
   return op_done(op, pcall(f, ...))
 end
 
-return entry, make_int64, int64_kind, js_error, wrapper, handler, async
+return make_int64, int64_kind, js_error, wrapper, handler, async
 )lua";
 
 int run_prelude(lua_State* L) {
   VmHost* host = static_cast<VmHost*>(lua_touserdata(L, 1));
   lua_settop(L, 0);
   if (lua::load_source(L, kPrelude, "=moonphase") != 0) return lua_error(L);
-  lua_pushcfunction(L, call_done);
-  lua_pushcfunction(L, call_traceback);
   lua_pushcfunction(L, call_host_function);
   lua_pushcfunction(L, js_handler_run);
   lua_pushcfunction(L, js_op_done);
-  lua_call(L, 5, 7);
+  lua_call(L, 3, 6);
   host->async_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   host->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   host->wrapper_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   host->js_error_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   host->is_int64_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   host->int64_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  host->entry_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   if (host->owned() || host->attached()) {
     lua_pushlightuserdata(L, &host_key);
     lua_pushlightuserdata(L, host);
@@ -140,6 +133,11 @@ bool VmHost::prepare(std::string* error) {
   bool ok = lua::protect(L_, run_prelude, this) == 0;
   if (!ok) *error = std::string(lua::error_text(L_, "unknown error"));
   lua_settop(L_, top);
+  if (ok && owned_) {
+    // Lua code that still runs after close() finds a closed host, not none.
+    retain();
+    vm_->on_close([](void* p) { static_cast<VmHost*>(p)->release(); }, this);
+  }
   return ok;
 }
 
@@ -199,6 +197,7 @@ void VmHost::close() {
     self = nullptr;
     return;
   }
+  if (L_) free_calls(this);
   L_ = nullptr;
   if (engine::Generation* gen = gen_) {
     gen_ = nullptr;

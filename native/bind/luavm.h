@@ -1,6 +1,7 @@
 // A Lua VM as JavaScript sees it: of a `LuaVM` object (a Runtime without listeners), of a gateway,
-// or of whatever Lua code asked for JavaScript (`of`). Calls from JavaScript run as requests without a client, in coroutines of the one
-// scheduler: a call that does not yield returns at once, one that yields returns a promise.
+// or of whatever Lua code asked for JavaScript (`of`). Calls from JavaScript run as requests
+// without a client, in coroutines of the one scheduler: a call that does not yield returns at once,
+// one that yields returns a promise.
 #pragma once
 
 #include <lua.hpp>
@@ -18,6 +19,7 @@ enum class Strings : uint8_t { kAuto, kBuffer, kLatin1 };
 // What JavaScript gets of a Lua function's results: the first one, all in an array, or the first
 // with tables as proxies.
 enum class Results : uint8_t { kFirst, kAll, kLive };
+struct Call;
 
 class VmHost : public Resource {
  public:
@@ -57,7 +59,6 @@ class VmHost : public Resource {
   napi_ref self = nullptr;  // the JavaScript object; weak, but for an attached one
 
   // Registry references.
-  int entry_ref = LUA_NOREF;     // function(f, ...) return done(xpcall(f, traceback, ...)) end
   int int64_ref = LUA_NOREF;     // function(pointer, signed): an int64_t or uint64_t
   int is_int64_ref = LUA_NOREF;  // function(cdata): 1 signed, 2 unsigned, nil
   int js_error_ref = LUA_NOREF;  // metatable of errors that JavaScript threw
@@ -65,7 +66,9 @@ class VmHost : public Resource {
   int handler_ref = LUA_NOREF;   // function(JsRef): a phase's handler
   int async_ref = LUA_NOREF;     // function(JsOp, f, ...): a light thread for JavaScript
   int api_ref = LUA_NOREF;       // what JavaScript handlers may call, by name (js_request.lua)
-  std::string traceback;         // of the error that `done` is about to see
+  Call* calls = nullptr;         // prepared ones, that nobody uses
+  Call* waiting = nullptr;       // those that a promise was given for
+  uint32_t last_waiting = 0;     // the number of the newest of them
 
  private:
   ~VmHost() override;
@@ -118,16 +121,26 @@ int call_host_function(lua_State* L);
 // Any JavaScript object as a userdata.
 void push_js_ref(VmHost* host, lua_State* L, napi_value v);
 JsRef* js_ref(lua_State* L, int index);
+// The same as an object of `require "js"`, and what such objects have as metatable.
+void push_js_object(VmHost* host, lua_State* L, napi_value v);
+void push_object_meta(lua_State* L);
+// As push_js, but objects and functions stay JavaScript's (js_module.cc).
+bool push_js_value(VmHost* host, lua_State* L, napi_value v, std::string* error);
 
 // --- calls (luavm_call.cc) ---
-// Calls the function that lies on host->L() below `argc` arguments. Returns the results, a promise,
-// or null with a JavaScript exception pending.
-napi_value call_lua(VmHost* host, int argc, Results results);
+// A coroutine to put a function and its arguments on; null, with a JavaScript exception pending:
+// there is no memory. Then one of the others.
+Call* begin_call(VmHost* host);
+lua_State* call_stack(const Call* call);
+void drop_call(Call* call);
+// Runs it. Returns the results, a promise, or null with a JavaScript exception pending.
+napi_value run_call(Call* call, int argc, Results results);
+// Ends a call that waits, by the number that the last promise has got; `reason` is thrown.
+void cancel_call(VmHost* host, uint32_t id, napi_value reason);
+void free_calls(VmHost* host);
 // For the current coroutine: the async context that JavaScript called Lua in; null outside such a
 // call.
 napi_async_context call_context(lua_State* L);
-int call_done(lua_State* L);       // the end of the entry function
-int call_traceback(lua_State* L);  // its xpcall handler
 
 // The class LuaVM of the binding (luavm_class.cc).
 void define_luavm(napi_env env, napi_value exports);

@@ -84,7 +84,8 @@ void PromiseWait::push_outcome(lua_State* L) {
     error = "JavaScript does not run any more";
   } else if (!ok_) {
     push_exception(host_, L, js_get(env, box, "v"));
-  } else if (!push_js(host_, L, js_get(env, box, "v"), &error)) {
+  } else if (napi_value v = js_get(env, box, "v");
+             objects_ ? !push_js_value(host_, L, v, &error) : !push_js(host_, L, v, &error)) {
     error = "what a promise resolved to: " + error;
   }
   napi_delete_reference(env, value_);

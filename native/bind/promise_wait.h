@@ -18,6 +18,8 @@ class PromiseWait final : public engine::Pending {
   static napi_value settled(napi_env env, napi_callback_info info);
 
   // What a handler's coroutine waits for: the request's work ends with it.
+  // What it resolves to goes to Lua as `require "js"` gives it.
+  void keep_objects() { objects_ = true; }
   void serve(class JsRequest* request) { request_ = request; }
 
   int results(lua_State* L) override;
@@ -29,7 +31,7 @@ class PromiseWait final : public engine::Pending {
   void push_outcome(lua_State* L);
   VmHost* host_;
   uint32_t id_;
-  bool ok_ = false;
+  bool ok_ = false, objects_ = false;
   napi_ref value_ = nullptr;
   JsRequest* request_ = nullptr;
 };

@@ -48,6 +48,7 @@ struct Generation {
   void* scheduler = nullptr;                      // engine/coroutines.cc: pooled coroutines
   std::unique_ptr<WorkerThreads> worker_threads;  // ngx.run_worker_thread
   std::unique_ptr<BlockWatch> block_watch;        // null: lua_blocking_threshold is off
+  std::unique_ptr<class Limits> limits;           // null: none; of a LuaVM
   Lingering* lingering = nullptr;
   Generation();
   ~Generation();
@@ -76,7 +77,9 @@ struct RuntimeOptions {
   int master_pid = 0;
   bool embedded = false;  // no Server header
   bool respawned = false;
-  bool test = false;  // load() stops after init_by_lua (nginx -t)
+  size_t memory_limit = 0;  // of Lua, in bytes; 0: none
+  int64_t timeout = 0;      // ms of Lua in one go; 0: no limit
+  bool test = false;        // load() stops after init_by_lua (nginx -t)
   std::string server_version = "nginx/1.31.2";
   std::unordered_map<std::string, int>
       zone_fds;  // descriptors of shared dictionaries that the primary made
