@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ListenPlan, Plan, SyslogServer } from './conf/plan.js';
+import { jsHelpers } from './js.js';
 import { LuaError, MoonphaseError, type ErrorCode } from './errors.js';
 import { loadAdvice, refusal } from './load-advice.js';
 
@@ -60,7 +61,8 @@ export interface GatewayStats {
 }
 
 export interface NativeGateway {
-  load(plan: Plan): Promise<void>;
+  /** `handlers`: what lib/phases made of `plan.js`. */
+  load(plan: Plan, handlers?: readonly unknown[]): Promise<void>;
   listen(descriptors: readonly number[]): void;
   stopListening(): void;
   quit(): Promise<void>;
@@ -110,6 +112,16 @@ export interface NativeGateway {
   privilegedAgent(): number | undefined;
 }
 
+/** What JavaScript handlers do to their requests; lib/phases/request.ts makes objects of it. */
+export interface NativeRequests {
+  /** Calls a function of lua/moonphase/js_request.lua that does not wait. */
+  requestCall(id: number, name: string, ...args: unknown[]): unknown;
+  /** One that may wait. */
+  requestRun(id: number, name: string, ...args: unknown[]): Promise<unknown>;
+  /** Resolves when the handler has ended: true, if by force. */
+  requestCancelled(id: number): Promise<boolean>;
+}
+
 export type ResultMode = 'first' | 'all' | 'live';
 export type LuaFunction = (...args: unknown[]) => unknown;
 
@@ -117,6 +129,10 @@ export interface NativeLuaVM {
   load(source: string | Uint8Array, chunkName: string, mode: ResultMode): LuaFunction;
   withMode(fn: LuaFunction, mode: ResultMode): LuaFunction;
   memory(): number;
+  /** The number of the call that has given a promise last. */
+  lastWaiting(): number;
+  /** That call ends, its promise rejects. */
+  cancel(call: number, reason: unknown): void;
   close(): void;
 }
 
@@ -133,6 +149,9 @@ export interface NativeLuaVMOptions {
   readonly packagePath: string;
   readonly packageCpath: string;
   readonly strings: 'auto' | 'buffer' | 'latin1';
+  readonly memoryLimit: number;
+  readonly timeout: number;
+  readonly sandbox: boolean;
   readonly sharedDicts: readonly ZoneOptions[];
 }
 
@@ -248,7 +267,7 @@ export type SignalName =
   'SIGTERM' | 'SIGINT' | 'SIGQUIT' | 'SIGHUP' | 'SIGUSR1' | 'SIGUSR2' | 'SIGWINCH';
 
 /** The addon's exports. */
-export interface Native {
+export interface Native extends NativeRequests {
   readonly Gateway: new (options: NativeGatewayOptions) => NativeGateway;
   readonly LuaVM: new (options: NativeLuaVMOptions | NativeAttachedOptions) => NativeLuaVM;
   readonly SharedDict: new (
@@ -286,6 +305,7 @@ interface Internal extends Native {
     makeCoded(code: ErrorCode, message: string): Error;
     watchPromise(promise: Promise<unknown>, id: number): void;
     makeProxy(vm: object, handle: object): object;
+    js: object;
   }): void;
   settled(id: number, ok: boolean, value: unknown): void;
 }
@@ -321,6 +341,7 @@ export function native(): Native {
       );
     },
     makeProxy: (vm, handle) => proxies(vm, handle),
+    js: jsHelpers,
   });
   loaded = addon;
   return addon;

@@ -12,6 +12,20 @@ export type {
   KoaContext,
   KoaMiddleware,
 } from './adapters/frameworks.js';
+export type {
+  ArgValue,
+  CaptureOptions,
+  CaptureResult,
+  Handler,
+  HeaderValue,
+  Headers,
+  LogLevel,
+  Ngx,
+  Output,
+  PhaseName,
+  PhaseRequest,
+  SetHandler,
+} from './phases/request.js';
 export { LuaVM } from './luavm.js';
 export type { EvalOptions, Lua, LuaVMOptions } from './luavm.js';
 export type {

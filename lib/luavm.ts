@@ -27,6 +27,12 @@ export interface LuaVMOptions {
    * one character per byte.
    */
   readonly strings?: 'auto' | 'buffer' | 'latin1';
+  /** Bytes that Lua's heap may have; code that wants more gets Lua's `not enough memory`. */
+  readonly memoryLimit?: number;
+  /** Milliseconds that Lua code may run without waiting; more is an error in it. The code is interpreted then. */
+  readonly timeout?: number;
+  /** No files, processes, foreign memory (`io`, `os.execute`, `ffi`, C modules), `debug` or bytecode. */
+  readonly sandbox?: boolean;
   /** A lualib directory to take lua-resty-core from, instead of the bundled one. */
   readonly lualib?: string;
 }
@@ -38,6 +44,10 @@ export interface EvalOptions {
   readonly args?: readonly unknown[];
   /** All results, as an array; otherwise the first one. */
   readonly all?: boolean;
+  /** A table is not copied: what is read from it is what it holds at that time. */
+  readonly live?: boolean;
+  /** Ends a call that waits: its promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** A Lua VM, as JavaScript uses it. */
@@ -53,16 +63,40 @@ export class Lua {
 
   /** Runs Lua code and returns what it returns. */
   eval<T = unknown>(code: string | Uint8Array, options: EvalOptions = {}): T {
-    const fn = this.#vm.load(
-      code,
-      chunkName(options.name, '=(eval)'),
-      options.all ? 'all' : 'first',
-    );
+    const fn = this.#vm.load(code, chunkName(options.name, '=(eval)'), modeOf(options));
     const args: unknown = options.args ?? [];
     if (!Array.isArray(args)) {
       throw new MoonphaseError('ERR_MOONPHASE_OPTION', 'args is an array');
     }
-    return fn(...(args as unknown[])) as T;
+    const { signal } = options;
+    return this.#within(signal, fn, args as unknown[]) as T;
+  }
+
+  /** The same Lua function; a call of it that waits ends when the signal is aborted. */
+  withSignal<A extends unknown[], R>(
+    fn: (...args: A) => R,
+    signal: AbortSignal,
+  ): (...args: A) => R {
+    return (...args) => this.#within(signal, fn as LuaFunction, args) as R;
+  }
+
+  #within(signal: AbortSignal | undefined, fn: LuaFunction, args: unknown[]): unknown {
+    if (signal === undefined) return fn(...args);
+    signal.throwIfAborted();
+    const before = this.#vm.lastWaiting();
+    const result = fn(...args);
+    const id = this.#vm.lastWaiting();
+    if (id === before || !(result instanceof Promise)) return result;
+    const abort = (): void => this.#vm.cancel(id, signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    const done = (): void => signal.removeEventListener('abort', abort);
+    result.then(done, done);
+    return result;
+  }
+
+  /** The same Lua function, whose result is not copied if it is a table. */
+  live<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => R {
+    return this.#vm.withMode(fn as LuaFunction, 'live') as (...args: A) => R;
   }
 
   /** Compiles Lua code: a function that runs it. */
@@ -70,8 +104,9 @@ export class Lua {
     code: string | Uint8Array,
     options: Omit<EvalOptions, 'args'> = {},
   ): T {
-    const mode = options.all ? 'all' : 'first';
-    return this.#vm.load(code, chunkName(options.name, '=(load)'), mode) as unknown as T;
+    const fn = this.#vm.load(code, chunkName(options.name, '=(load)'), modeOf(options));
+    const { signal } = options;
+    return (signal === undefined ? fn : this.withSignal(fn, signal)) as unknown as T;
   }
 
   /** A Lua module. Its table stays in Lua: what is read from it is what it holds at that time. */
@@ -125,6 +160,9 @@ export class LuaVM extends Lua {
       globals: 'object',
       sharedDicts: 'object',
       strings: ['auto', 'buffer', 'latin1'],
+      memoryLimit: 'count',
+      timeout: 'count',
+      sandbox: 'boolean',
       lualib: 'string',
     });
     super(
@@ -135,6 +173,9 @@ export class LuaVM extends Lua {
         packagePath: options.packagePath ?? ';;',
         packageCpath: options.packageCpath ?? ';;',
         strings: options.strings ?? 'auto',
+        memoryLimit: options.memoryLimit ?? 0,
+        timeout: options.timeout ?? 0,
+        sandbox: options.sandbox ?? false,
         sharedDicts: Object.entries(options.sharedDicts ?? {}).map(([name, dict]) => ({
           name,
           size: bytes(name, typeof dict === 'object' ? dict.size : dict),
@@ -180,7 +221,8 @@ function liveOf(vm: NativeLuaVM): Live {
 }
 
 setProxyMaker((vm, handle) => {
-  const live = lives.get(vm) as Live;
+  // of a VM that only handlers know it is made here
+  const live = lives.get(vm) ?? liveOf(vm as NativeLuaVM);
   const keyOf = (key: string): string | number => (/^[1-9]\d{0,14}$/.test(key) ? Number(key) : key);
   const get = (key: string): unknown => {
     const value = live.get(handle, keyOf(key));
@@ -210,6 +252,12 @@ setProxyMaker((vm, handle) => {
     },
   });
 });
+
+function modeOf({ all, live }: EvalOptions): 'all' | 'live' | 'first' {
+  if (all && live)
+    throw new MoonphaseError('ERR_MOONPHASE_OPTION', '`all` and `live` exclude each other');
+  return all ? 'all' : live ? 'live' : 'first';
+}
 
 function chunkName(name: string | undefined, fallback: string): string {
   return name === undefined ? fallback : /^[=@]/.test(name) ? name : `=${name}`;

@@ -51,9 +51,7 @@ const singleHome = [
 /** TypeScript, from left to right; a folder imports itself, its own column and what is left. */
 const columns = [
   ['errors'],
-  ['conf'],
-  ['load-advice'],
-  ['load-advice'],
+  ['conf', 'js', 'load-advice'],
   ['binding'],
   ['phases', 'metrics', 'luavm', 'types'],
   ['adapters'],

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { lualib, native } from '../binding.js';
 import { ErrorLog, errnoText, writeError } from '../cluster/log.js';
 import type { Compiled } from '../conf/compile.js';
+import { loadHandlers } from '../phases/handlers.js';
 import type { NginxOptions } from './nginx-options.js';
 
 /** `-t` and `-T`: what nginx would do with the configuration, up to the point where it would serve. The exit code. */
@@ -37,7 +38,7 @@ export async function testConfiguration(
       test: true,
     });
     try {
-      await gateway.load(plan);
+      await gateway.load(plan, await loadHandlers(plan, []));
     } catch (error) {
       return failed((error as Error).message);
     } finally {

@@ -1,7 +1,8 @@
 import { MoonphaseError } from '../errors.js';
 
 /** What an option may be: a `typeof`, or the words that it may be. */
-export type OptionKind = 'string' | 'object' | 'boolean' | 'milliseconds' | readonly string[];
+export type OptionKind =
+  'string' | 'object' | 'boolean' | 'milliseconds' | 'count' | readonly string[];
 
 /**
  * Checks an object of options: nothing in it that is unknown, nothing of another type.
@@ -31,6 +32,10 @@ function mismatch(kind: OptionKind, value: unknown): string | undefined {
   switch (kind) {
     case 'string':
       return typeof value === 'string' ? undefined : 'a string';
+    case 'count':
+      return Number.isSafeInteger(value) && (value as number) > 0
+        ? undefined
+        : 'a positive integer';
     case 'boolean':
       return typeof value === 'boolean' ? undefined : 'a boolean';
     case 'milliseconds':

@@ -41,7 +41,7 @@ export interface Compiled {
   readonly files: ReadonlyMap<string, string>;
   /** Warnings, in nginx's words and with their place. */
   readonly notices: readonly Notice[];
-  /** Functions that handlers with `js` name by index. */
+  /** Functions that `Plan.js` names by index. */
   readonly functions: readonly ((...args: never[]) => unknown)[];
 }
 
@@ -111,6 +111,7 @@ function finish(cf: Conf, confFile: string, input: CompileInput): Plan {
     process,
     logs: cf.logs,
     syslogs: cf.syslogs,
+    js: cf.js,
     variables: cf.variables.plan((name, { file, line }) => {
       throw new ConfigError(`unknown "${name}" variable`, { file, line });
     }),

@@ -20,6 +20,7 @@ import type {
   Complex,
   ContentHandler,
   Handler,
+  JsHandler,
   LogFormat,
   LogTarget,
   SyslogServer,
@@ -53,6 +54,17 @@ export interface Notice {
 export interface ServerState {
   readonly scope: Scope;
   readonly names: { name: string; regex?: Regex }[];
+}
+
+/** The word that stands for a function among options. No text of a user's looks like it. */
+const FUNCTION = '\0function ';
+
+export function functionWord(index: number): string {
+  return FUNCTION + String(index);
+}
+
+function functionIndex(word: string): number | undefined {
+  return word.startsWith(FUNCTION) ? Number(word.slice(FUNCTION.length)) : undefined;
 }
 
 /** What is wrong with a regular expression, in PCRE2's words; undefined: nothing. */
@@ -99,6 +111,7 @@ export class Conf {
   readonly files = new Map<string, string>();
   readonly logs: LogTarget[] = [];
   readonly syslogs: SyslogServer[] = [];
+  readonly js: JsHandler[] = [];
   readonly formats: LogFormat[] = [];
   readonly upstreams: UpstreamPlan[] = [];
   /** Shared memory of upstreams, by name. */
@@ -388,11 +401,21 @@ export class Conf {
     return { inline: code, chunk: this.chunk(tag), where: this.where() };
   }
 
-  /** A function of the table beside the plan: only options can name one. */
-  jsHandler(js: number): Handler {
-    if (this.source?.chunkPlace === undefined)
-      throw this.error(`unknown directive "${this.current ?? ''}"`);
-    return { js, chunk: '', where: this.where() };
+  /** `PATH#EXPORT`; or a function of the table beside the plan, which only options can name. */
+  jsHandler(text: string): Handler {
+    const where = this.where();
+    const fn = functionIndex(text);
+    if (fn === undefined) {
+      const hash = text.lastIndexOf('#');
+      const module = hash < 0 ? text : text.slice(0, hash);
+      const name = hash < 0 ? 'default' : text.slice(hash + 1);
+      if (module === '') throw this.error(`no module in "${text}"`);
+      if (name === '') throw this.error(`no name of an export in "${text}"`);
+      this.js.push({ module: under(this.prefix, module), name, where });
+    } else {
+      this.js.push({ fn, where });
+    }
+    return { js: this.js.length - 1, chunk: '', where };
   }
 
   /** A directive has made itself this location's content handler; the last one counts. */

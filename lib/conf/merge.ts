@@ -116,7 +116,7 @@ export function planLocation(scope: Scope, conf: Values): LocationConf {
     plan['limit_except'] = { methods: limitExcept.methods, conf: limitExcept.scope.conf };
   }
   // kept through inheritance for `if` blocks, and of no use without their handler
-  if (content?.kind !== 'lua' && content?.kind !== 'js') delete plan['content_by_lua'];
+  if (content?.kind !== 'lua') delete plan['content_by_lua'];
   if (content?.kind !== 'echo') delete plan['echo_cmds'];
   return plan as unknown as LocationConf;
 }

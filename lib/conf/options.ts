@@ -1,14 +1,16 @@
 import { MoonphaseError } from '../errors.js';
 import { compileFrom, type Compiled, type CompileInput } from './compile.js';
-import type { Source } from './conf.js';
+import { functionWord, type Source } from './conf.js';
 import { HTTP } from './directive.js';
 import type { Statement } from './reader.js';
 import { TABLE } from './table.js';
 
 /** Lua code: its text, or a file under the prefix. */
 export type LuaCode = string | { readonly file: string } | { readonly lua: string };
+/** The types of functions that are handlers; lib/phases/request.ts, which has what they get, adds its own. */
+export interface HandlerTypes {}
 /** A handler of a phase: Lua or a function. */
-export type PhaseHandler = LuaCode | ((...args: never[]) => unknown);
+export type PhaseHandler = LuaCode | HandlerTypes[keyof HandlerTypes];
 /** The arguments of a directive, or a list of such for one that may stand several times. */
 export type DirectiveValue =
   | string
@@ -251,7 +253,7 @@ class Builder {
 
   private handler(phase: string, value: PhaseHandler, at: string): Node {
     if (typeof value === 'function') {
-      return { words: [`${phase}_by_js`, String(this.functions.push(value) - 1)], at };
+      return { words: [`${phase}_by_js`, functionWord(this.functions.push(value) - 1)], at };
     }
     if (typeof value === 'string') return { words: [`${phase}_by_lua`, bytes(value)], at };
     const { file, lua } = object(value, at) as { file?: unknown; lua?: unknown };

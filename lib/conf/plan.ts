@@ -49,7 +49,7 @@ export interface Handler {
   readonly inline?: Bytes;
   /** Path of `*_by_lua_file`; relative ones are under the prefix. */
   readonly file?: Complex;
-  /** Index into the function table given beside the Plan, for handlers in JavaScript. */
+  /** Index into `Plan.js`, for handlers in JavaScript. */
   readonly js?: number;
   /** Lua's chunk name, such as `=content_by_lua(nginx.conf:12)`; for files `@PATH` is made at load. */
   readonly chunk: Bytes;
@@ -58,6 +58,11 @@ export interface Handler {
   /** Where the directive stands, for messages. */
   readonly where: Where;
 }
+
+/** A function that is a handler: an export of a module, or (from options) an index of the functions beside the Plan. */
+export type JsHandler =
+  | { readonly module: Bytes; readonly name: Bytes; readonly where: Where }
+  | { readonly fn: number; readonly where: Where };
 
 /** A place in the configuration. */
 export interface Where {
@@ -111,6 +116,8 @@ export interface Plan {
   readonly process: ProcessPlan;
   readonly logs: readonly LogTarget[];
   readonly syslogs: readonly SyslogServer[];
+  /** The functions of `*_by_js`, in the order that handlers name them by. */
+  readonly js: readonly JsHandler[];
   readonly variables: readonly Variable[];
   readonly http?: HttpPlan;
 }
@@ -512,7 +519,6 @@ export interface LocationConf {
 
 export type ContentHandler =
   | { readonly kind: 'lua' }
-  | { readonly kind: 'js' }
   | { readonly kind: 'proxy' }
   | { readonly kind: 'echo' }
   | { readonly kind: 'memc' }

@@ -79,7 +79,10 @@ export class Gateway {
         throw new MoonphaseError('ERR_MOONPHASE_START', 'the gateway runs already');
       }
       this.#stopped = false;
-      if (this.#server === undefined) await this.#load((server) => server.serve(this.#plan()));
+      if (this.#server === undefined)
+        await this.#load((server) =>
+          server.serve(this.#plan(), undefined, this.#compiled.functions),
+        );
       else await this.#server.listen(this.#plan());
       this.#listening = true;
     });
@@ -95,7 +98,11 @@ export class Gateway {
       const serve = async (server: Server): Promise<Listening> => {
         const { plan, listening } = doorOf(where, this.#compiled.plan, server.sockets);
         const extra = [...this.#extra, plan];
-        await server.serve(withListens(this.#compiled.plan, extra, this.#listening));
+        await server.serve(
+          withListens(this.#compiled.plan, extra, this.#listening),
+          undefined,
+          this.#compiled.functions,
+        );
         this.#extra = extra;
         this.#swapped();
         return listening;
@@ -144,7 +151,8 @@ export class Gateway {
     if (server?.running === true) return server.door;
     return this.#next(async () => {
       if (this.#stopped) throw new MoonphaseError('ERR_MOONPHASE_CLOSED', 'the gateway has ended');
-      if (this.#server === undefined) await this.#load((one) => one.load(this.#plan()));
+      if (this.#server === undefined)
+        await this.#load((one) => one.load(this.#plan(), this.#compiled.functions));
       return this.#running().door;
     });
   };
@@ -181,7 +189,9 @@ export class Gateway {
       const compiled = read(this.#options);
       const server = this.#running();
       const plan = withListens(compiled.plan, this.#extra, this.#listening);
-      await (this.#listening || this.#extra.length > 0 ? server.serve(plan) : server.load(plan));
+      if (this.#listening || this.#extra.length > 0)
+        await server.serve(plan, undefined, compiled.functions);
+      else await server.load(plan, compiled.functions);
       this.#compiled = compiled;
       this.#swapped();
     });
@@ -321,14 +331,7 @@ export async function createGateway(options: GatewayInput): Promise<Gateway> {
 
 function read(options: GatewayInput): Compiled {
   if (options.config === undefined) {
-    const compiled = compileOptions(options, { regexError: native().regexError });
-    if (compiled.functions.length > 0) {
-      throw new MoonphaseError(
-        'ERR_MOONPHASE_OPTION',
-        'handlers in JavaScript come with a later version: give Lua code, as text or { file }',
-      );
-    }
-    return compiled;
+    return compileOptions(options, { regexError: native().regexError });
   }
   return compile({
     prefix: resolve(options.prefix ?? '.'),

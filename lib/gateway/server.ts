@@ -1,11 +1,14 @@
 import { lualib, native } from '../binding.js';
 import type { GatewayStats, NativeGateway, NativeGatewayOptions } from '../binding.js';
+import type { Compiled } from '../conf/compile.js';
 import type { Plan } from '../conf/plan.js';
 import { MoonphaseError } from '../errors.js';
 import { Door } from '../adapters/door.js';
 import { Lua } from '../luavm.js';
+import { loadHandlers } from '../phases/handlers.js';
 import { Sockets, type OnFailure } from './sockets.js';
 
+type Functions = Compiled['functions'];
 export type ServerOptions = Omit<NativeGatewayOptions, 'lualib' | 'userLualib'>;
 
 /** A plan that is served by this process: the native gateway and its listening sockets. A reload swaps the plan. */
@@ -39,8 +42,12 @@ export class Server {
    * Serves the plan. Its addresses are taken first, so that one that is in use is known before Lua code runs.
    * Rejects with a `MoonphaseError`; a plan that is served already then goes on. Does nothing once the end has begun.
    */
-  serve(plan: Plan, onFailure: OnFailure = () => undefined): Promise<void> {
-    return this.onItsSockets(plan, onFailure, () => this.load(plan));
+  serve(
+    plan: Plan,
+    onFailure: OnFailure = () => undefined,
+    functions: Functions = [],
+  ): Promise<void> {
+    return this.onItsSockets(plan, onFailure, () => this.load(plan, functions));
   }
 
   /** Listens for the plan that is loaded already. */
@@ -83,9 +90,11 @@ export class Server {
   }
 
   /** Loads the plan without listening. */
-  async load(plan: Plan): Promise<void> {
+  async load(plan: Plan, functions: Functions = []): Promise<void> {
+    const handlers = await loadHandlers(plan, functions);
+    if (this.closing) return;
     try {
-      await this.gateway.load(plan);
+      await this.gateway.load(plan, handlers);
       this.loaded = true;
     } catch (error) {
       if (this.closing) return; // an end that came meanwhile is no failure

@@ -77,6 +77,13 @@ class Arena {
   const Cleanup* forgotten() const { return forgotten_; }  // which the next on_destroy takes
   // Runs and forgets all cleanups now (a request ends before its memory does).
   void run_cleanups();
+  // Whether anything was allocated or registered between two of these.
+  struct Mark {
+    const char* pos;
+    const Cleanup* cleanups;
+    bool operator==(const Mark&) const = default;
+  };
+  Mark mark() const { return {pos_, cleanups_}; }
   // As new, with the first block kept: for arenas that are reused.
   void reset();
 

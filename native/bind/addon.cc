@@ -4,6 +4,9 @@
 
 #include "bind/env.h"
 #include "bind/gateway.h"
+#include "bind/js_handler.h"
+#include "bind/js_module.h"
+#include "bind/js_request.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/plan_reader.h"
@@ -33,7 +36,14 @@ napi_value setup(napi_env env, napi_callback_info info) {
   take("makeCoded", &e->make_coded);
   take("watchPromise", &e->watch_promise);
   take("makeProxy", &e->make_proxy);
+  take("js", &e->js_helpers);
   return nullptr;
+}
+
+// What the Lua code of a VM finds: ngx and its libraries, and `require "js"`.
+void open_api(lua_State* L) {
+  ngx::open_all(L);
+  open_js(L);
 }
 
 // Once per process. Lua C modules look up lua_* among the global symbols.
@@ -42,7 +52,8 @@ bool init_process() {
   if (dladdr(reinterpret_cast<void*>(&init_process), &info) != 0 && info.dli_fname) {
     dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
   }
-  engine::lua_open_api = ngx::open_all;
+  engine::lua_open_api = open_api;
+  engine::push_js_handler = push_handler;
   engine::lua_open_worker_api = ngx::open_for_worker_thread;
   return true;
 }
@@ -60,6 +71,7 @@ NAPI_MODULE_INIT() {
   }
   add_function(env, exports, "setup", setup);
   add_function(env, exports, "settled", PromiseWait::settled);
+  define_js_request(env, exports);
   define_gateway(env, exports);
   define_luavm(env, exports);
   define_plan_reader(env, exports);

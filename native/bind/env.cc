@@ -12,6 +12,12 @@ namespace {
 constexpr int kTurnsToClose = 3;
 }  // namespace
 
+namespace {
+thread_local Env* t_env = nullptr;
+}
+
+Env* Env::current() { return t_env; }
+
 Resource::Resource(Env* env) : env_(env), next_(env->resources_), link_(&env->resources_) {
   if (next_) next_->link_ = &next_;
   env->resources_ = this;
@@ -36,6 +42,7 @@ Env* Env::init(napi_env napi) {
   env->loop_ = new net::Loop(uv);
   env->loop_->ref(false);
   net::set_current_loop(env->loop_);
+  t_env = env;
   // Finalizers of wrapped objects run before this one.
   napi_set_instance_data(
       napi, env, [](napi_env, void* data, void*) { delete static_cast<Env*>(data); }, nullptr);
@@ -81,6 +88,7 @@ void Env::on_turn(uv_timer_t* timer) {
   if (--env->turns_left_ > 0) {
     if (env->turns_left_ == 1) {
       net::set_current_loop(nullptr);
+      t_env = nullptr;
       delete env->loop_;
       env->loop_ = nullptr;
     }

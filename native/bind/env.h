@@ -36,6 +36,8 @@ class Env {
  public:
   static Env* init(napi_env env);
   static Env* of(napi_env env);
+  // Of this thread; null: it has none (a thread of ngx.run_worker_thread), or that has ended.
+  static Env* current();
 
   napi_env napi() const { return napi_; }
   net::Loop* loop() const { return loop_; }
@@ -62,10 +64,16 @@ class Env {
   napi_ref make_coded = nullptr;     // (code, message): MoonphaseError
   napi_ref watch_promise = nullptr;  // (promise, id): calls settled(id, ok, value)
   napi_ref make_proxy = nullptr;     // (vm, handle): a live view of a Lua table
+  napi_ref luavm_class = nullptr;
+  napi_ref js_helpers = nullptr;  // what `require "js"` does in JavaScript: lib/js.ts
 
   // Promises that Lua waits for, by the number that JavaScript knows them by.
   std::unordered_map<uint32_t, class PromiseWait*> promises;
   uint32_t next_promise = 1;
+
+  // Requests that a JavaScript handler works at, by the number that JavaScript knows them by.
+  std::unordered_map<uint32_t, class JsRequest*> requests;
+  uint32_t next_request = 1;
 
  private:
   friend class Resource;

@@ -5,6 +5,7 @@
 #include "bind/door.h"
 #include "bind/js_call.h"
 #include "bind/js_error.h"
+#include "bind/js_handler.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/plan_reader.h"
@@ -169,10 +170,10 @@ napi_value construct(napi_env env, napi_callback_info info) {
   return args.self;
 }
 
-// load(plan): a promise. Reads the plan, makes its VM, runs init_by_lua and init_worker_by_lua; the
+// load(plan, functions): a promise. Reads the plan, makes its VM, runs init_by_lua and init_worker_by_lua; the
 // plan is current then.
 napi_value load(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
+  Args<2> args(env, info);
   Gateway* g = gateway_of(env, args.self);
   if (!g) return nullptr;
   if (g->loading) {
@@ -187,6 +188,7 @@ napi_value load(napi_env env, napi_callback_info info) {
     g->settle(&g->loading, "ERR_MOONPHASE_CONFIG", &error);
     return promise;
   }
+  plan->js = keep_handlers(g->env(), args[1]);
   g->keep(args.self);
   g->runtime()->load(std::move(plan), Gateway::on_loaded, g);
   return promise;

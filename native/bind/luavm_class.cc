@@ -5,7 +5,9 @@
 #include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
+#include "lua/call.h"
 #include "lua/chunks.h"
+#include "lua/embedded.h"
 
 namespace moonphase::bind {
 
@@ -66,6 +68,8 @@ engine::Runtime* make_runtime(napi_env env, Env* e, napi_value options, std::str
   o.lualib = text_option(env, options, "lualib");
   o.user_lualib = text_option(env, options, "userLualib");
   o.embedded = true;
+  o.memory_limit = static_cast<size_t>(number_option(env, options, "memoryLimit", 0));
+  o.timeout = static_cast<int64_t>(number_option(env, options, "timeout", 0));
   auto plan = make_plan(env, options);
   auto* runtime = new engine::Runtime(e->loop(), o);
   Loaded loaded;
@@ -76,12 +80,30 @@ engine::Runtime* make_runtime(napi_env env, Env* e, napi_value options, std::str
   return nullptr;
 }
 
+bool enter_sandbox(VmHost* host, std::string* error) {
+  lua_State* L = host->L();
+  const lua::EmbeddedFile* file = lua::find_embedded("moonphase/sandbox.lua");
+  if (lua::load_embedded(L, *file) == 0 && lua::protected_call(L, 0, 0) == 0) return true;
+  *error = std::string(lua::error_text(L, "unknown error"));
+  lua_pop(L, 1);
+  return false;
+}
+
 // new LuaVM(options): of its own, or the one of `options.gateway`.
 napi_value construct(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
   Env* e = Env::of(env);
   FromJs from(e);
-  napi_value options = args[0], gateway = js_get(env, options, "gateway");
+  napi_value options = args[0];
+  if (js_type(env, options) == napi_external) {
+    void* attached = nullptr;
+    napi_get_value_external(env, options, &attached);
+    auto* host = static_cast<VmHost*>(attached);
+    host->use();
+    napi_wrap(env, args.self, host, finalize, nullptr, nullptr);
+    return args.self;
+  }
+  napi_value gateway = js_get(env, options, "gateway");
   bool owned = js_type(env, gateway) != napi_object;
   std::string error;
   engine::Runtime* runtime =
@@ -92,6 +114,12 @@ napi_value construct(napi_env env, napi_callback_info info) {
   }
   VmHost* host = new VmHost(e, runtime, owned);
   if (!host->open(&error)) {
+    host->close();
+    host->unuse();
+    throw_error(env, "ERR_MOONPHASE_LUA", error);
+    return nullptr;
+  }
+  if (bool_option(env, options, "sandbox", false) && !enter_sandbox(host, &error)) {
     host->close();
     host->unuse();
     throw_error(env, "ERR_MOONPHASE_LUA", error);
@@ -170,6 +198,25 @@ napi_value with_mode(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// lastWaiting(): the number of the call that has given a promise last.
+napi_value last_waiting(napi_env env, napi_callback_info info) {
+  Args<0> args(env, info);
+  VmHost* host = host_of(env, args.self);
+  return host ? js_number(env, host->last_waiting) : nullptr;
+}
+
+// cancel(number, reason): that call ends, its promise rejects.
+napi_value cancel(napi_env env, napi_callback_info info) {
+  Args<2> args(env, info);
+  VmHost* host = host_of(env, args.self);
+  if (!host) return nullptr;
+  uint32_t id = 0;
+  napi_get_value_uint32(env, args[0], &id);
+  FromJs from(host->env());
+  cancel_call(host, id, args[1]);
+  return nullptr;
+}
+
 // memory(): bytes that Lua uses.
 napi_value memory(napi_env env, napi_callback_info info) {
   Args<0> args(env, info);
@@ -193,11 +240,13 @@ napi_value close(napi_env env, napi_callback_info info) {
 }  // namespace
 
 void define_luavm(napi_env env, napi_value exports) {
-  const napi_property_descriptor methods[] = {method("load", load), method("withMode", with_mode),
-                                              method("memory", memory), method("close", close)};
+  const napi_property_descriptor methods[] = {
+      method("load", load),   method("withMode", with_mode),       method("memory", memory),
+      method("close", close), method("lastWaiting", last_waiting), method("cancel", cancel)};
   napi_value constructor = nullptr;
   napi_define_class(env, "LuaVM", NAPI_AUTO_LENGTH, construct, nullptr,
                     sizeof methods / sizeof *methods, methods, &constructor);
+  napi_create_reference(env, constructor, 1, &Env::of(env)->luavm_class);
   js_set(env, exports, "LuaVM", constructor);
 }
 

@@ -6,6 +6,7 @@
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/promise_wait.h"
+#include "engine/limits.h"
 
 namespace moonphase::bind {
 
@@ -14,6 +15,7 @@ namespace {
 // Marks our functions and proxies among all objects that JavaScript may pass.
 constexpr napi_type_tag kLuaRefTag = {0x6d6f6f6e70686173, 0x652d6c75612d7265};
 constexpr const char* kJsRefMeta = "moonphase.js";
+constexpr const char* kJsObjectMeta = "moonphase.js object";
 // Which upvalue of the wrapper function holds the JsRef.
 constexpr int kWrapperRef = 3;
 
@@ -61,28 +63,30 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
     napi_get_cb_info(env, info, &argc, argv, &self, &data);
   }
   FromJs from(host->env());
-  lua_State* L = host->L();
-  int top = lua_gettop(L);
-  if (!lua_checkstack(L, static_cast<int>(argc) + 8)) {
+  Call* call = begin_call(host);
+  if (!call) return nullptr;
+  lua_State* L = call_stack(call);
+  if (argc > kFew && !lua_checkstack(L, static_cast<int>(argc) + 8)) {
+    drop_call(call);
     throw_error(env, "ERR_MOONPHASE_VALUE", "too many arguments for Lua");
     return nullptr;
   }
   lua_rawgeti(L, LUA_REGISTRYINDEX, ref->ref);
-  std::string error;
   for (size_t i = 0; i < argc; ++i) {
+    double number;
+    if (napi_get_value_double(env, argv[i], &number) == napi_ok) {
+      lua_pushnumber(L, number);
+      continue;
+    }
+    std::string error;
     if (push_js(host, L, argv[i], &error)) continue;
-    lua_settop(L, top);
+    drop_call(call);
     throw_error(env, "ERR_MOONPHASE_VALUE",
                 ("argument " + std::to_string(i + 1) + ": " + error).c_str());
     return nullptr;
   }
-  return call_lua(host, static_cast<int>(argc), ref->results);
+  return run_call(call, static_cast<int>(argc), ref->results);
 }
-
-// A JavaScript function, called by Lua through the wrapper of luavm.cc, which gets true and the
-// result, or false and an error to raise (a coroutine that has waited cannot raise it from here).
-// Index 1 is the JsRef.
-enum class Outcome { kReturn, kWait };
 
 Outcome fail(lua_State* L, const char* text) {
   lua_settop(L, 1);
@@ -91,12 +95,15 @@ Outcome fail(lua_State* L, const char* text) {
   return Outcome::kReturn;
 }
 
+}  // namespace
+
 Outcome call_host(lua_State* L, PromiseWait** wait) {
   JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
   VmHost* host = ref->host;
   constexpr const char* kGone = "JavaScript does not run any more";
   if (host->closed() || host->env()->closing()) return fail(L, kGone);
   IntoJs js(host->env());
+  engine::Limits::Pause pause(host->generation()->limits.get());
   napi_env env = host->napi();
   constexpr size_t kFew = 8;
   napi_value few[kFew];
@@ -137,6 +144,8 @@ Outcome call_host(lua_State* L, PromiseWait** wait) {
   return fail(L, ("the result of a JavaScript function: " + error).c_str());
 }
 
+namespace {
+
 int js_ref_gc(lua_State* L) {
   JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
   VmHost* host = ref->host;
@@ -171,22 +180,42 @@ JsRef* js_ref(lua_State* L, int index) {
   if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return nullptr;
   luaL_getmetatable(L, kJsRefMeta);
   bool ours = lua_rawequal(L, -1, -2) != 0;
+  if (!ours) {
+    luaL_getmetatable(L, kJsObjectMeta);
+    ours = lua_rawequal(L, -1, -3) != 0;
+    lua_pop(L, 1);
+  }
   lua_pop(L, 2);
   return ours ? static_cast<JsRef*>(lua_touserdata(L, index)) : nullptr;
 }
 
-void push_js_ref(VmHost* host, lua_State* L, napi_value v) {
+namespace {
+
+void push_meta(lua_State* L, const char* name) {
+  if (!luaL_newmetatable(L, name)) return;
+  lua_pushcfunction(L, js_ref_gc);
+  lua_setfield(L, -2, "__gc");
+}
+
+void push_ref(VmHost* host, lua_State* L, napi_value v, const char* meta) {
   JsRef* ref = static_cast<JsRef*>(lua_newuserdata(L, sizeof(JsRef)));
   ref->host = host;
   ref->ref = nullptr;
-  if (luaL_newmetatable(L, kJsRefMeta)) {
-    lua_pushcfunction(L, js_ref_gc);
-    lua_setfield(L, -2, "__gc");
-  }
+  push_meta(L, meta);
   lua_setmetatable(L, -2);
   host->retain();
   napi_create_reference(host->napi(), v, 1, &ref->ref);
 }
+
+}  // namespace
+
+void push_js_ref(VmHost* host, lua_State* L, napi_value v) { push_ref(host, L, v, kJsRefMeta); }
+
+void push_js_object(VmHost* host, lua_State* L, napi_value v) {
+  push_ref(host, L, v, kJsObjectMeta);
+}
+
+void push_object_meta(lua_State* L) { push_meta(L, kJsObjectMeta); }
 
 int call_host_function(lua_State* L) {
   PromiseWait* wait = nullptr;

@@ -76,6 +76,12 @@ napi_value Reader::read(int index) {
       return cdata(index);
     case LUA_TTHREAD:
       return refuse("a coroutine", "cannot be passed to JavaScript");
+    case LUA_TUSERDATA:
+      if (JsRef* ref = js_ref(L_, index)) {
+        napi_get_reference_value(env_, ref->ref, &v);
+        return v;
+      }
+      return refuse("a userdata", "cannot be passed to JavaScript");
     default:
       return refuse("a userdata", "cannot be passed to JavaScript");
   }

@@ -199,7 +199,6 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   using engine::ContentKind;
   static constexpr std::pair<const char*, ContentKind> kContent[] = {
       {"lua", ContentKind::kLua},
-      {"js", ContentKind::kJs},
       {"proxy", ContentKind::kProxy},
       {"echo", ContentKind::kEcho},
       {"memc", ContentKind::kMemc},

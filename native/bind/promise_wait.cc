@@ -1,6 +1,7 @@
 #include "bind/promise_wait.h"
 
 #include "bind/js_call.h"
+#include "bind/js_request.h"
 #include "bind/napi_util.h"
 #include "engine/exec.h"
 
@@ -83,7 +84,8 @@ void PromiseWait::push_outcome(lua_State* L) {
     error = "JavaScript does not run any more";
   } else if (!ok_) {
     push_exception(host_, L, js_get(env, box, "v"));
-  } else if (!push_js(host_, L, js_get(env, box, "v"), &error)) {
+  } else if (napi_value v = js_get(env, box, "v");
+             objects_ ? !push_js_value(host_, L, v, &error) : !push_js(host_, L, v, &error)) {
     error = "what a promise resolved to: " + error;
   }
   napi_delete_reference(env, value_);
@@ -94,12 +96,14 @@ void PromiseWait::push_outcome(lua_State* L) {
 }
 
 int PromiseWait::results(lua_State* L) {
+  if (request_) request_->end(false);
   push_outcome(L);
   delete this;
   return 2;
 }
 
 void PromiseWait::cancel() {
+  if (request_) request_->end(true);
   host_->env()->promises.erase(id_);
   if (value_) napi_delete_reference(host_->napi(), value_);
   delete this;

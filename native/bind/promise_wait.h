@@ -17,6 +17,11 @@ class PromiseWait final : public engine::Pending {
   // JavaScript tells: settled(id, ok, value).
   static napi_value settled(napi_env env, napi_callback_info info);
 
+  // What a handler's coroutine waits for: the request's work ends with it.
+  // What it resolves to goes to Lua as `require "js"` gives it.
+  void keep_objects() { objects_ = true; }
+  void serve(class JsRequest* request) { request_ = request; }
+
   int results(lua_State* L) override;
   void cancel() override;
 
@@ -26,8 +31,9 @@ class PromiseWait final : public engine::Pending {
   void push_outcome(lua_State* L);
   VmHost* host_;
   uint32_t id_;
-  bool ok_ = false;
+  bool ok_ = false, objects_ = false;
   napi_ref value_ = nullptr;
+  JsRequest* request_ = nullptr;
 };
 
 }  // namespace moonphase::bind

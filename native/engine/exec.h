@@ -43,6 +43,9 @@ void cancel_init(InitRun* run);
 void lua_exit_worker(Generation* g);
 
 // --- VMs ---
+// Pushes the Lua function that calls handler `index` of Plan::js, or an error message: a Lua
+// status. bind puts it here when the addon is loaded.
+extern int (*push_js_handler)(lua_State* L, const Plan& plan, int index);
 // Adds the ngx API to a new VM: ngx/api.h's open_all, which bind puts here when the addon is
 // loaded.
 extern void (*lua_open_api)(lua_State* L);
@@ -81,6 +84,12 @@ int run_thread(LuaCtx* ctx, int nargs);
 int run_posted_threads(LuaCtx* ctx);
 // Both, then ctx->finish unless something waits: for a coroutine that goes on after an event.
 void resume_co(Co* co, int nargs);
+// resume_co in two halves, for calls from JavaScript: Lua's status, and what follows from it.
+// Between them the results of a coroutine that has ended are on its stack; if it leaves nothing
+// behind (entry_idle) it can be resumed with another function, without the second half.
+int resume_entry(Co* co, int nargs);
+void after_entry(Co* co, int status);
+bool entry_idle(const Co* co);
 // Entry coroutine of a phase: its function is moved from the VM's stack top.
 Co* start_entry(LuaCtx* ctx, uint32_t phase);
 // The same of a coroutine that has its function already; `ref` anchors it.

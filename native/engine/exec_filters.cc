@@ -237,7 +237,6 @@ int lua_log_handler(Request* r) {
   MOONPHASE_LOG(r, kLogDebug, 0, "lua log handler, uri:\"%.*s\" c:%d", STR(r->uri), r->main->count);
   const Handler* h = loc(r)->lua.log.get();
   if (!h) return kDeclined;
-  if (h->kind == Handler::kJs) return generation(r)->runtime->call_js(r, h->js, kPhaseLog);
   LuaCtx* ctx = lua_ctx(r);
   if (!ctx) return kError;
   if (extended(ctx)) return extended_log_handler(ctx, h);

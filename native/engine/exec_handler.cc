@@ -33,6 +33,14 @@ int load_inline(LuaCtx* ctx, lua_State* L, const Handler* h) {
   return kError;
 }
 
+int load_js(LuaCtx* ctx, lua_State* L, const Handler* h) {
+  if (push_js_handler(L, *ctx->gen->plan, h->js) == 0) return kOk;
+  Str message = lua::error_text(L, "unknown error");
+  MOONPHASE_LOG(ctx->r, kLogErr, 0, "failed to load a JavaScript handler: %.*s", STR(message));
+  lua_pop(L, 1);
+  return kError;
+}
+
 int load_external(LuaCtx* ctx, lua_State* L, const char* path) {
   int status = lua::load_file(L, path);
   if (status == 0) return kOk;
@@ -54,7 +62,7 @@ const char* full_path(LuaCtx* ctx, Str path) {
 
 int push_handler(LuaCtx* ctx, const Handler* h) {
   lua_State* L = ctx->L();
-  bool stays = ctx->vm == ctx->gen->vm && (h->kind == Handler::kInline || h->file.literal());
+  bool stays = ctx->vm == ctx->gen->vm && (h->kind != Handler::kFile || h->file.literal());
   if (stays && h->ref >= 0) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->ref);
     return kOk;
@@ -70,7 +78,9 @@ int push_handler(LuaCtx* ctx, const Handler* h) {
   lua_rawget(L, -3);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
-    int rc = path ? load_external(ctx, L, path) : load_inline(ctx, L, h);
+    int rc = path                       ? load_external(ctx, L, path)
+             : h->kind == Handler::kJs ? load_js(ctx, L, h)
+                                       : load_inline(ctx, L, h);
     if (rc != kOk) {
       lua_pop(L, 2);
       return rc;

@@ -193,7 +193,7 @@ int need_body(LuaCtx* ctx, void (*done)(Request*)) {
 }
 
 int run_phase(Request* r, const Handler* h, const PhaseEntry& phase) {
-  if (!h || h->kind == Handler::kJs) return kDeclined;
+  if (!h) return kDeclined;
   MOONPHASE_LOG(r, kLogDebug, 0, "lua %s handler, uri:\"%.*s\" c:%d", phase.name, STR(r->uri),
                 r->main->count);
   LuaCtx* ctx = lua_ctx(r);

@@ -16,9 +16,18 @@ namespace {
 
 int load(lua_State* L, const Plan& plan, const Handler* h) {
   if (h->kind == Handler::kInline) return lua::load_source(L, h->source, h->chunk.c_str());
+  if (h->kind == Handler::kJs) return push_js_handler(L, plan, h->js);
   std::string path = h->file.text;
   if (path.empty() || path[0] != '/') path = plan.prefix + path;
   return lua::load_file(L, path.c_str());
+}
+
+// "init_by_lua_file error: "
+std::string error_head(const char* what, const Handler* h) {
+  std::string name(what);
+  if (h->kind == Handler::kFile) name += "_file";
+  if (h->kind == Handler::kJs) name.replace(name.size() - 3, 3, "js");
+  return name + " error: ";
 }
 
 // kError with a text in *error.
@@ -36,16 +45,14 @@ int run(lua::Vm* vm, Generation* g, Request* r, const Handler* h, const char* wh
     lua_gc(L, LUA_GCCOLLECT, 0);
     return kOk;
   }
-  *error = std::string(what) + (h->kind == Handler::kFile ? "_file" : "") + " error: ";
+  *error = error_head(what, h);
   error->append(lua::error_text(L, "unknown error"));
   lua_pop(L, 1);
   lua_gc(L, LUA_GCCOLLECT, 0);
   return kError;
 }
 
-bool runs(const Generation* g, const HandlerPtr& h) {
-  return g->vm && h && h->kind != Handler::kJs;
-}
+bool runs(const Generation* g, const HandlerPtr& h) { return g->vm && h; }
 
 int run_in_worker(Generation* g, const HandlerPtr& h, uint32_t phase, const char* what,
                   std::string* error) {
@@ -66,8 +73,7 @@ int end_init(LuaCtx* ctx, int rc) {
   init->r = nullptr;
   ctx->gen->initializing = false;
   if (!init->error.empty()) {
-    init->error = std::string(init->directive) +
-                  (init->handler->kind == Handler::kFile ? "_file" : "") + " error: " + init->error;
+    init->error = error_head(init->directive, init->handler) + init->error;
     rc = kError;
     if (ctx->phase == kPhaseInitWorker)
       MOONPHASE_LOG(ctx->r, kLogErr, 0, "%s", init->error.c_str());

@@ -96,7 +96,7 @@ Rc run(http::Connection* c, const ServerConf* srv, const Handler* handler, const
   h->done = false;
   h->result = kOk;
   Generation* g = h->gen;
-  if (!g->vm || handler->kind == Handler::kJs) return kError;
+  if (!g->vm) return kError;
   LuaCtx* ctx = begin(h, srv, kind);
   ctx->finish = finish;
   h->calling = true;
@@ -117,7 +117,7 @@ Rc run(http::Connection* c, const ServerConf* srv, const Handler* handler, const
 void store(Handshake* h, const ServerConf* srv) {
   Generation* g = h->gen;
   const Handler* handler = srv->ssl_session_store.get();
-  if (!g->vm || handler->kind == Handler::kJs) return;
+  if (!g->vm) return;
   // With its result the handshake goes on, whatever it is.
   Request* before = h->request;
   LuaCtx* ctx = begin(h, srv, kStore);

@@ -13,6 +13,7 @@
 namespace moonphase::engine {
 
 void (*lua_open_api)(lua_State* L) = nullptr;
+int (*push_js_handler)(lua_State* L, const Plan& plan, int index) = nullptr;
 
 CtxGuard::CtxGuard(LuaCtx* c) : ctx(c), below(c->guard) { c->guard = this; }
 CtxGuard::~CtxGuard() {

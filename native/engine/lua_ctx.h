@@ -107,6 +107,12 @@ struct Run {
        entered_content = false, entered_server_rewrite = false;
 };
 
+// Who calls Lua from outside and takes what its entry coroutine gives.
+struct EntryWatch {
+  void (*ended)(LuaCtx* ctx, lua_State* L);   // the results are all that is on the stack
+  void (*failed)(LuaCtx* ctx, lua_State* L);  // the error is on top, the frames are below
+};
+
 // What runs Lua and is not a client's request has a request of its own kind (`fake`), as in
 // OpenResty.
 struct LuaCtx : Run {
@@ -117,6 +123,7 @@ struct LuaCtx : Run {
   int ctx_ref = LUA_NOREF;  // ngx.ctx, in the registry table ngx_lua_ctx_tables
   CtxGuard* guard = nullptr;
   void* host = nullptr;               // bind: the call from JavaScript that this is
+  const EntryWatch* watch = nullptr;  // of that call
   InitRun* init = nullptr;            // init_by_lua or init_worker_by_lua that may wait
   ExtendedState* extended = nullptr;  // with lua_phase_capabilities extended, once a phase needs it
   LuaCtx* next_of_main = nullptr;  // extended: the others of the main request and its subrequests

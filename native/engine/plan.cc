@@ -164,8 +164,7 @@ class Sealer {
         return fail("invalid parameter \"" + text + "\"", conf.where);
       conf.access_rules.push_back(rule);
     }
-    if (conf.content == ContentKind::kNone && conf.lua.content)
-      conf.content = conf.lua.content->kind == Handler::kJs ? ContentKind::kJs : ContentKind::kLua;
+    if (conf.content == ContentKind::kNone && conf.lua.content) conf.content = ContentKind::kLua;
     if (conf.content != ContentKind::kNone && !content_handler(conf.content))
       return fail("a content handler of this location is not there yet", conf.where);
     seal_filters(plan_, conf);

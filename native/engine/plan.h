@@ -202,7 +202,7 @@ struct ResolverPlan {
   bool ipv4 = true, ipv6 = true, local = false;
 };
 
-enum class ContentKind : uint8_t { kNone, kLua, kJs, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
+enum class ContentKind : uint8_t { kNone, kLua, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
 
 // Everything that a request's place in the configuration says. Handlers inherited from outer levels
 // are shared.
@@ -357,6 +357,7 @@ struct Plan {
       upstream_lists;  // set_hashed_upstream
   std::vector<std::unique_ptr<LimitZone>> limit_zones;
   LocConf* main_conf = nullptr;
+  std::shared_ptr<void> js;  // bind's: the functions that Handler::js names
   // Owners of what `Log` values point to.
   std::vector<std::unique_ptr<Syslog>> syslogs;
   std::vector<std::unique_ptr<LogSink>> sinks;

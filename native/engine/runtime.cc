@@ -7,6 +7,7 @@
 #include "engine/exec.h"
 #include "engine/handshake.h"
 #include "engine/lifecycle.h"
+#include "engine/limits.h"
 #include "engine/listening.h"
 #include "engine/modules/limits.h"
 #include "engine/modules/modules.h"
@@ -140,6 +141,10 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   if (g->plan->has_http) {
     if (open_upstream_zones(g, &error)) g->vm = make_vm(g, &error);
     if (!g->vm) return not_loaded(error);
+    if (options.memory_limit || options.timeout) {
+      g->limits = std::make_unique<Limits>(g->vm->L(), options.memory_limit, options.timeout);
+      g->vm->on_close([](void* p) { static_cast<Generation*>(p)->limits.reset(); }, g);
+    }
     now.init.done = [](InitRun* init, int rc) {
       auto* self = static_cast<Runtime*>(init->data);
       if (rc == kOk)

@@ -51,6 +51,7 @@ struct Generation {
   void* scheduler = nullptr;                      // engine/coroutines.cc: pooled coroutines
   std::unique_ptr<WorkerThreads> worker_threads;  // ngx.run_worker_thread
   std::unique_ptr<BlockWatch> block_watch;        // null: lua_blocking_threshold is off
+  std::unique_ptr<class Limits> limits;           // null: none; of a LuaVM
   Lingering* lingering = nullptr;
   std::vector<std::unique_ptr<NameWatch>> names;  // of upstreams that are resolved again and again
   Generation();
@@ -80,7 +81,9 @@ struct RuntimeOptions {
   int master_pid = 0;
   bool embedded = false;  // no Server header
   bool respawned = false;
-  bool test = false;  // load() stops after init_by_lua (nginx -t)
+  size_t memory_limit = 0;  // of Lua, in bytes; 0: none
+  int64_t timeout = 0;      // ms of Lua in one go; 0: no limit
+  bool test = false;        // load() stops after init_by_lua (nginx -t)
   std::string server_version = "nginx/1.31.2";
   std::unordered_map<std::string, int>
       zone_fds;  // descriptors of shared dictionaries that the primary made
@@ -129,9 +132,6 @@ class Runtime {
   FakeConnection* fakes = nullptr;       // engine/fake_request.cc: requests without a client
   // What init_by_lua asked for: connections of a privileged agent; -1: it wants none.
   int privileged_agent = -1;
-  // JavaScript handlers: calls function `index` for the request (bind sets it). kOk, kAgain (a
-  // promise) …
-  int (*call_js)(http::Request* r, int index, uint32_t phase) = nullptr;
   void* bind_data = nullptr;
 
  private:

@@ -169,6 +169,7 @@ Next ended(LuaCtx* ctx, Co* co) {
   }
   if (co == ctx->entry) {
     if (ctx->side) keep_side_result(ctx, co->L);
+    if (ctx->watch) ctx->watch->ended(ctx, co->L);
     free_coroutine(co);
     if (ctx->uthreads) return stop(ctx, kAgain);
     return stop(ctx, done(ctx));
@@ -225,6 +226,7 @@ const char* error_kind(LuaCtx* ctx, int status) {
     case LUA_ERRERR:
       return "error handler error";
     case LUA_ERRMEM:
+      if (ctx->gen->limits) return "memory allocation error";
       MOONPHASE_LOG(ctx->r, kLogAlert, 0, "[lua] memory allocation error");
       abort();
     default:
@@ -266,7 +268,9 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
     return end_thread(ctx, co, false, 1);
   }
   if (co == ctx->entry) {
-    if (ctx->init) {
+    if (ctx->watch) {
+      ctx->watch->failed(ctx, co->L);
+    } else if (ctx->init) {
       ctx->init->error = failure.message + "\n" + failure.traceback;
     } else if (ctx->side) {
       fail_side(ctx, failure.message + "\n" + failure.traceback);
@@ -309,9 +313,17 @@ void stress(LuaCtx* ctx) {
 void stress(LuaCtx*) {}
 #endif
 
-}  // namespace
+int resume(LuaCtx* ctx, Co* co, int nargs) {
+  RunningLua running(ctx->gen, co->L, nargs, ctx->r->conn);
+  int status = lua::resume(co->L, nargs);
+  if (status == LUA_YIELD) stress(ctx);
+  return status;
+}
 
-int run_thread(LuaCtx* ctx, int nargs) {
+constexpr int kNotResumed = -1;
+
+// `status`: of ctx->current, where that was resumed already.
+int run_thread(LuaCtx* ctx, int nargs, int status) {
   std::optional<Failure> failure;
   if (ctx->current->thread_spawn_yielded) {
     ctx->current->thread_spawn_yielded = false;
@@ -324,12 +336,7 @@ int run_thread(LuaCtx* ctx, int nargs) {
       co->propagate_error = false;
       next = failed(ctx, co, failure ? *failure : failure.emplace());
     } else {
-      int status;
-      {
-        RunningLua running(ctx->gen, co->L, nargs, ctx->r->conn);
-        status = lua::resume(co->L, nargs);
-        if (status == LUA_YIELD) stress(ctx);
-      }
+      if (status == kNotResumed) status = resume(ctx, co, nargs);
       if (status == LUA_YIELD) {
         next = yielded(ctx);
       } else if (status == 0) {
@@ -345,8 +352,27 @@ int run_thread(LuaCtx* ctx, int nargs) {
     }
     if (!next.resume) return next.value;
     nargs = next.value;
+    status = kNotResumed;
   }
 }
+
+// What follows from a coroutine's run after an event.
+void go_on_or_finish(LuaCtx* ctx, int nargs, int status) {
+  CtxGuard guard(ctx);
+  auto finish = ctx->finish;  // a rewrite's jump begins the context anew
+  int rc = run_thread(ctx, nargs, status);
+  if (!guard.alive()) return;
+  if (rc == kDone) lua_finalize(ctx, kDone);
+  if (rc == kAgain || rc == kDone) {
+    if (!guard.alive()) return;
+    rc = run_posted_threads(ctx);
+  }
+  if (guard.alive() && rc != kDone) finish(ctx, rc);
+}
+
+}  // namespace
+
+int run_thread(LuaCtx* ctx, int nargs) { return run_thread(ctx, nargs, kNotResumed); }
 
 int run_posted_threads(LuaCtx* ctx) {
   CtxGuard guard(ctx);
@@ -369,18 +395,21 @@ void resume_co(Co* co, int nargs) {
     resume_side(co, nargs);
     return;
   }
-  LuaCtx* ctx = co->ctx;
-  CtxGuard guard(ctx);
-  ctx->current = co;
-  auto finish = ctx->finish;  // a rewrite's jump begins the context anew
-  int rc = run_thread(ctx, nargs);
-  if (!guard.alive()) return;
-  if (rc == kDone) lua_finalize(ctx, kDone);
-  if (rc == kAgain || rc == kDone) {
-    if (!guard.alive()) return;
-    rc = run_posted_threads(ctx);
-  }
-  if (guard.alive() && rc != kDone) finish(ctx, rc);
+  co->ctx->current = co;
+  go_on_or_finish(co->ctx, nargs, kNotResumed);
+}
+
+int resume_entry(Co* co, int nargs) {
+  co->ctx->current = co;
+  return resume(co->ctx, co, nargs);
+}
+
+void after_entry(Co* co, int status) { go_on_or_finish(co->ctx, 0, status); }
+
+bool entry_idle(const Co* co) {
+  const LuaCtx* ctx = co->ctx;
+  return !ctx->coroutines && !ctx->uthreads && !ctx->posted_head && !ctx->on_abort &&
+         !co->pending && !co->zombies && ctx->ctx_ref == LUA_NOREF;
 }
 
 void lua_finalize(LuaCtx* ctx, int rc) {

@@ -7,6 +7,7 @@
 
 #include "engine/block_watch.h"
 #include "engine/exec.h"
+#include "engine/limits.h"
 #include "engine/running.h"
 #include "engine/runtime.h"
 
@@ -58,13 +59,15 @@ class RunningLua {
  public:
   // A coroutine that is to be resumed with `nargs` values, or what is to be called on L.
   RunningLua(Generation* g, lua_State* L, int nargs, const LogContext* log = nullptr)
-      : running_(g) {
+      : running_(g), limits_(g->limits.get()) {
+    if (limits_) limits_->enter();
     if (++running_.state->coroutines == 1 && g->block_watch) {
       watch_ = g->block_watch.get();
       watch_->enter(L, nargs, log);
     }
   }
   ~RunningLua() {
+    if (limits_) limits_->leave();
     if (watch_) watch_->leave();
     --running_.state->coroutines;
   }
@@ -74,6 +77,7 @@ class RunningLua {
 
  private:
   Running running_;
+  Limits* const limits_;
   BlockWatch* watch_ = nullptr;
 };
 

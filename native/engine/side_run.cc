@@ -90,6 +90,18 @@ void resume_side(Co* co, int nargs) {
   if (rc != kAgain && rc != kDone) s->ended(s, rc);
 }
 
+InPlace::InPlace(SideRun* s) : side_(s && s->ctx->side != s ? s : nullptr) {
+  if (!side_) return;
+  exchange(side_);
+  if (side_->ctx->phase == kPhaseHeaderFilter) show_header(side_->ctx, false);
+}
+
+InPlace::~InPlace() {
+  if (!side_) return;
+  if (side_->ctx->phase == kPhaseHeaderFilter) show_header(side_->ctx, true);
+  exchange(side_);
+}
+
 void keep_side_result(LuaCtx* ctx, lua_State* L) {
   SideRun* s = ctx->side;
   if (lua_gettop(L) == 0) return;

@@ -53,6 +53,19 @@ void resume_side(Co* co, int nargs);
 void keep_side_result(LuaCtx* ctx, lua_State* L);
 void fail_side(LuaCtx* ctx, const std::string& text);
 
+// Puts the run of a coroutine that waits in place while something is done for it from outside; null,
+// or in place already: does nothing.
+class InPlace {
+ public:
+  explicit InPlace(SideRun* s);
+  ~InPlace();
+  InPlace(const InPlace&) = delete;
+  InPlace& operator=(const InPlace&) = delete;
+
+ private:
+  SideRun* side_;
+};
+
 // Ends what waits, except in these phases (PhaseBit).
 void end_sides(LuaCtx* ctx, uint32_t except);
 // The same, with their own runs, for all ctxs of a main request: only log handlers go on.

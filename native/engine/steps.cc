@@ -1,4 +1,5 @@
-// Who takes part in the phases: nginx's own modules, Lua and JavaScript, and what modules add.
+// Who takes part in the phases: nginx's own modules, Lua (whose handlers may be JavaScript), and
+// what modules add.
 #include "engine/content.h"
 #include "engine/content/dav.h"
 #include "engine/exec.h"
@@ -13,36 +14,6 @@ namespace moonphase::engine {
 void add_checkers(Plan& plan, const std::vector<StepRow>& rows);  // phases.cc
 
 namespace {
-
-// A phase's handler in JavaScript, or Lua's.
-int run_handler(Request* r, const HandlerPtr& handler, uint32_t phase, http::Handler lua) {
-  if (!handler) return kDeclined;
-  if (handler->kind == Handler::kJs) return generation(r)->runtime->call_js(r, handler->js, phase);
-  return lua(r);
-}
-
-int server_rewrite_step(Request* r) {
-  if (r->uri_changed) return kDeclined;
-  return run_handler(r, static_cast<const ServerConf*>(r->srv)->server_rewrite, kPhaseServerRewrite,
-                     lua_server_rewrite_handler);
-}
-int rewrite_step(Request* r) {
-  if (r->uri_changed) return kDeclined;
-  return run_handler(r, loc(r)->lua.rewrite, kPhaseRewrite, lua_rewrite_handler);
-}
-int access_step(Request* r) {
-  return run_handler(r, loc(r)->lua.access, kPhaseAccess, lua_access_handler);
-}
-int precontent_step(Request* r) {
-  return run_handler(r, loc(r)->lua.precontent, kPhasePrecontent, lua_precontent_handler);
-}
-
-int js_content(Request* r) {
-  int rc = generation(r)->runtime->call_js(r, loc(r)->lua.content->js, kPhaseContent);
-  if (rc != kAgain) return rc;
-  r->main->count++;  // kDone drops one; the answer, given to resume_phase, the other
-  return kDone;
-}
 
 template <class F>
 bool any_location(const Plan& plan, F wants) {
@@ -73,13 +44,13 @@ struct Registry {
   // module comes late in it: that is why Lua's server_rewrite goes first. The other three move to
   // the end of their phase (`first`).
   std::vector<StepRow> rows = {
-      {Phase::kServerRewrite, server_rewrite_step, lua_server_rewrite_used},
+      {Phase::kServerRewrite, lua_server_rewrite_handler, lua_server_rewrite_used},
       {Phase::kServerRewrite, server_rewrite_ops, server_ops_used},
       {Phase::kRewrite, location_rewrite_ops,
        [](const Plan& p) {
          return any_location(p, [](const LocConf& c) { return !c.rewrite_ops.empty(); });
        }},
-      {Phase::kRewrite, rewrite_step, lua_used<&LuaLocConf::rewrite>,
+      {Phase::kRewrite, lua_rewrite_handler, lua_used<&LuaLocConf::rewrite>,
        [](const Plan& p) { return p.lua.rewrite_no_postpone; }},
       {Phase::kAccess, access_handler,
        [](const Plan& p) {
@@ -89,13 +60,13 @@ struct Registry {
        [](const Plan& p) {
          return any_location(p, [](const LocConf& c) { return c.has_auth_basic; });
        }},
-      {Phase::kAccess, access_step, lua_used<&LuaLocConf::access>,
+      {Phase::kAccess, lua_access_handler, lua_used<&LuaLocConf::access>,
        [](const Plan& p) { return p.lua.access_no_postpone; }},
       {Phase::kPrecontent, try_files_handler,
        [](const Plan& p) {
          return any_location(p, [](const LocConf& c) { return c.try_files != nullptr; });
        }},
-      {Phase::kPrecontent, precontent_step, lua_used<&LuaLocConf::precontent>,
+      {Phase::kPrecontent, lua_precontent_handler, lua_used<&LuaLocConf::precontent>,
        [](const Plan& p) { return p.lua.precontent_no_postpone; }},
       {Phase::kContent, index_handler, always},
       {Phase::kContent, dav_handler,
@@ -113,7 +84,6 @@ struct Registry {
   http::Handler content[16] = {};
   Registry() {
     content[static_cast<int>(ContentKind::kLua)] = lua_content_handler;
-    content[static_cast<int>(ContentKind::kJs)] = js_content;
   }
 };
 Registry& registry() {

@@ -37,7 +37,7 @@ const LI = LOCATION | LOCATION_IF;
 const HS = HTTP | SERVER;
 const NO_CODE = 'invalid location config: no runnable Lua code';
 
-/** A handler of a phase: `FIELD` (inline), `FIELD_block`, `FIELD_file` and, for functions, `FIELD` with `_js`. */
+/** A handler of a phase: `FIELD` (inline), `FIELD_block`, `FIELD_file` and, for JavaScript, `FIELD` with `_js`. */
 function handlers(
   field: string,
   where: number,
@@ -64,8 +64,10 @@ function handlers(
     (cf, text) => cf.fileHandler(level === 'loc' || level === 'srv' ? cf.complex(text) : text),
     empty,
   );
-  const js = keep((cf, text) => cf.jsHandler(Number(text)), false);
-  const rows: Directive[] = [row(field.replace(/_lua$/, '_js'), where, '1', js, { field })];
+  const js = keep((cf, text) => cf.jsHandler(text), false);
+  const rows: Directive[] = [];
+  if (forms.includes('js'))
+    rows.push(row(field.replace(/_lua$/, '_js'), where, '1', js, { field }));
   if (forms.includes('inline')) rows.push(row(field, where, '1', inline, { field }));
   if (forms.includes('block'))
     rows.push(row(`${field}_block`, where, '0', inline, { field, block: 'lua' }));
@@ -73,8 +75,9 @@ function handlers(
   return rows;
 }
 
-const ALL = 'inline block file';
-const NEW = 'block file';
+const ALL = 'inline block file js';
+const NEW = 'block file js';
+const LUA_ONLY = 'block file';
 
 /** `set_by_lua $var CODE [ARGS]`. */
 function setBy(make: (cf: Parameters<Setter>[0], text: string) => Handler): Setter {
@@ -93,7 +96,7 @@ function setBy(make: (cf: Parameters<Setter>[0], text: string) => Handler): Sett
 const SETTERS = SERVER | SERVER_IF | LI;
 const setInline = setBy((cf, text) => cf.inlineHandler('set_by_lua', text));
 const setFile = setBy((cf, text) => cf.fileHandler(cf.complex(text)));
-const setJs = setBy((cf, text) => cf.jsHandler(Number(text)));
+const setJs = setBy((cf, text) => cf.jsHandler(text));
 
 const DICT_FLAGS = ['exact', 'values=any'];
 
@@ -167,19 +170,17 @@ export const luaModule: Module = {
     ...handlers('rewrite_by_lua', HSLI, 'loc', ALL),
     ...handlers('access_by_lua', HSLI, 'loc', ALL),
     ...handlers('precontent_by_lua', HSLI, 'loc', NEW),
-    ...handlers('content_by_lua', LI, 'loc', ALL, (cf, { js }) =>
-      cf.content(js === undefined ? 'lua' : 'js'),
-    ),
+    ...handlers('content_by_lua', LI, 'loc', ALL, (cf) => cf.content('lua')),
     ...handlers('header_filter_by_lua', HSLI, 'loc', ALL),
     ...handlers('body_filter_by_lua', HSLI, 'loc', ALL),
     ...handlers('log_by_lua', HSLI, 'loc', ALL),
-    ...handlers('balancer_by_lua', UPSTREAM, 'upstream', NEW),
-    ...handlers('ssl_client_hello_by_lua', HS, 'srv', NEW),
-    ...handlers('ssl_certificate_by_lua', HS, 'srv', NEW),
-    ...handlers('ssl_session_store_by_lua', HTTP, 'srv', NEW),
-    ...handlers('ssl_session_fetch_by_lua', HTTP, 'srv', NEW),
-    ...handlers('proxy_ssl_certificate_by_lua', LI, 'loc', NEW),
-    ...handlers('proxy_ssl_verify_by_lua', LI, 'loc', NEW),
+    ...handlers('balancer_by_lua', UPSTREAM, 'upstream', LUA_ONLY),
+    ...handlers('ssl_client_hello_by_lua', HS, 'srv', LUA_ONLY),
+    ...handlers('ssl_certificate_by_lua', HS, 'srv', LUA_ONLY),
+    ...handlers('ssl_session_store_by_lua', HTTP, 'srv', LUA_ONLY),
+    ...handlers('ssl_session_fetch_by_lua', HTTP, 'srv', LUA_ONLY),
+    ...handlers('proxy_ssl_certificate_by_lua', LI, 'loc', LUA_ONLY),
+    ...handlers('proxy_ssl_verify_by_lua', LI, 'loc', LUA_ONLY),
     loc('set_by_lua', SETTERS, '2+', setInline, { hidden: true }),
     loc('set_by_lua_block', SETTERS, '1', setInline, { hidden: true, block: 'lua' }),
     loc('set_by_lua_file', SETTERS, '2+', setFile, { hidden: true }),

@@ -37,9 +37,7 @@ function document(): string {
   const ignored = rows.filter((r) => r.ignored !== undefined).sort(byName);
   const pending = [...new Set(rows.filter(isPending).map((r) => r.name))].sort();
   const sections = MODULES.map(({ name, rows: own }) => {
-    const supported = own.filter(
-      (r) => !isPending(r) && r.ignored === undefined && !r.name.endsWith('_by_js'),
-    );
+    const supported = own.filter((r) => !isPending(r) && r.ignored === undefined);
     if (supported.length === 0) return '';
     const lines = supported.sort(byName).map((r) => `| \`${r.name}\` | ${places(r)} |`);
     return `### ${name}\n\n| directive | where |\n| --- | --- |\n${lines.join('\n')}\n`;

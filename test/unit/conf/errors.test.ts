@@ -169,7 +169,8 @@ t.test("nginx's words", async (t) => {
     ['proxy_pass x;', 'invalid URL prefix in nginx.conf:6'],
     ['proxy_buffers 1 4k;', 'there must be at least 2 "proxy_buffers" in nginx.conf:5'],
     ['set_by_lua a b;', 'invalid variable name "a" in nginx.conf:6'],
-    ['content_by_js 0;', 'unknown directive "content_by_js" in nginx.conf:6'],
+    ['content_by_js "#x";', 'no module in "#x" in nginx.conf:6'],
+    ['content_by_js a.mjs#;', 'no name of an export in "a.mjs#" in nginx.conf:6'],
     ['more_set_headers -x a;', 'more_set_headers: invalid option name: "-x" in nginx.conf:6'],
     [
       'more_set_headers -a "Server: x";',

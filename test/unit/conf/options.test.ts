@@ -53,7 +53,7 @@ t.test("DESIGN's example", async (t) => {
     {
       name: '/report',
       access_by_lua: { file: 'lua/auth.lua' },
-      content: { kind: 'js' },
+      content: { kind: 'lua' },
       content_by_lua: { js: 0 },
     },
   ]);
