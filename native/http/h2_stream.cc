@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "http/detached.h"
 #include "http/h2_session.h"
 #include "http/head_fields.h"
 
