@@ -374,9 +374,7 @@ export class Conf {
       return;
     }
     if (before.use !== use) {
-      throw this.error(
-        `the shared memory zone "${name}" is already declared for a different use`,
-      );
+      throw this.error(`the shared memory zone "${name}" is already declared for a different use`);
     }
     if (size !== 0 && before.size !== 0 && size !== before.size) {
       throw this.error(

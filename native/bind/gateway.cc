@@ -170,8 +170,8 @@ napi_value construct(napi_env env, napi_callback_info info) {
   return args.self;
 }
 
-// load(plan, functions): a promise. Reads the plan, makes its VM, runs init_by_lua and init_worker_by_lua; the
-// plan is current then.
+// load(plan, functions): a promise. Reads the plan, makes its VM, runs init_by_lua and
+// init_worker_by_lua; the plan is current then.
 napi_value load(napi_env env, napi_callback_info info) {
   Args<2> args(env, info);
   Gateway* g = gateway_of(env, args.self);

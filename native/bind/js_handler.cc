@@ -52,9 +52,8 @@ int push_handler(lua_State* L, const engine::Plan& plan, int index) {
   }
   IntoJs js(host->env());
   napi_value fn = nullptr;
-  if (!js.ok() ||
-      napi_get_reference_value(host->napi(), functions->refs[static_cast<size_t>(index)], &fn) !=
-          napi_ok) {
+  if (!js.ok() || napi_get_reference_value(
+                      host->napi(), functions->refs[static_cast<size_t>(index)], &fn) != napi_ok) {
     lua_pushliteral(L, "JavaScript does not run any more");
     return LUA_ERRRUN;
   }

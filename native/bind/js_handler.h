@@ -2,8 +2,8 @@
 // function, so that phases, waiting, errors and ngx.exit are what they are for Lua.
 #pragma once
 
-#include <lua.hpp>
 #include <node_api.h>
+#include <lua.hpp>
 
 #include <memory>
 

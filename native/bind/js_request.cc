@@ -84,8 +84,9 @@ class JsOp final : public engine::Pending {
     VmHost* host = request->host_;
     IntoJs js(host->env());
     if (js.ok()) {
-      napi_reject_deferred(host->napi(), deferred,
-                           make_error(host->napi(), "ERR_MOONPHASE_CLOSED", "the request has ended"));
+      napi_reject_deferred(
+          host->napi(), deferred,
+          make_error(host->napi(), "ERR_MOONPHASE_CLOSED", "the request has ended"));
     }
     free();
   }
@@ -287,7 +288,8 @@ napi_value JsRequest::run(napi_env env, napi_callback_info info) {
   napi_deferred deferred = nullptr;
   napi_create_promise(env, &deferred, &promise);
   auto* op = new JsOp(q, deferred);
-  const int nargs = static_cast<int>(args.count);  // the op and the function for the id and the name
+  const int nargs =
+      static_cast<int>(args.count);  // the op and the function for the id and the name
   std::string error;
   bool ok = lua_checkstack(co->L, nargs + 4);
   lua_pushlightuserdata(co->L, op);
@@ -317,7 +319,8 @@ napi_value JsRequest::cancelled(napi_env env, napi_callback_info info) {
   napi_create_promise(env, &q->watch_, &promise);
   // Whoever asks wants to know of a client that goes away, whatever lua_check_client_abort says.
   engine::LuaCtx* ctx = q->ctx_;
-  if (ctx && !ctx->fake && ctx->r->is_main() && (ctx->phase & kBefore)) engine::lua_watch_client(ctx);
+  if (ctx && !ctx->fake && ctx->r->is_main() && (ctx->phase & kBefore))
+    engine::lua_watch_client(ctx);
   return promise;
 }
 

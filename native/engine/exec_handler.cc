@@ -78,7 +78,7 @@ int push_handler(LuaCtx* ctx, const Handler* h) {
   lua_rawget(L, -3);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
-    int rc = path                       ? load_external(ctx, L, path)
+    int rc = path                      ? load_external(ctx, L, path)
              : h->kind == Handler::kJs ? load_js(ctx, L, h)
                                        : load_inline(ctx, L, h);
     if (rc != kOk) {

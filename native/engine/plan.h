@@ -225,7 +225,7 @@ struct LocConf : http::CoreConf {
   std::unique_ptr<ResolverPlan> resolver;
   int64_t resolver_timeout = 30000;
   std::vector<std::pair<bool, std::string>> access;  // allow?, CIDR
-  std::vector<AddressRule> access_rules;              // made of `access` by seal()
+  std::vector<AddressRule> access_rules;             // made of `access` by seal()
   bool has_auth_basic = false;                       // both of these are set
   Complex auth_basic, auth_basic_user_file;
   ContentKind content = ContentKind::kNone;

@@ -53,8 +53,8 @@ void resume_side(Co* co, int nargs);
 void keep_side_result(LuaCtx* ctx, lua_State* L);
 void fail_side(LuaCtx* ctx, const std::string& text);
 
-// Puts the run of a coroutine that waits in place while something is done for it from outside; null,
-// or in place already: does nothing.
+// Puts the run of a coroutine that waits in place while something is done for it from outside;
+// null, or in place already: does nothing.
 class InPlace {
  public:
   explicit InPlace(SideRun* s);

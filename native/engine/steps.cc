@@ -82,9 +82,7 @@ struct Registry {
       {Phase::kContent, static_handler, always},
   };
   http::Handler content[16] = {};
-  Registry() {
-    content[static_cast<int>(ContentKind::kLua)] = lua_content_handler;
-  }
+  Registry() { content[static_cast<int>(ContentKind::kLua)] = lua_content_handler; }
 };
 Registry& registry() {
   static Registry r;

@@ -1,5 +1,5 @@
-// What all workers count together (stub_status): each writes to a slot of its own in memory that the
-// primary made, so that counting costs no atomic operation.
+// What all workers count together (stub_status): each writes to a slot of its own in memory that
+// the primary made, so that counting costs no atomic operation.
 #pragma once
 
 #include "http/connection.h"

@@ -7,8 +7,8 @@
 #include "http/connection.h"
 #include "http/filters.h"
 #include "http/gzip.h"
-#include "http/host.h"
 #include "http/head_fields.h"
+#include "http/host.h"
 
 namespace moonphase::http {
 

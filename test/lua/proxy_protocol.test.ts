@@ -75,14 +75,21 @@ void t.test('each header', async (t) => {
   t.notMatch(log, /\[alert\]/);
   if (noNginx) return;
   const theirs = await ask('nginx');
-  const comparable = (list: string[]): string[] => list.filter((line) => !line.includes('addresses'));
+  const comparable = (list: string[]): string[] =>
+    list.filter((line) => !line.includes('addresses'));
   t.same(comparable(answers), comparable(theirs.answers));
 });
 
 void t.test('what follows the addresses', async (t) => {
   const { answers } = await ask('moonphase');
-  t.match(answers.find((a) => a.startsWith('with')), 'a.test a.test client.test 5|');
-  t.match(answers.find((a) => a.startsWith('broken')), '200 OK');
+  t.match(
+    answers.find((a) => a.startsWith('with')),
+    'a.test a.test client.test 5|',
+  );
+  t.match(
+    answers.find((a) => a.startsWith('broken')),
+    '200 OK',
+  );
 });
 
 void t.test('in front of TLS', async (t) => {

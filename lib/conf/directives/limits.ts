@@ -52,7 +52,8 @@ type Rules = (LimitRule & { readonly name: string })[];
 
 function addRule(cf: Conf, row: Directive, use: LimitZone['use'], rule: Rules[number]): void {
   const rules = cf.list<Rules[number]>(row);
-  if (rules.some((other) => other.name === rule.name)) throw cf.error(`"${row.name}" directive ${DUPLICATE}`);
+  if (rules.some((other) => other.name === rule.name))
+    throw cf.error(`"${row.name}" directive ${DUPLICATE}`);
   cf.sharedMemory(rule.name, use);
   rules.push(rule);
 }

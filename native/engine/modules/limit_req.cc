@@ -71,9 +71,7 @@ int64_t peek(const LimitRule& rule, Str key) {
   return read_bucket(rule, key, now, &b) ? excess_now(b, rule.zone->rate, now, &passed) : 0;
 }
 
-void delayed_write(Request* r) {
-  MOONPHASE_LOG(r, kLogDebug, 0, "limit_req delay");
-}
+void delayed_write(Request* r) { MOONPHASE_LOG(r, kLogDebug, 0, "limit_req delay"); }
 
 // A request that waits; in its arena.
 struct Waiting {
@@ -178,8 +176,8 @@ int limit_req_handler(Request* r) {
 }
 
 int limit_req_status(Request* r, VarValue* v, Str, uintptr_t) {
-  static constexpr Str kNames[] = {
-      "", "PASSED", "DELAYED", "REJECTED", "DELAYED_DRY_RUN", "REJECTED_DRY_RUN"};
+  static constexpr Str kNames[] = {"",         "PASSED",          "DELAYED",
+                                   "REJECTED", "DELAYED_DRY_RUN", "REJECTED_DRY_RUN"};
   uint8_t status = r->main->limit_req;
   return status ? found(v, kNames[status]) : not_found(v);
 }
