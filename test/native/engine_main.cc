@@ -63,6 +63,7 @@ namespace {
 class NoConnection final : public http::Connection {
  public:
   ssize_t recv(void*, size_t) override { return -1; }
+  ssize_t peek() override { return -1; }
   Str preread(size_t*) const override { return {}; }
   void give_back(Str) override {}
   Chain* send(Chain*, int64_t) override { return nullptr; }
