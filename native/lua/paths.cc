@@ -107,19 +107,16 @@ bool is_core(Str name) {
   return name == "resty.core" || starts_with(name, "resty.core.") || starts_with(name, "ngx.") ||
          starts_with(name, "moonphase.");
 }
-// Libraries of their own: a user's goes first, the bundled one is there when there is none.
-bool is_bundled(Str name) {
-  return is_core(name) || name == "resty.lock" || name == "resty.lrucache" ||
-         starts_with(name, "resty.lrucache.");
-}
 
-// Upvalues: a directory, and whether this is the searcher behind all others.
+// Upvalues: a directory, and whether this is the searcher behind all others: of libraries that are
+// not the core a user's goes first, and the bundled one is there when there is none.
 int search(lua_State* L) {
   size_t n;
   const char* name = luaL_checklstring(L, 1, &n);
   const char* root = lua_tostring(L, lua_upvalueindex(1));
   bool last = lua_toboolean(L, lua_upvalueindex(2));
-  if (!(last ? is_bundled(Str(name, n)) : is_core(Str(name, n)))) return 0;
+  const bool core = is_core(Str(name, n));
+  if (!last && !core) return 0;
   const char* file = luaL_gsub(L, name, ".", "/");
   const char* path = lua_pushfstring(L, "%s/%s.lua", root, file);
   if (*root && access(path, R_OK) == 0) {
@@ -129,6 +126,7 @@ int search(lua_State* L) {
   }
   const EmbeddedFile* embedded = find_embedded(lua_pushfstring(L, "%s.lua", file));
   if (!embedded) {
+    if (!core) return 0;
     lua_pushfstring(L, "\n\tno file '%s'", path);
     return 1;
   }

@@ -182,21 +182,26 @@ function install(from, to) {
   fs.copyFileSync(from, to);
 }
 
+/** What is not named here is Lua: its lib/ is shipped as it is. */
 const builders = {
   luajit: buildLuajit,
   pcre2: buildPcre2,
   yyjson: buildYyjson,
   nghttp2: buildNghttp2,
   llhttp: installLlhttp,
-  'lua-resty-core': installLua,
-  'lua-resty-lrucache': installLua,
 };
 
 /** Builds `dep` from the unpacked `source` into `prefix`. */
 export async function build(dep, { source, cache, prefix, arch, variant, toolchain: dir }) {
   const work = emptyDir(path.join(cache, 'work', `${dep.name}-${arch}-${variant}-${process.pid}`));
   try {
-    await builders[dep.name]({ source, work, prefix, tools: toolchain(arch, dir), variant });
+    await (builders[dep.name] ?? installLua)({
+      source,
+      work,
+      prefix,
+      tools: toolchain(arch, dir),
+      variant,
+    });
   } finally {
     fs.rmSync(work, { recursive: true, force: true });
   }
