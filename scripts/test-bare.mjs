@@ -149,7 +149,9 @@ function bareSystem(foreign) {
   const [mirror] = configuredMirrors();
   if (!mirror) throw new UserError('no Debian mirror is configured on this machine');
   const options = ['--variant=minbase', `--arch=${debian}`, '--include=libstdc++6'];
-  run('debootstrap', [...options, ...(foreign ? ['--foreign'] : []), 'bullseye', dir, mirror]);
+  // What it mounts goes with it, should it be cut off: the next run empties the directory.
+  const debootstrap = ['--mount', 'debootstrap', ...options, ...(foreign ? ['--foreign'] : [])];
+  run('unshare', [...debootstrap, 'bullseye', dir, mirror]);
   fs.writeFileSync(mark, '');
   return dir;
 }
