@@ -66,7 +66,7 @@ async function use(system, packed) {
     const started = Date.now();
     const [program, args] = inside(command);
     const output = run(program, args, {
-      env: { HOME: '/home/bare', PATH: '/usr/local/bin:/usr/bin:/bin' },
+      env: { HOME: '/home/bare', PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin' },
     });
     return { output: output.trim(), seconds: ((Date.now() - started) / 1000).toFixed(1) };
   };
@@ -93,7 +93,7 @@ async function use(system, packed) {
   const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
-    env: { HOME: '/home/bare', PATH: '/usr/local/bin:/usr/bin:/bin' },
+    env: { HOME: '/home/bare', PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin' },
   });
   let said = '';
   child.stdout.on('data', (data) => (said += data));
