@@ -48,10 +48,7 @@ if (!process.features.require_module) {
 module.exports = require('./index.js');
 `,
 );
-fs.writeFileSync(
-  path.join(dist, 'index.d.cts'),
-  "export * from './index.js' with { 'resolution-mode': 'import' };\n",
-);
+fs.writeFileSync(path.join(dist, 'index.d.cts'), commonJsTypes());
 
 await bundle(root);
 
@@ -59,3 +56,24 @@ for (const file of Object.values(bin)) {
   if (fs.existsSync(path.join(root, file))) fs.chmodSync(path.join(root, file), 0o755);
 }
 process.exitCode = tsc.status ?? 1;
+
+/**
+ * The types of the CommonJS entry: those of the ES module, not copies. Only types may be imported across under
+ * `module: node16`, so each value is declared by its type.
+ */
+function commonJsTypes() {
+  const index = fs.readFileSync(path.join(root, 'lib/index.ts'), 'utf8');
+  const values = [...index.matchAll(/^export \{([^}]*)\}/gm)].flatMap(([, names]) =>
+    names.split(',').map((name) => name.trim()),
+  );
+  const from = "from './index.js' with { 'resolution-mode': 'import' };";
+  return [
+    `import type * as module ${from}`,
+    `export type * ${from}`,
+    ...values.flatMap((name) => [
+      `export declare const ${name}: typeof module.${name};`,
+      ...(/^[A-Z]/.test(name) ? [`export type ${name} = module.${name};`] : []),
+    ]),
+    '',
+  ].join('\n');
+}

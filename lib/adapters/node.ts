@@ -21,7 +21,11 @@ export interface Req extends Readable {
   readonly httpVersionMajor: number;
   readonly httpVersionMinor: number;
   readonly socket: SocketLike;
-  readonly stream?: { readonly session?: object; readonly endAfterHeaders?: boolean };
+  readonly stream?: {
+    readonly session?: object;
+    readonly endAfterHeaders?: boolean;
+    close(code: number): void;
+  };
   readonly _readableState?: { readonly ended?: boolean };
 }
 export interface Res {
@@ -73,6 +77,9 @@ export interface ExchangeOptions {
   /** Called before the gateway answers by itself. */
   readonly onAnswer?: (() => void) | undefined;
 }
+
+/** HTTP/2's code for a stream that broke. */
+const INTERNAL_ERROR = 2;
 
 /** A request of Node's own servers. */
 export class NodeExchange extends Exchange {
@@ -183,9 +190,9 @@ export class NodeExchange extends Exchange {
   ): boolean {
     try {
       return this.send(head, body, last, trailers);
-    } catch (error) {
+    } catch {
       // What Node refuses to write: a header's name with spaces in it.
-      this.res.destroy(error as Error);
+      this.breakOff();
       return true;
     }
   }
@@ -261,7 +268,18 @@ export class NodeExchange extends Exchange {
     this.done = true;
     if (complete) return;
     this.options?.onAnswer?.();
-    this.res.destroy();
+    this.breakOff();
+  }
+
+  /** The client has to see that this is no whole answer; of HTTP/2 a destroyed response would look like one. */
+  private breakOff(): void {
+    const { req, res } = this;
+    if (this.http2 && req.stream !== undefined) {
+      req.on('error', () => undefined);
+      req.stream.close(INTERNAL_ERROR);
+    } else {
+      res.destroy();
+    }
   }
 
   // --- the client's body ---

@@ -119,20 +119,20 @@ void Listener::on_poll(uv_poll_t* h, int status, int) {
 void Listener::close() {
   if (closed_) return;
   closed_ = true;
-  uv_timer_stop(&retry_);
-  uv_poll_stop(&poll_);
-  ::close(fd_);
-  fd_ = -1;
-  // Two handles: the object goes with the second.
+  // Two handles: the object goes with the second. The poll handle first, and the descriptor after
+  // it: uv_close takes the number out of epoll, where it may be another socket's later.
   close_handle(
-      reinterpret_cast<uv_handle_t*>(&retry_),
+      reinterpret_cast<uv_handle_t*>(&poll_),
       [](void* p) {
         auto* l = static_cast<Listener*>(p);
         close_handle(
-            reinterpret_cast<uv_handle_t*>(&l->poll_),
+            reinterpret_cast<uv_handle_t*>(&l->retry_),
             [](void* q) { delete static_cast<Listener*>(q); }, l);
       },
       this);
+  uv_timer_stop(&retry_);
+  ::close(fd_);
+  fd_ = -1;
 }
 
 }  // namespace moonphase::net

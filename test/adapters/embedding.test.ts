@@ -7,7 +7,7 @@ import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { createGateway } from '../../lib/index.js';
-import { root, sleep } from '../helpers/server.js';
+import { plainNode, root, sleep } from '../helpers/server.js';
 
 const dist = path.join(root, 'dist/index.js');
 
@@ -133,7 +133,10 @@ t.test('under load', async (t) => {
     }
   };
   const loads = [load(), load(), load()];
-  for (let i = 0; i < 20; i++) await gw.reload();
+  for (let i = 0; i < 20; i++) {
+    await gw.reload();
+    await sleep(3); // where nothing waits a reload takes no turn of the loop
+  }
   going = false;
   await Promise.all(loads);
   t.equal(failed, 0);
@@ -152,7 +155,7 @@ t.test('nothing is left on the loop', async (t) => {
       server.close();
       await gw.stop();
     });`;
-  const child = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+  const child = spawnSync(...plainNode('--input-type=module', '-e', code), {
     encoding: 'utf8',
     timeout: 30_000,
   });
@@ -168,11 +171,11 @@ t.test('in worker_threads', async (t) => {
       await gw.stop();
     });`;
   const workers = [1, 2, 3].map(() => new Worker(code, { eval: true }));
+  const ends = workers.map((worker) => new Promise((done) => worker.once('exit', done)));
   const said = await Promise.all(
     workers.map((worker) => new Promise((done) => worker.once('message', done))),
   );
   t.same(said, ['thread', 'thread', 'thread']);
-  const ends = workers.map((worker) => new Promise((done) => worker.once('exit', done)));
   t.same(await Promise.all(ends), [0, 0, 0], 'each ends by itself');
 });
 
@@ -193,7 +196,7 @@ t.test('in a cluster', async (t) => {
       });
     }`,
   });
-  const child = spawnSync(process.execPath, [path.join(dir, 'main.mjs')], {
+  const child = spawnSync(...plainNode(path.join(dir, 'main.mjs')), {
     encoding: 'utf8',
     timeout: 30_000,
   });

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { freePorts, root, sleep } from '../helpers/server.js';
+import { freePorts, plainNode, root, sleep } from '../helpers/server.js';
 
 t.test('a changed file is a reload', async (t) => {
   const [port = 0] = await freePorts(1);
@@ -19,13 +19,9 @@ t.test('a changed file is a reload', async (t) => {
     lua: { 'app.lua': 'return "one"' },
     logs: {},
   });
-  const child = spawn(process.execPath, [
-    path.join(root, 'bin/moonphase'),
-    'serve',
-    '-p',
-    dir,
-    '--watch',
-  ]);
+  const child = spawn(
+    ...plainNode(path.join(root, 'bin/moonphase'), 'serve', '-p', dir, '--watch'),
+  );
   t.teardown(() => child.kill('SIGTERM'));
   let said = '';
   child.stdout.on('data', (data) => (said += String(data)));

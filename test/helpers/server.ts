@@ -9,6 +9,18 @@ import { fileURLToPath } from 'node:url';
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 
+/** tap puts its loaders into NODE_OPTIONS: they are not for the commands. It does so again where `node` is spawned. */
+export function plainEnv(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  const env = { ...process.env, ...more };
+  delete env['NODE_OPTIONS'];
+  return env;
+}
+
+/** `node` with such arguments, for spawn: a process that tap does not know of. */
+export function plainNode(...args: string[]): [command: string, args: string[]] {
+  return ['/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, ...args]];
+}
+
 export type Kind = 'moonphase' | 'nginx';
 
 export interface ServerOptions {
@@ -84,8 +96,7 @@ ${options.http}
   private spawn(options: ServerOptions): void {
     const binary =
       this.kind === 'nginx' ? '/usr/sbin/nginx' : path.join(root, 'bin/moonphase-nginx');
-    const env = { ...process.env, ...options.env };
-    delete env['NODE_OPTIONS']; // tap's loaders are not for the server
+    const env = plainEnv(options.env);
     const args = ['-p', `${this.prefix}/`, '-c', 'conf/nginx.conf', '-e', 'logs/error.log'];
     this.child = spawn(binary, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child.stdout?.on('data', (data: Buffer) => (this.output += data.toString('latin1')));

@@ -6,7 +6,7 @@ import path from 'node:path';
 import t from 'tap';
 import { HEADER, declare } from '../../lib/types/declarations.js';
 import { typeText } from '../../lib/types/type_text.js';
-import { root } from '../helpers/server.js';
+import { plainNode, root } from '../helpers/server.js';
 
 const here = path.join(root, 'test/types');
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
@@ -78,12 +78,11 @@ void [user, found, text, many, n, plain, said];
   for (const name of ['app', 'counter', 'single']) {
     fs.copyFileSync(path.join(here, 'expected', `${name}.d.ts`), path.join(dir, `${name}.d.ts`));
   }
-  const flags = ['--noEmit', '--strict', '--types', '', '--target', 'es2022'];
+  const flags = ['--noEmit', '--strict', '--typeRoots', './none', '--target', 'es2022'];
   for (const resolution of ['node16', 'bundler']) {
     const module = resolution === 'bundler' ? 'esnext' : 'node16';
     const result = spawnSync(
-      process.execPath,
-      [tsc, ...flags, '--module', module, '--moduleResolution', resolution, 'use.ts'],
+      ...plainNode(tsc, ...flags, '--module', module, '--moduleResolution', resolution, 'use.ts'),
       { cwd: dir, encoding: 'utf8' },
     );
     t.equal(result.stdout, '', resolution);
@@ -93,7 +92,7 @@ void [user, found, text, many, n, plain, said];
 t.test('the command', async (t) => {
   const dir = t.testdir({ lua: { 'a.lua': 'return { f = function(x) end }\n' } });
   const run = (...args: string[]) =>
-    spawnSync(process.execPath, [path.join(root, 'bin/moonphase'), 'types', ...args], {
+    spawnSync(...plainNode(path.join(root, 'bin/moonphase'), 'types', ...args), {
       cwd: dir,
       encoding: 'utf8',
     });

@@ -1,14 +1,15 @@
 // Written by `moonphase types`; change the annotations of the Lua file instead.
 import type { Counter } from './counter.js';
 
-export type Level = 'low' | 'high';
+export type Level = "low" | "high";
 
 export type Callback<T> = (value: T, err?: string) => boolean;
 
 export type Color = 1 | 2;
 
 /** The application. */
-export interface app_Module {}
+export interface app_Module {
+}
 
 /** Who is asked for. */
 export interface User {
@@ -17,7 +18,7 @@ export interface User {
   name: string;
   mail?: string;
   tags: string[];
-  'odd-name': boolean;
+  "odd-name": boolean;
   [key: string]: unknown;
 }
 
@@ -29,10 +30,7 @@ export const colors: { readonly RED: 1; readonly GREEN: 2 };
  * @returns user who was found
  * Lua returns more, JavaScript gets the first: string?.
  */
-export function user(
-  id: number,
-  options?: { deep: boolean; level?: Level },
-): Promise<User | undefined>;
+export function user(id: number, options?: { deep: boolean; level?: Level }): Promise<User | undefined>;
 
 export function users(...args: string[]): Record<string, User>;
 
@@ -55,3 +53,4 @@ export const limit: number;
 export const big: bigint;
 
 export const levels: Record<number, Level>;
+

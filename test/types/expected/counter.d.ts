@@ -15,3 +15,4 @@ export function describe(user: User, color: Color, missing: unknown): void;
 
 declare function _delete(key?: unknown): unknown;
 export { _delete as delete };
+
