@@ -186,8 +186,12 @@ export class Gateway {
   /** Reads the configuration again. Where it is wrong the old one goes on, and the promise rejects. */
   reload(): Promise<void> {
     return this.#next(async () => {
+      const server = this.#stopped ? this.#running() : this.#server;
       const compiled = read(this.#options);
-      const server = this.#running();
+      if (server === undefined) {
+        this.#compiled = compiled; // nobody has asked for anything yet
+        return;
+      }
       const plan = withListens(compiled.plan, this.#extra, this.#listening);
       if (this.#listening || this.#extra.length > 0)
         await server.serve(plan, undefined, compiled.functions);

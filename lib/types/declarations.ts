@@ -266,7 +266,7 @@ class Writer {
     if (value.kind !== 'function') return [];
     const notes = readAnnotations(comment);
     const lines = this.signatures(value.fn, notes, '').map((s) => `declare function module${s};`);
-    return [...docLines(notes, ''), ...lines, 'export = module;'];
+    return [...docLines(notes, ''), ...lines, 'export default module;'];
   }
 
   private export(name: string, value: Value, comment: Comment | undefined): string[] {

@@ -1,4 +1,3 @@
-import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { LuaError, LuaVM } from '../../lib/index.js';
 import { root } from '../helpers/server.js';
@@ -188,53 +187,5 @@ t.test('require "js"', async (t) => {
   const back = run('return js.global.Math');
   t.equal(back, Math, 'goes home as itself');
   await t.rejects(async () => run('js.import("no-such-package")'), { message: /no-such-package/ });
-  lua.close();
-});
-
-const worker = (code: string): Worker =>
-  new Worker(`import { LuaVM } from ${JSON.stringify(`${root}/dist/index.js`)}; ${code}`, {
-    eval: true,
-  });
-
-t.test('worker_threads terminated at random moments', async (t) => {
-  const count = Number(process.env['CALLS_WORKERS'] ?? 20);
-  for (let i = 0; i < count; i++) {
-    const thread = worker(`
-      const lua = new LuaVM({ globals: { host: async (x) => x, now: (f) => f(1) } });
-      const f = lua.eval('return function(n) for i = 1, n do host({ i }) now(function(x) return x end) ngx.sleep(0) end return n end');
-      setInterval(() => { f(50); lua.eval('ngx.timer.at(0.001, function() host(1) end)'); }, 1);`);
-    await new Promise((done) => thread.once('online', done));
-    await new Promise((done) => setTimeout(done, Math.random() * 120));
-    await thread.terminate();
-  }
-  t.pass(`${count} of them`);
-});
-
-t.test('calls both ways leave nothing behind', async (t) => {
-  const count = Number(process.env['CALLS_LEAK'] ?? 200_000);
-  const lua = new LuaVM();
-  const call = lua.eval<(f: (x: unknown) => unknown) => unknown>(
-    'return function(f) return f(function(x) return x end) end',
-  );
-  const round = async (n: number): Promise<void> => {
-    for (let i = 0; i < n; i++) {
-      call((g) => (g as (x: number) => number)(i));
-      // finalizers run between turns of the loop
-      if (i % 2000 === 0) {
-        lua.eval('collectgarbage()');
-        await new Promise((done) => setImmediate(done));
-      }
-    }
-    lua.eval('collectgarbage()');
-    globalThis.gc?.();
-    await new Promise((done) => setTimeout(done, 20));
-    lua.eval('collectgarbage()');
-  };
-  await round(count / 4);
-  const before = { rss: process.memoryUsage().rss, lua: lua.memory };
-  await round(count);
-  const grown = process.memoryUsage().rss - before.rss;
-  t.ok(grown < 40 << 20, `resident memory: ${grown} bytes more`);
-  t.ok(lua.memory - before.lua < 8 << 20, `Lua: ${lua.memory - before.lua} bytes more`);
   lua.close();
 });

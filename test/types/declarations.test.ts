@@ -67,7 +67,7 @@ const many: number = a.get(1);
 const n: number = c.new().add();
 c.delete('x');
 const plain: unknown = a.plain();
-type Single = typeof import('./single.js');
+type Single = typeof import('./single.js').default;
 declare const single: Single;
 const said: string = single('x');
 // @ts-expect-error no such level

@@ -1,4 +1,4 @@
 // Written by `moonphase types`; change the annotations of the Lua file instead.
 
 declare function module(name: string): string;
-export = module;
+export default module;
