@@ -147,8 +147,11 @@ class Sealer {
     }
     seal_locations(conf.locations);
     walk(conf.rewrite_ops);
-    if (auto* proxy = static_cast<ProxyConf*>(conf.module[kModProxy].get()))
-      for (ProxyRedirect& rule : proxy->redirects) regex(rule.regex.get());
+    if (auto* proxy = static_cast<ProxyConf*>(conf.module[kModProxy].get())) {
+      for (const auto* rules : {&proxy->redirects, &proxy->cookie_domains, &proxy->cookie_paths})
+        for (const ProxyRedirect& rule : *rules) regex(rule.regex.get());
+      for (const ProxyCookieFlags& rule : proxy->cookie_flags) regex(rule.regex.get());
+    }
     if (auto* auth = static_cast<AuthRequestConf*>(conf.module[kModAuthRequest].get()))
       for (const auto& [variable, value] : auth->set) assigned(variable);
     conf.escaped_name = http::escape(plan_.arena, conf.name, http::Escape::kUri);

@@ -183,6 +183,7 @@ void t.test('gateway.upstreams and moonphase.upstream', async (t) => {
       events {} 
       error_log stderr;
       http {
+        access_log off;
         upstream_zone upstreams 256k;
         upstream fixed { server ${b0}; }
         server { listen unix:${t.testdirName}/s.sock;

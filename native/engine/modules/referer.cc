@@ -60,9 +60,9 @@ bool is_valid(Request* r, const RefererConf& conf) {
     return slash != Str::npos && rest.substr(slash).starts_with(*uri);
   }
   for (const RegexPtr& regex : conf.server_regex)
-    if (match_regex(r, *regex, host) == kOk) return true;
+    if (regex->match(host, nullptr, 0) >= 0) return true;
   for (const RegexPtr& regex : conf.regex)
-    if (match_regex(r, *regex, rest) == kOk) return true;
+    if (regex->match(rest, nullptr, 0) >= 0) return true;
   return false;
 }
 
