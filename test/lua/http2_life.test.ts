@@ -41,7 +41,12 @@ const conf = `
     location / { return 200 "hello\\n"; }
     location /seen { content_by_lua_block { ngx.say(ngx.shared.seen:get("n")) } }
     location /sleep { content_by_lua_block { ngx.sleep(0.2) ngx.say("slept") } }
-    location /large { content_by_lua_block { for i = 1, 100 do ngx.print(string.rep("x", 65536)) ngx.flush(true) end } }
+    location /large { content_by_lua_block {
+      for i = 1, 100 do
+        ngx.print(string.rep("x", 65536))
+        if not ngx.flush(true) then return ngx.exit(ngx.ERROR) end
+      end
+    } }
     location /big { content_by_lua_block { ngx.print(string.rep("x", 5000000)) } }
     location /body { client_max_body_size 10m; content_by_lua_block { ngx.req.read_body() ngx.say("read") } }
     location /proxy { proxy_pass http://127.0.0.1:$port1; }
