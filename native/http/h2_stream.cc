@@ -147,6 +147,8 @@ void H2Stream::fail() {
   error = true;
   eof = true;
   event_read = true;
+  // Who waits for the window waits in vain.
+  if (writing_) event_write = true;
   session->post(this);
 }
 

@@ -41,7 +41,12 @@ const conf = `
     location / { return 200 "hello\\n"; }
     location /seen { content_by_lua_block { ngx.say(ngx.shared.seen:get("n")) } }
     location /sleep { content_by_lua_block { ngx.sleep(0.2) ngx.say("slept") } }
-    location /large { content_by_lua_block { for i = 1, 100 do ngx.print(string.rep("x", 65536)) ngx.flush(true) end } }
+    location /large { content_by_lua_block {
+      for i = 1, 100 do
+        ngx.print(string.rep("x", 65536))
+        if not ngx.flush(true) then return ngx.exit(ngx.ERROR) end
+      end
+    } }
     location /big { content_by_lua_block { ngx.print(string.rep("x", 5000000)) } }
     location /body { client_max_body_size 10m; content_by_lua_block { ngx.req.read_body() ngx.say("read") } }
     location /proxy { proxy_pass http://127.0.0.1:$port1; }
@@ -226,6 +231,63 @@ void t.test('clients that stall or flood', async (t) => {
   t.equal(pinged.find(TYPE.ping)?.payload.toString(), '12345678');
   pinged.destroy();
   t.notMatch(server.errorLog(), /\[(alert|crit|emerg)\]/);
+});
+
+const cpuMs = (pid: number): number => {
+  const fields = fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+};
+
+void t.test('clients that are stuck or leave stuck streams cost no time', async (t) => {
+  const http = `server {
+    listen 127.0.0.1:$port; http2 on;
+    location / { return 200 "hello\n"; }
+    location /sleep { content_by_lua_block { ngx.sleep(2) ngx.say("slept") } }
+    location /flush { content_by_lua_block { for i = 1, 100 do ngx.print(string.rep("x", 65536))
+      local ok, err = ngx.flush(true) if not ok then ngx.log(ngx.WARN, "flush: ", err) return end end } }
+    location /print { content_by_lua_block { ngx.print(string.rep("x", 5000000)) } }
+    location /rate { limit_rate 10k; content_by_lua_block { ngx.print(string.rep("x", 5000000)) } }
+    location /body { content_by_lua_block { ngx.req.read_body() } }
+  }`;
+  const places = ['/', '/sleep', '/flush', '/print', '/rate', '/body'];
+  const open = Buffer.concat([
+    PREFACE,
+    frame(TYPE.settings, 0, 0, setting(4, 0x7fffffff)),
+    frame(TYPE.window, 0, 0, u32(0x7fff0000 - 65535)),
+  ]);
+  for (const way of ['no window', 'not reading', 'end', 'stuck end', 'goaway']) {
+    const server = await Server.start({ http });
+    t.teardown(() => server.stop());
+    const stuck = way === 'not reading' || way === 'stuck end';
+    const peers = await Promise.all(
+      places.map(async (where) => {
+        const peer = await RawPeer.connect(server.port, stuck ? open : undefined);
+        if (stuck) peer.socket.pause();
+        const post = where === '/body';
+        peer.send(headers(1, to(where, post ? 'POST' : 'GET'), post ? 0 : END_STREAM));
+        return peer;
+      }),
+    );
+    await sleep(300);
+    for (const peer of peers) {
+      if (way.endsWith('end')) peer.socket.end();
+      if (way === 'goaway') peer.send(frame(TYPE.goaway, 0, 0, Buffer.alloc(8)));
+    }
+    await sleep(200);
+    const before = cpuMs(server.pid);
+    await sleep(700);
+    t.ok(cpuMs(server.pid) - before < 200, `${way}: idle`);
+    server.signal('SIGQUIT');
+    await sleep(200);
+    const quitting = cpuMs(server.pid);
+    await sleep(500);
+    t.ok(cpuMs(server.pid) - quitting < 200, `${way}: idle when it quits`);
+    for (const peer of peers) peer.destroy();
+    const code = await Promise.race([server.wait(), sleep(4000).then(() => 'still there')]);
+    t.equal(code, 0, `${way}: ends with the last stream`);
+    if (way === 'end') t.match(server.errorLog(), 'flush: client aborted');
+    t.notMatch(server.errorLog(), /\[(alert|crit|emerg)\]/);
+  }
 });
 
 void t.test('over TLS: ALPN, names, verification', async (t) => {
