@@ -92,7 +92,7 @@ struct RuntimeOptions {
   std::string zone_space;
   bool zones_by_name = false;
   bool zones_kept = false;  // those names are removed by the primary
-  int stats_fd = -1;  // of WorkerStats: the primary's
+  int stats_fd = -1;        // of WorkerStats: the primary's
   // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges.
   // False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;

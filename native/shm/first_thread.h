@@ -36,8 +36,7 @@ class FirstThread {
     static constinit char nobody = 0;
     T* value = Find();
     void* none = nullptr;
-    if (!leaving.gone &&
-        owner_.compare_exchange_strong(none, &nobody, std::memory_order_acquire)) {
+    if (!leaving.gone && owner_.compare_exchange_strong(none, &nobody, std::memory_order_acquire)) {
       value_ = value;
       leaving.owns = true;
       owner_.store(__builtin_thread_pointer(), std::memory_order_relaxed);

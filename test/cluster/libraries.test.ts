@@ -76,6 +76,7 @@ const subjects: readonly Subject[] = [
       assert(events.configure { shm = "events", interval = 0.05, wait_interval = 0.01, wait_max = 2 })`,
     work: `
       local events = require "resty.worker.events"
+      together("ready", function() end) -- a worker hears of what comes after its start
       for i = 1, 10 do
         assert(events.post("test", "each", i))
         ngx.sleep(0.001)

@@ -108,8 +108,8 @@ static void hammer(uint64_t size, uint64_t counters_size, int kills) {
       if (i != victim) lost = std::min(lost, wall - (run_delay(pids[i]) - waited[i]));
     if (lost >= 100) {
       for (int i = 0; i < kWorkers; i++)
-        std::fprintf(stderr, "kill %d: %.1f ms, worker %d%s waited %.1f ms for a processor\n", k, wall,
-                     i, i == victim ? " (killed)" : "",
+        std::fprintf(stderr, "kill %d: %.1f ms, worker %d%s waited %.1f ms for a processor\n", k,
+                     wall, i, i == victim ? " (killed)" : "",
                      i == victim ? 0 : run_delay(pids[i]) - waited[i]);
     }
     CHECK(lost < 100);

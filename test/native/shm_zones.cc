@@ -144,13 +144,15 @@ SHM_TEST(zones_kept_by_name) {
                 .fd = -1,
                 .shm = zone_shm(space, "n"),
                 .kept = true};
-  // A user that is killed, with the lock in its hands, and one that ends: both leave it to the next.
+  // A user that is killed, with the lock in its hands, and one that ends: both leave it to the
+  // next.
   pid_t pid = fork();
   if (pid == 0) {
     std::string error;
     Zone* z = zone_registry_open(spec, &error);
     z->dict.store(kSet, "k", number(1), 0, 0, kNow);
-    z->dict.keys(0, kNow, [](void*, Str) { kill(getpid(), SIGKILL); }, nullptr);
+    z->dict.keys(
+        0, kNow, [](void*, Str) { kill(getpid(), SIGKILL); }, nullptr);
   }
   waitpid(pid, nullptr, 0);
   {
