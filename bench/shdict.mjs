@@ -24,6 +24,8 @@ function config(head, port, workers) {
   return `${head}
 user root;
 worker_processes ${workers};
+${workers === 2 ? 'worker_cpu_affinity 01 10;' : ''}
+${process.getuid() === 0 ? 'worker_priority -15;' : ''}
 daemon off;
 pid nginx.pid;
 error_log error.log warn;

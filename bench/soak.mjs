@@ -24,11 +24,13 @@ const count = Number(options.clients ?? 64);
 const workers = Number(options.workers ?? 2);
 
 if (options.only !== 'server') {
-  for (const [test, scale] of [
-    ['kill_minus_nine', 7],
-    ['model', 10],
+  for (const [mode, test, scale] of [
+    ['plain', 'kill_minus_nine', 7],
+    ['plain', 'model', 10],
+    ['thread', 'thread', 1],
+    ['thread', 'lanes', 1],
   ]) {
-    const done = spawnSync('sh', [path.join(root, 'test/native/shm_run.sh'), 'plain', test], {
+    const done = spawnSync('sh', [path.join(root, 'test/native/shm_run.sh'), mode, test], {
       env: { ...process.env, SHM_TEST_SCALE: String(scale) },
       stdio: 'inherit',
     });

@@ -43,6 +43,8 @@ export interface NativeGatewayOptions {
   readonly zoneSpace?: string | undefined;
   /** The dictionaries of the configuration, too. */
   readonly zonesByName?: boolean;
+  /** Who made the names removes them with `removeUnusedZones`. */
+  readonly zonesKept?: boolean;
   /** The descriptor of the memory that all workers count in (`openStatistics`). */
   readonly stats?: number;
   /** Whom to become between init_by_lua and init_worker_by_lua. */
@@ -285,6 +287,8 @@ export interface Native extends NativeRequests {
   openZone(zone: ZoneOptions | PlainZoneOptions): NativeZone;
   /** The memory that all workers of a server count in. */
   openStatistics(): NativeZone;
+  /** The memory of created dictionaries whose names begin so, if no process has it any more. */
+  removeUnusedZones(space: string): void;
   errorText(errno: number): string;
   daemonise(): CallFailure | undefined;
   redirectStderr(path: string): CallFailure | undefined;

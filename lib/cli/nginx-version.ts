@@ -6,9 +6,10 @@ export const NGINX_VERSION = '1.31.2';
 
 /**
  * Only what is there (or, for `--without-`, what is not) among nginx's own modules: scripts look for these words.
- * `--with-debug` is not here: debug lines are not logged as nginx's debug build logs them.
+ * `--with-debug`, since the debugging log is always there: `error_log … debug` switches it on.
  */
 export const CONFIGURE_ARGUMENTS: readonly string[] = [
+  '--with-debug',
   '--without-http_fastcgi_module',
   '--without-http_uwsgi_module',
   '--without-http_scgi_module',

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { native, type SharedDict, type SharedValue } from '../binding.js';
+import { namedZones } from '../gateway/zones.js';
 
 const HELP = `Usage: moonphase shdict COMMAND [options]
 
@@ -39,7 +40,7 @@ export interface ServerOptions {
 
 interface Zone {
   readonly name: string;
-  /** A path below /proc. */
+  /** A path below /proc or /dev/shm. */
   readonly file: string;
 }
 
@@ -117,6 +118,9 @@ function zonesOf(pid: number): Zone[] {
     // of two of the same name the later one is the configuration's, the other that of requests which end
     if (name !== undefined) zones.set(name, { name, file: `${dir}/${fd}` });
   }
+  // those that were created while it runs, by it or its workers
+  for (const { name, file } of namedZones(pid))
+    if (!zones.has(name)) zones.set(name, { name, file });
   return [...zones.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 

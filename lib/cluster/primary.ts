@@ -5,6 +5,7 @@ import { isFailure, native } from '../binding.js';
 import type { NativeZone, SignalName } from '../binding.js';
 import type { Plan } from '../conf/plan.js';
 import { Sockets, type Acquired } from '../gateway/sockets.js';
+import { zoneSpace } from '../gateway/zones.js';
 import { Backoff } from './backoff.js';
 import { levelOf, signalText, type ErrorLog } from './log.js';
 import type { ToPrimary, ToWorker } from './protocol.js';
@@ -56,12 +57,15 @@ export class Primary {
   readonly sockets = new Sockets();
   /** What all workers count together; it lives as long as this process. */
   private readonly statistics = native().openStatistics();
+  private readonly zoneSpace = zoneSpace(process.pid);
   private readonly workers = new Set<Worker>();
   private readonly backoff = new Backoff();
   private generation: Generation | undefined;
   private detached = false;
   private ending: 'quit' | 'terminate' | undefined;
   private resting = false;
+  /** A worker of a configuration of before has ended since created dictionaries were last released. */
+  private unasked = false;
   private ended = false;
   private reloading: Promise<void> = Promise.resolve();
   private onEnd: () => void = () => undefined;
@@ -269,6 +273,7 @@ export class Primary {
       worker.generation.agentConnections = message.privilegedAgent;
       if (worker.state === 'starting') worker.state = 'ready';
       worker.settle(undefined);
+      this.releaseZones();
     } else {
       worker.state = 'ending';
       worker.settle(message.message);
@@ -301,7 +306,26 @@ export class Primary {
       const delay = this.backoff.next(performance.now() - worker.started);
       setTimeout(() => this.respawn(worker), delay);
     }
+    if (!worker.generation.current) this.unasked = true;
+    this.releaseZones();
     this.checkEnd();
+  }
+
+  /**
+   * Dictionaries that workers have created stay while workers are missing, so that those which take their places find them,
+   * and go when all workers of a new configuration serve, the old ones have ended and nobody has asked again.
+   */
+  private releaseZones(): void {
+    if (this.zoneSpace === undefined) return;
+    const workers = [...this.workers];
+    const over = this.ending !== undefined && workers.length === 0;
+    const settled =
+      this.unasked &&
+      workers.every((w) => w.generation === this.generation && w.state === 'ready') &&
+      workers.filter((w) => w.id !== AGENT).length === this.generation?.descriptors.length;
+    if (!over && !settled) return;
+    this.unasked = false;
+    native().removeUnusedZones(this.zoneSpace);
   }
 
   private respawn({ generation, id }: Worker): void {

@@ -61,6 +61,7 @@ export function runWorker(serverVersion: string): void {
       respawned: message.respawned,
       zones: message.zones,
       zoneSpace: zoneSpace(process.ppid),
+      zonesKept: true,
       stats: message.stats,
       user: user?.name,
       group: user?.group,

@@ -10,10 +10,18 @@ const MEMORY = '/dev/shm';
  * started by, and when it started, since numbers come back. Names that servers of before have left are removed.
  */
 export function zoneSpace(pid: number): string | undefined {
-  const started = startOf(pid);
-  if (started === undefined) return undefined;
-  sweep();
-  return `moonphase-${namespaceHere()}-${pid}-${started}-`;
+  const space = spaceOf(pid);
+  if (space !== undefined) sweep();
+  return space;
+}
+
+/** The dictionaries that have such names, of the server that a process has started. */
+export function namedZones(pid: number): { name: string; file: string }[] {
+  const space = spaceOf(pid);
+  if (space === undefined) return [];
+  return namesInMemory()
+    .filter((file) => file.startsWith(space))
+    .map((file) => ({ name: decodeName(file.slice(space.length)), file: join(MEMORY, file) }));
 }
 
 /** Of a process that a user's own program runs in: in a `node:cluster` all workers share, also what is configured. */
@@ -40,6 +48,19 @@ function namespaceHere(): string {
   return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
 }
 
+function spaceOf(pid: number): string | undefined {
+  const started = startOf(pid);
+  return started === undefined ? undefined : `moonphase-${namespaceHere()}-${pid}-${started}-`;
+}
+
+/** As native/shm/zone.cc encodes it: other bytes than these are `_` and two hex digits. */
+function decodeName(text: string): string {
+  const bytes = text.replace(/_([0-9a-f]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return Buffer.from(bytes, 'latin1').toString();
+}
+
 /** In ticks since the boot; undefined: there is no such process. */
 function startOf(pid: number): string | undefined {
   try {
@@ -50,15 +71,17 @@ function startOf(pid: number): string | undefined {
   }
 }
 
+function namesInMemory(): string[] {
+  try {
+    return readdirSync(MEMORY);
+  } catch {
+    return []; // no such place: nothing is left there
+  }
+}
+
 function sweep(): void {
   const here = namespaceHere();
-  let names: string[] = [];
-  try {
-    names = readdirSync(MEMORY);
-  } catch {
-    // no such place: nothing is left there
-  }
-  for (const name of names) {
+  for (const name of namesInMemory()) {
     const [, namespace, pid, start] = /^moonphase-(\d+)-(\d+)-(\d+)-/.exec(name) ?? [];
     if (namespace !== here || startOf(Number(pid)) === start) continue;
     try {

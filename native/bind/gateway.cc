@@ -152,6 +152,7 @@ napi_value construct(napi_env env, napi_callback_info info) {
   if (!version.empty()) options.server_version = version;
   options.zone_space = text_option(env, o, "zoneSpace");
   options.zones_by_name = bool_option(env, o, "zonesByName", false);
+  options.zones_kept = bool_option(env, o, "zonesKept", false);
   napi_value zones = js_get(env, o, "zones");
   uint32_t count = 0;
   if (js_type(env, zones) == napi_object) napi_get_array_length(env, zones, &count);

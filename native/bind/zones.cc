@@ -70,6 +70,13 @@ napi_value open_statistics(napi_env env, napi_callback_info) {
 void define_zones(napi_env env, napi_value exports) {
   add_function(env, exports, "openZone", open_zone);
   add_function(env, exports, "openStatistics", open_statistics);
+  // removeUnusedZones(space): those that nobody uses any more.
+  add_function(env, exports, "removeUnusedZones",
+               [](napi_env e, napi_callback_info i) -> napi_value {
+                 Args<1> a(e, i);
+                 shm::Segment::remove_unused(bytes_of(e, a[0]));
+                 return nullptr;
+               });
 }
 
 }  // namespace moonphase::bind

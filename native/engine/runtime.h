@@ -91,7 +91,8 @@ struct RuntimeOptions {
   // handed on for: those that Lua or JavaScript create and, with `zones_by_name`, all of them.
   std::string zone_space;
   bool zones_by_name = false;
-  int stats_fd = -1;  // of WorkerStats: the primary's
+  bool zones_kept = false;  // those names are removed by the primary
+  int stats_fd = -1;        // of WorkerStats: the primary's
   // Called once, in the first load(), between init_by_lua and init_worker_by_lua: drops privileges.
   // False: load fails.
   bool (*before_init_worker)(void* data, std::string* error) = nullptr;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "shm/first_thread.h"
 #include "shm/zone.h"
 
 #define SHDICT_FFI extern "C" __attribute__((visibility("default")))
@@ -16,6 +17,9 @@ using namespace moonphase;
 shm::Dict& dict(void* zone) { return static_cast<shm::Zone*>(zone)->dict; }
 
 Str text(const unsigned char* p, size_t n) { return {reinterpret_cast<const char*>(p), n}; }
+
+const Clock* thread_clock() { return &moonphase::now(); }
+int64_t wall_ms() { return shm::FirstThread<const Clock, thread_clock>::get()->wall_ms; }
 
 void report(char** to, const char* error) {
   if (error != nullptr) *to = const_cast<char*>(error);
@@ -38,7 +42,7 @@ SHDICT_FFI int ngx_http_lua_ffi_shdict_get(void* zone, const unsigned char* key,
   shm::Sink sink{reinterpret_cast<char*>(*str_value_buf), *str_value_len,
                  [](void*, size_t n) { return static_cast<char*>(std::malloc(n)); }, nullptr};
   shm::Dict& d = dict(zone);
-  int64_t now = moonphase::now().wall_ms;
+  int64_t now = wall_ms();
   shm::GetResult res = get_stale != 0 ? d.get_stale(text(key, key_len), now, sink)
                                       : d.get(text(key, key_len), now, sink);
   *value_type = static_cast<int>(res.type);
@@ -80,7 +84,7 @@ SHDICT_FFI int ngx_http_lua_ffi_shdict_store(void* zone, int op, const unsigned 
   shm::Value value{static_cast<shm::Type>(value_type), num_value,
                    text(str_value_buf, str_value_len)};
   shm::StoreResult res = dict(zone).store(op, text(key, key_len), value, exptime,
-                                          static_cast<uint32_t>(user_flags), now().wall_ms);
+                                          static_cast<uint32_t>(user_flags), wall_ms());
   *forcible = res.forcible;
   report(errmsg, res.error);
   return res.rc;
@@ -90,7 +94,7 @@ SHDICT_FFI int ngx_http_lua_ffi_shdict_incr(void* zone, const unsigned char* key
                                             double* value, char** err, int has_init, double init,
                                             long init_ttl, int* forcible) {
   shm::IncrResult res =
-      dict(zone).incr(text(key, key_len), *value, has_init != 0, init, init_ttl, now().wall_ms);
+      dict(zone).incr(text(key, key_len), *value, has_init != 0, init, init_ttl, wall_ms());
   *forcible = res.forcible;
   if (res.rc == kOk) *value = res.number;
   report(err, res.error);
@@ -98,7 +102,7 @@ SHDICT_FFI int ngx_http_lua_ffi_shdict_incr(void* zone, const unsigned char* key
 }
 
 SHDICT_FFI int ngx_http_lua_ffi_shdict_flush_all(void* zone) {
-  dict(zone).flush_all(now().wall_ms);
+  dict(zone).flush_all(wall_ms());
   return kOk;
 }
 
@@ -106,13 +110,13 @@ SHDICT_FFI int ngx_http_lua_ffi_shdict_flush_all(void* zone) {
 SHDICT_FFI long ngx_http_lua_ffi_shdict_get_ttl(void* zone, const unsigned char* key,
                                                 size_t key_len) {
   int64_t ttl = 0;
-  Rc rc = dict(zone).ttl(text(key, key_len), now().wall_ms, &ttl);
+  Rc rc = dict(zone).ttl(text(key, key_len), wall_ms(), &ttl);
   return rc == kOk ? static_cast<long>(ttl) : static_cast<long>(rc);
 }
 
 SHDICT_FFI int ngx_http_lua_ffi_shdict_set_expire(void* zone, const unsigned char* key,
                                                   size_t key_len, long exptime) {
-  return dict(zone).set_expire(text(key, key_len), exptime, now().wall_ms);
+  return dict(zone).set_expire(text(key, key_len), exptime, wall_ms());
 }
 
 SHDICT_FFI size_t ngx_http_lua_ffi_shdict_capacity(void* zone) { return dict(zone).capacity(); }

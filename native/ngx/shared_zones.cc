@@ -45,6 +45,7 @@ int make(lua_State* L) {
     why = "invalid size";
   } else {
     spec.shm = shm::zone_shm(g->runtime->options.zone_space, spec.name);
+    spec.kept = g->runtime->options.zones_kept;
     zone = shm::zone_registry_open(spec, &why);
   }
   if (!zone) {

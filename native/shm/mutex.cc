@@ -12,6 +12,8 @@
 #include <atomic>
 #include <ctime>
 
+#include "shm/first_thread.h"
+
 namespace moonphase::shm {
 
 namespace {
@@ -29,6 +31,8 @@ struct Self {
   robust_list_head* head = nullptr;
 };
 constinit thread_local Self t_self;
+Self* thread_self() { return &t_self; }
+using MySelf = FirstThread<Self, thread_self>;
 // In a sandbox without such lists deaths are not noticed.
 thread_local robust_list_head t_none{};
 
@@ -75,7 +79,7 @@ inline bool take(uint32_t* word, uint32_t from, uint32_t to) {
 }  // namespace
 
 bool robust_lock(RobustLock* lock) {
-  Self* self = &t_self;
+  Self* self = MySelf::get();
   if (self->tid == 0) know(self);
   self->head->list_op_pending =
       reinterpret_cast<robust_list*>(reinterpret_cast<char*>(lock) - self->head->futex_offset);
@@ -88,12 +92,12 @@ void robust_unlock(RobustLock* lock) {
   if ((was & FUTEX_WAITERS) != 0)
     syscall(SYS_futex, &lock->word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  t_self.head->list_op_pending = nullptr;
+  MySelf::get()->head->list_op_pending = nullptr;
 }
 
 RobustLock* robust_take_one(RobustLock* first, size_t stride, unsigned count) {
   constexpr unsigned kTries = 4;
-  Self* self = &t_self;
+  Self* self = MySelf::get();
   if (self->tid == 0) know(self);
   for (unsigned i = 0; i < kTries; i++) {
     char* at = reinterpret_cast<char*>(first) + ((self->tid + i) & (count - 1)) * stride;
@@ -114,7 +118,7 @@ RobustLock* robust_take_one(RobustLock* first, size_t stride, unsigned count) {
 void robust_leave(RobustLock* lock) {
   __atomic_store_n(&lock->word, 0, __ATOMIC_RELEASE);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  t_self.head->list_op_pending = nullptr;
+  MySelf::get()->head->list_op_pending = nullptr;
 }
 
 void robust_await(const RobustLock* lock) {

@@ -1,5 +1,6 @@
 #include "shm/segment.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -79,8 +80,22 @@ std::string Segment::shm_name(const std::string& name) {
   return s;
 }
 
-bool Segment::open_named(const std::string& name, uint64_t size, Segment* out, bool* fresh,
-                         std::string* error) {
+bool Segment::renew(const std::string& path, uint64_t size, std::string* error) {
+  // What users that were all killed may have left goes first.
+  if (ftruncate(fd_, 0) != 0) return fail(error, "ftruncate()");
+  if (ftruncate(fd_, static_cast<off_t>(size)) != 0) return fail(error, "ftruncate()");
+  int rc = posix_fallocate(fd_, 0, static_cast<off_t>(size));
+  if (rc != 0) {
+    shm_unlink(path.c_str());
+    return fail(error, "posix_fallocate()", rc);
+  }
+  size_ = size;
+  return map(error);
+}
+
+bool Segment::open_named(const std::string& name, uint64_t size,
+                         const std::function<bool(char* base, uint64_t size)>& keep, Segment* out,
+                         bool* fresh, std::string* error) {
   if (name.size() > kLongestName) return fail(error, "shm_open()", ENAMETOOLONG);
   std::string path = shm_name(name);
   for (;;) {
@@ -93,23 +108,17 @@ bool Segment::open_named(const std::string& name, uint64_t size, Segment* out, b
     if (st.st_nlink == 0) continue;  // its last user left while we waited
     if (st.st_uid != geteuid() || (st.st_mode & 077) != 0)
       return fail(error, "shm_open(): not ours,", EACCES);
-    *fresh = byte_lock(s.fd_, kUser, F_WRLCK, false) == 0;
-    if (*fresh) {
-      // What users that were all killed may have left goes first.
-      if (ftruncate(s.fd_, 0) != 0) return fail(error, "ftruncate()");
-      if (ftruncate(s.fd_, static_cast<off_t>(size)) != 0) return fail(error, "ftruncate()");
-      int rc = posix_fallocate(s.fd_, 0, static_cast<off_t>(size));
-      if (rc != 0) {
-        shm_unlink(path.c_str());
-        return fail(error, "posix_fallocate()", rc);
-      }
-      s.size_ = size;
-    } else {
-      s.size_ = static_cast<uint64_t>(st.st_size);
+    bool alone = byte_lock(s.fd_, kUser, F_WRLCK, false) == 0;
+    s.size_ = static_cast<uint64_t>(st.st_size);
+    *fresh = alone && (!keep || s.size_ == 0);
+    if (!*fresh && !s.map(error)) return false;
+    if (alone && !*fresh && !keep(s.base_, s.size_)) {
+      munmap(std::exchange(s.base_, nullptr), s.size_);
+      *fresh = true;
     }
+    if (*fresh && !s.renew(path, size, error)) return false;
     if (byte_lock(s.fd_, kUser, F_RDLCK, true) != 0) return fail(error, "fcntl(F_OFD_SETLKW)");
-    s.name_ = path;
-    if (!s.map(error)) return false;
+    if (!keep) s.name_ = path;
     if (!*fresh) s.settle();
     *out = std::move(s);
     return true;
@@ -117,6 +126,19 @@ bool Segment::open_named(const std::string& name, uint64_t size, Segment* out, b
 }
 
 void Segment::settle() { byte_lock(fd_, kCensus, F_UNLCK, false); }
+
+void Segment::remove_unused(const std::string& beginning) {
+  DIR* dir = opendir("/dev/shm");
+  if (dir == nullptr) return;
+  while (const dirent* file = readdir(dir)) {
+    std::string name = file->d_name;
+    if (!name.starts_with(beginning)) continue;
+    Segment s;
+    s.fd_ = shm_open(shm_name(name).c_str(), O_RDWR | O_CLOEXEC, 0);
+    if (s.fd_ >= 0) s.name_ = shm_name(name);  // close() removes it
+  }
+  closedir(dir);
+}
 
 bool Segment::map(std::string* error) {
   void* p = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);

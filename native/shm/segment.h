@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -26,10 +27,14 @@ class Segment {
   // attach, the last user removes the name, also when some users were killed. All of it is
   // committed at once, since /dev/shm may be small and a fault later would kill the process.
   // *fresh: nobody else uses it; the caller writes its structure before settle(), and until then
-  // others wait inside open_named().
-  static bool open_named(const std::string& name, uint64_t size, Segment* out, bool* fresh,
-                         std::string* error);
+  // others wait inside open_named(). With `keep` its users leave the name to somebody who calls
+  // remove_unused(), and memory that nobody uses is taken over if `keep(base, size)` says so.
+  static bool open_named(const std::string& name, uint64_t size,
+                         const std::function<bool(char* base, uint64_t size)>& keep, Segment* out,
+                         bool* fresh, std::string* error);
   void settle();
+  // The names with this beginning whose memory has no user.
+  static void remove_unused(const std::string& beginning);
   // `name` as shm_open takes it.
   static std::string shm_name(const std::string& name);
 
@@ -37,11 +42,11 @@ class Segment {
   char* base() const { return base_; }
   uint64_t size() const { return size_; }
   int fd() const { return fd_; }
-  bool named() const { return !name_.empty(); }
   void close();
 
  private:
   bool map(std::string* error);
+  bool renew(const std::string& path, uint64_t size, std::string* error);
 
   char* base_ = nullptr;
   uint64_t size_ = 0;

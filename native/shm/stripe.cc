@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "shm/hash.h"
 #include "shm/mutex.h"
 
 namespace moonphase::shm {
@@ -94,7 +95,7 @@ Ref Stripe::find(Str key, uint32_t hash) const {
   for (Ref r = bucket(hash); r != 0;) {
     Entry* e = entry(r);
     if (e->hash == hash && e->key_len() == key.size() &&
-        std::memcmp(e->key(), key.data(), key.size()) == 0)
+        same_bytes(e->key(), key.data(), key.size()))
       return r;
     r = e->chain;
   }

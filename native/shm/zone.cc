@@ -58,7 +58,14 @@ bool map_zone(Zone* zone, std::string* error) {
     }
     if (!Segment::attach(fd, &zone->segment, error)) return false;
   } else if (lean) {
-    if (!Segment::open_named(spec.shm, mapped, &zone->segment, &fresh, error)) return false;
+    std::function<bool(char*, uint64_t)> keep;
+    if (spec.kept) {
+      keep = [&spec](char* base, uint64_t size) {
+        Dict d;
+        return Dict::open(base, size, -1, &d) && d.configured() == spec.size;
+      };
+    }
+    if (!Segment::open_named(spec.shm, mapped, keep, &zone->segment, &fresh, error)) return false;
   } else {
     if (!Segment::create("moonphase:" + spec.name, mapped, &zone->segment, error)) return false;
   }

@@ -16,6 +16,7 @@ struct ZoneSpec {
   bool plain = false;  // memory of that size without a dictionary: PeerZone's
   std::string shm{};   // not empty: share by this name with whichever process opens it (no
                        // descriptor to inherit)
+  bool kept = false;   // with `shm`: it outlives its users, until Segment::remove_unused()
 };
 
 struct Zone {

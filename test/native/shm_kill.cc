@@ -97,16 +97,22 @@ static void hammer(uint64_t size, uint64_t counters_size, int kills) {
     uint64_t at_death = operations();
     double waited[kWorkers];
     for (int i = 0; i < kWorkers; i++) waited[i] = i == victim ? 0 : run_delay(pids[i]);
-    // 100 ms without those in which none of the others was given a processor.
-    double lost = 0;
     while (operations() == at_death) {
-      double wall = since(t0);
-      lost = wall;
-      for (int i = 0; i < kWorkers; i++)
-        if (i != victim) lost = std::min(lost, wall - (run_delay(pids[i]) - waited[i]));
-      CHECK(lost < 100);
+      CHECK(since(t0) < 10'000);
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
+    // 100 ms without those in which none of the others was given a processor; the kernel counts
+    // such a wait when it is over.
+    double wall = since(t0), lost = wall;
+    for (int i = 0; i < kWorkers; i++)
+      if (i != victim) lost = std::min(lost, wall - (run_delay(pids[i]) - waited[i]));
+    if (lost >= 100) {
+      for (int i = 0; i < kWorkers; i++)
+        std::fprintf(stderr, "kill %d: %.1f ms, worker %d%s waited %.1f ms for a processor\n", k,
+                     wall, i, i == victim ? " (killed)" : "",
+                     i == victim ? 0 : run_delay(pids[i]) - waited[i]);
+    }
+    CHECK(lost < 100);
     slowest = std::max(slowest, lost);
     t0 = Clock::now();
     const char* wrong = d->check();

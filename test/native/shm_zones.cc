@@ -135,3 +135,45 @@ SHM_TEST(zones_by_name) {
   }
   CHECK(!exists(shm));
 }
+
+SHM_TEST(zones_kept_by_name) {
+  std::string space = "moonphase-kept-" + std::to_string(getpid()) + "-";
+  ZoneSpec spec{.name = "n",
+                .size = 64 * 1024,
+                .exact = false,
+                .fd = -1,
+                .shm = zone_shm(space, "n"),
+                .kept = true};
+  // A user that is killed, with the lock in its hands, and one that ends: both leave it to the
+  // next.
+  pid_t pid = fork();
+  if (pid == 0) {
+    std::string error;
+    Zone* z = zone_registry_open(spec, &error);
+    z->dict.store(kSet, "k", number(1), 0, 0, kNow);
+    z->dict.keys(
+        0, kNow, [](void*, Str) { kill(getpid(), SIGKILL); }, nullptr);
+  }
+  waitpid(pid, nullptr, 0);
+  {
+    ZoneHandle d(spec);
+    CHECK_EQ(show(d->incr("k", 1, false, 0, 0, kNow)), "0 2");
+    CHECK(d->stats().recoveries == 1 && d->check() == nullptr);
+    Segment::remove_unused(space);
+    CHECK(exists(spec.shm));
+  }
+  {
+    ZoneHandle d(spec);
+    CHECK_EQ(get(*d, "k", kNow), "2");
+  }
+  // Another size: there is no user that could object.
+  ZoneSpec larger = spec;
+  larger.size = 128 * 1024;
+  {
+    ZoneHandle d(larger);
+    CHECK_EQ(get(*d, "k", kNow), "nil");
+    CHECK(refusal(spec).find("the zone exists with a size of 131072 bytes") != std::string::npos);
+  }
+  Segment::remove_unused(space);
+  CHECK(!exists(spec.shm));
+}
