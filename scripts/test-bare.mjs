@@ -139,7 +139,7 @@ function freePort() {
   });
 }
 
-/** Debian 11 with nothing but what it cannot be without; made once. Of a foreign architecture only unpacked. */
+/** Debian 11 with nothing but what it cannot be without; made once. */
 function bareSystem(foreign) {
   const dir = path.join(cache, `bare-debian11-${arch}`);
   const mark = path.join(dir, 'etc/moonphase-complete');
@@ -152,6 +152,7 @@ function bareSystem(foreign) {
   // What it mounts goes with it, should it be cut off: the next run empties the directory.
   const debootstrap = ['--mount', 'debootstrap', ...options, ...(foreign ? ['--foreign'] : [])];
   run('unshare', [...debootstrap, 'bullseye', dir, mirror]);
+  if (foreign) run('chroot', [dir, '/debootstrap/debootstrap', '--second-stage']);
   fs.writeFileSync(mark, '');
   return dir;
 }
