@@ -2,7 +2,7 @@
 // Shared dictionaries of Moonphase beside those of Debian's nginx with lua-nginx-module, the same Lua (conf/shdict.lua) in
 // both, in turn: operations per CPU second in one worker and of two workers on two cores that use the same keys,
 // entries per megabyte.
-//   node bench/shdict.mjs [--ms=1000] [--rounds=5] [--json=FILE]
+//   node bench/shdict.mjs [--ms=1000] [--rounds=5] [--only=incr] [--json=FILE]
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -125,7 +125,7 @@ function report(name, unit, ours, theirs, bar) {
 async function compare(workers, ops, show) {
   const servers = [await start('moonphase', workers), await start('nginx', workers)];
   try {
-    for (const op of ops) {
+    for (const op of ops.filter((name) => !options.only || name === options.only)) {
       const figures = [[], []];
       for (let round = 0; round <= rounds; ++round) {
         for (const [i, server] of servers.entries()) {

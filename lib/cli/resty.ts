@@ -7,6 +7,7 @@ import { fileSource } from '../conf/conf.js';
 import { Reader } from '../conf/reader.js';
 import { ConfigError, LuaError, MoonphaseError } from '../errors.js';
 import { Server } from '../gateway/server.js';
+import { forgetZones, zoneSpace } from '../gateway/zones.js';
 import { configureText, versionText } from './nginx-version.js';
 import {
   nameServersOf,
@@ -90,7 +91,8 @@ async function run(options: RestyOptions, chunks: readonly Chunk[]): Promise<num
     confFile: 'resty',
     errorLog: 'stderr',
   });
-  const server = new Server({ embedded: false });
+  const server = new Server({ embedded: false, zoneSpace: zoneSpace(process.pid) });
+  process.once('exit', forgetZones);
   await server.load(plan);
   const script = readFileSync(join(packageRoot, 'dist/cli/resty.lua'));
   const main = server.lua().load<(spec: object) => unknown>(script, { name: '=resty' });
