@@ -84,7 +84,7 @@ async function calls(count) {
 
 async function workers(count) {
   const code = `
-    import http from 'node:http';
+    import net from 'node:net';
     import { LuaVM, createGateway } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};
     const lua = new LuaVM({ globals: { host: async (x) => x, now: (f) => f(1) } });
     const f = lua.eval(\`return function(n)
@@ -92,14 +92,13 @@ async function workers(count) {
     const gw = await createGateway({ locations: [
       { path: '/', contentByLua: 'ngx.sleep(0.001) ngx.say("lua")' },
       { path: '/js', content: async (req, ngx) => { await ngx.sleep(0.001); ngx.say('js'); } } ] });
-    // Not by gw.fetch: the first Request compiles WebAssembly, which V8 does not survive when the thread ends meanwhile.
-    const server = http.createServer(gw.handler).listen(0, '127.0.0.1');
-    await new Promise((done) => server.once('listening', done));
+    // By a socket of our own: a Request's WebAssembly and Node's HTTP parser do not always survive the end of their thread.
+    const { port } = await gw.listen('127.0.0.1:0');
     setInterval(() => {
       f(50);
       lua.eval('ngx.timer.at(0.001, function() host(1) end)');
-      for (const path of ['/', '/js'])
-        http.get({ port: server.address().port, path }, (r) => r.resume()).on('error', () => undefined);
+      for (const at of ['/', '/js'])
+        net.connect(port, '127.0.0.1').on('error', () => undefined).resume().end('GET ' + at + ' HTTP/1.0\\r\\n\\r\\n');
     }, 1);
     setInterval(() => gw.reload(), 20);
   `;
