@@ -140,7 +140,7 @@ void CacheZone::remove_file(shm::CacheNode* node) {
     index.lock();
     --node->count;
   }
-  if (node->count == 0) index.remove(node);
+  if (node->count == 0 && !node->exists) index.remove(node);
 }
 
 // Of the oldest `most` ones, one that nobody holds.

@@ -562,7 +562,7 @@ void Upstream::check_client() {
     c->eof = true;
     c->error = true;
     MOONPHASE_LOG(r, kLogInfo, err, "%s",
-                  stream_
+                  stream_ && !cacheable
                       ? "client prematurely closed connection, so upstream connection is closed too"
                       : "client prematurely closed connection");
   }

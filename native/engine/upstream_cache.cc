@@ -382,9 +382,10 @@ bool UpstreamCache::send() {
   u->head_buf.last = u->head_buf.end = const_cast<char*>(head_.data()) + head_.size();
   sending = true;
   u->protocol->restart(*u);
+  const bool keepalive = u->keepalive;
   const int rc = u->protocol->process_header(*u);
   u->state = state;
-  u->keepalive = false;
+  u->keepalive = keepalive;
   if (rc != kOk) {
     MOONPHASE_LOG(r, kLogErr, 0, "cache file \"%s\" contains invalid header",
                   zone->file_of(key_).c_str());
@@ -400,7 +401,6 @@ bool UpstreamCache::send() {
   MOONPHASE_LOG(r, kLogDebug, 0, "http file cache send: %s", zone->file_of(key_).c_str());
   if (!u->copy_head()) return true;
   r->disable_not_modified = false;
-  r->allow_ranges = true;
   int sent = http::send_header(r);
   if (sent == kOk && !r->header_only) {
     Buf* b = make_buf(*r->pool);
@@ -553,7 +553,7 @@ void UpstreamCache::decide() {
   if (valid == 0) u->cacheable = false;
   const Str head(u->head_buf.start, static_cast<size_t>(u->head_buf.pos - u->head_buf.start));
   const size_t start = cache_header_start(key_text_.size());
-  if (start + head.size() > UINT16_MAX) u->cacheable = false;
+  if (head.empty() || start + head.size() > UINT16_MAX) u->cacheable = false;
   if (u->cacheable && !node_ && exists() == kError) u->cacheable = false;  // it was bypassed
   if (u->cacheable) {
     CacheHeader h{};
@@ -625,6 +625,7 @@ void UpstreamCache::complete() {
   bool moved = rename(temp.c_str(), name.c_str()) == 0;
   if (!moved && errno == ENOENT && zone->make_directories(name))
     moved = rename(temp.c_str(), name.c_str()) == 0;
+  const bool renamed = moved;
   if (!moved && errno == EXDEV) {
     // Another file system: a copy beside it, which then takes its place.
     const std::string copy = zone->path + "/" + std::to_string(getpid()) + "." +
@@ -646,6 +647,11 @@ void UpstreamCache::complete() {
   if (!moved)
     MOONPHASE_LOG(u->r, kLogCrit, errno, "rename() \"%s\" to \"%s\" failed", temp.c_str(),
                   name.c_str());
+  if (renamed) {  // nothing is left to be removed
+    file_->cleanup->fn = nullptr;
+    ::close(file_->fd);
+    file_ = nullptr;
+  }
   drop_file();
   IndexLock lock(zone->index);
   if (moved) {

@@ -322,7 +322,12 @@ bool Upstream::copy_head() {
   auto hidden = [&](Str lower) { return conf->hidden.find(lower) != conf->hidden.end(); };
   for (Header& h : head.list) {
     if (h.hash == 0 || hidden(h.lower)) continue;
-    if ((cacheable || (cache && cache->sending)) && h.lower == "accept-ranges") continue;
+    // The whole answer will be here: its parts are ours to give.
+    if ((cacheable || (cache && cache->sending)) && h.lower == "accept-ranges") {
+      r->allow_ranges = true;
+      r->single_range = cacheable;
+      continue;
+    }
     if (const Known* k = known(h.lower))
       copy_known(r, *this, *k, &h);
     else
@@ -341,7 +346,6 @@ bool Upstream::copy_head() {
   r->headers_out.status_line = head.status_line;
   r->headers_out.content_length_n = head.content_length_n;
   r->disable_not_modified = !cacheable;
-  if (cacheable) r->allow_ranges = r->single_range = true;
   length = -1;
   return true;
 }
