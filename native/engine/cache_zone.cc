@@ -17,9 +17,9 @@ namespace moonphase::engine {
 
 namespace {
 
-constexpr int64_t kRest = 10000;         // ms: the longest pause of the manager
-constexpr int64_t kLoadDelay = 1000;     // ms after the start
-constexpr int64_t kForgotten = 60;       // s: a temporary file of that age is nobody's
+constexpr int64_t kRest = 10000;      // ms: the longest pause of the manager
+constexpr int64_t kLoadDelay = 1000;  // ms after the start
+constexpr int64_t kForgotten = 60;    // s: a temporary file of that age is nobody's
 constexpr size_t kHexKey = 2 * shm::kCacheKey;
 
 struct IndexLock {
@@ -91,8 +91,8 @@ bool CacheZone::open(int fd, const Log* log, std::string* error) {
     return false;
   }
   if (!make_directory(path)) {
-    *error = "mkdir() \"" + path + "\" failed (" + std::to_string(errno) + ": " +
-             strerror(errno) + ")" + at;
+    *error = "mkdir() \"" + path + "\" failed (" + std::to_string(errno) + ": " + strerror(errno) +
+             ")" + at;
     return false;
   }
   log_ = log;

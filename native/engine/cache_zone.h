@@ -20,7 +20,7 @@ struct CacheZone {
   std::string name, path;
   size_t size = 0;
   std::vector<int> levels;
-  int64_t inactive = 600000;          // ms
+  int64_t inactive = 600000;           // ms
   int64_t max_size = 0, min_free = 0;  // bytes; 0: no limit
   bool use_temp_path = true;
   int loader_files = 100, manager_files = 100;
@@ -46,7 +46,7 @@ struct CacheZone {
 
  private:
   void tick();
-  int64_t expire();       // ms until there is more to do
+  int64_t expire();  // ms until there is more to do
   int64_t shrink();
   bool forced(int most);  // false: nothing could go
   void remove_file(shm::CacheNode* node);

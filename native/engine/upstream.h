@@ -67,7 +67,7 @@ struct UpstreamConf {
   int next_tries = 0;
   int64_t next_timeout = 0;
   uint32_t ignore_headers = 0;
-  StrMap<bool> hidden;                     // lower case
+  StrMap<bool> hidden;                      // lower case
   std::shared_ptr<struct CacheConf> cache;  // null: off
 };
 
@@ -84,7 +84,7 @@ struct UpstreamState {
 // of all of them.
 class Upstream;
 struct UpstreamCache;  // engine/upstream_cache.h
-struct TlsByLua;  // engine/upstream_tls_lua.h
+struct TlsByLua;       // engine/upstream_tls_lua.h
 struct UpstreamRecord {
   Upstream* last_upstream = nullptr;
   UpstreamState *first = nullptr, *last = nullptr;
@@ -339,8 +339,8 @@ class Upstream final : public net::TlsOwner {
   int raws_ = 0;
   View *ready_ = nullptr, **ready_end_ = &ready_, *busy_ = nullptr, **busy_end_ = &busy_,
        *free_views_ = nullptr;
-  bool eof_ = false, error_ = false, nonsense_ = false, client_lost_ = false, client_blocked_ = false, passing_ = false,
-       drained_ = false;
+  bool eof_ = false, error_ = false, nonsense_ = false, client_lost_ = false,
+       client_blocked_ = false, passing_ = false, drained_ = false;
   int64_t read_length_ = 0;
 };
 

@@ -21,7 +21,8 @@ namespace moonphase::engine {
 
 namespace {
 
-constexpr int64_t kLookAgain = 500;  // ms: how often a request that waits looks whether it may go on
+constexpr int64_t kLookAgain =
+    500;  // ms: how often a request that waits looks whether it may go on
 
 struct IndexLock {
   explicit IndexLock(shm::CacheIndex& index) : index_(index) { index_.lock(); }
@@ -285,8 +286,8 @@ UpstreamCache::Found UpstreamCache::read_file() {
   char* bytes = r->pool->bytes(size);
   if (size < sizeof header_ || pread(fd_, bytes, size, 0) != static_cast<ssize_t>(size))
     return bad(kLogCrit, "is too small");
-  if (const char* why =
-          check_cache_header(header_, Str(bytes + sizeof header_, size - sizeof header_), key_text_))
+  if (const char* why = check_cache_header(
+          header_, Str(bytes + sizeof header_, size - sizeof header_), key_text_))
     return bad(kLogCrit, why);
   head_ = {bytes, size};
   if (header_.vary_size) {
@@ -354,8 +355,8 @@ UpstreamCache::Found UpstreamCache::take_lock(Found otherwise) {
   waited_ = true;
   timer_.data = this;
   timer_.fn = [](void* p) { static_cast<UpstreamCache*>(p)->wait_over(); };
-  net::current_loop()->set_timer(
-      &timer_, static_cast<uint64_t>(std::min(wait_until_ - ms, kLookAgain)));
+  net::current_loop()->set_timer(&timer_,
+                                 static_cast<uint64_t>(std::min(wait_until_ - ms, kLookAgain)));
   return kWait;
 }
 
@@ -431,7 +432,7 @@ bool UpstreamCache::instead_of_head() {
       {403, kFail403}, {404, kFail404}, {429, kFail429}};
   if (status != kExpired || fd_ < 0) return false;
   for (const auto& [code, failure] : kStatuses)
-    if (u->head.status == code) return stale_instead(failure);
+    if (u->head.status == code) return (conf->use_stale & failure) && stale_instead(failure);
   if (u->head.status != 304 || !conf->revalidate) return false;
   const int64_t sec = now().wall_sec();
   int64_t valid = valid_sec_, updating = updating_sec_, error = error_sec_;

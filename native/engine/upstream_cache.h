@@ -1,5 +1,5 @@
-// proxy_cache for one request: whether its answer is kept, waits for or comes from the cache. In the
-// request's arena; it holds a node of the index until the request ends or the file is there.
+// proxy_cache for one request: whether its answer is kept, waits for or comes from the cache. In
+// the request's arena; it holds a node of the index until the request ends or the file is there.
 #pragma once
 
 #include "engine/cache_file.h"
@@ -9,16 +9,7 @@
 namespace moonphase::engine {
 
 struct UpstreamCache {
-  enum Status : uint8_t {
-    kNone,
-    kMiss,
-    kBypass,
-    kExpired,
-    kStale,
-    kUpdating,
-    kRevalidated,
-    kHit
-  };
+  enum Status : uint8_t { kNone, kMiss, kBypass, kExpired, kStale, kUpdating, kRevalidated, kHit };
 
   // Before the request is sent. kDeclined: the server is asked; kDone: it has been answered, has
   // ended or waits (and Upstream::ask() follows).
@@ -66,10 +57,10 @@ struct UpstreamCache {
   shm::CacheNode* node_ = nullptr;
   File* file_ = nullptr;  // that is being written
   off_t written_ = 0;
-  int fd_ = -1;           // that is read
+  int fd_ = -1;  // that is read
   off_t length_ = 0;
   CacheHeader header_{};
-  Str head_;              // what was read of it, all before the body
+  Str head_;  // what was read of it, all before the body
   Str vary_;
   int64_t valid_sec_ = 0, updating_sec_ = 0, error_sec_ = 0;
   int error_ = 0;  // a status that stands for an answer

@@ -12,18 +12,12 @@ struct Kind {
   HandlerPtr LuaLocConf::*handler;
   const char *action, *what, *directive, *callback;  // as log lines name them
 };
-constexpr Kind kCert{kPhaseProxySslCert,
-                     &LuaLocConf::proxy_ssl_certificate,
-                     "loading proxy ssl certificate by lua",
-                     "proxy ssl cert",
-                     "proxy_ssl_certificate_by_lua",
-                     "cert cb"};
-constexpr Kind kVerify{kPhaseProxySslVerify,
-                       &LuaLocConf::proxy_ssl_verify,
-                       "loading proxy ssl verify by lua",
-                       "proxy ssl verify",
-                       "proxy_ssl_verify_by_lua",
-                       "cert verify callback"};
+constexpr Kind kCert{
+    kPhaseProxySslCert, &LuaLocConf::proxy_ssl_certificate, "loading proxy ssl certificate by lua",
+    "proxy ssl cert",   "proxy_ssl_certificate_by_lua",     "cert cb"};
+constexpr Kind kVerify{
+    kPhaseProxySslVerify, &LuaLocConf::proxy_ssl_verify, "loading proxy ssl verify by lua",
+    "proxy ssl verify",   "proxy_ssl_verify_by_lua",     "cert verify callback"};
 
 const Kind& kind_of(const TlsByLua* a) { return a->phase == kPhaseProxySslCert ? kCert : kVerify; }
 

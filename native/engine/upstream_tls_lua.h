@@ -13,7 +13,7 @@ struct SideRun;  // engine/side_run.h
 struct TlsByLua {
   Upstream* u = nullptr;
   net::TlsQuestions questions;
-  uint32_t phase = 0;      // of the handler that runs or ran last
+  uint32_t phase = 0;       // of the handler that runs or ran last
   SideRun* side = nullptr;  // it waits
   bool done = false, calling = false;
   Rc result = kOk;

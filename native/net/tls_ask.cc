@@ -21,8 +21,8 @@ int on_certificate(SSL*, void* arg) {
 }
 
 int on_verify(X509_STORE_CTX* check, void*) {
-  SSL* ssl = static_cast<SSL*>(
-      X509_STORE_CTX_get_ex_data(check, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  SSL* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(check, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* q = static_cast<TlsQuestions*>(SSL_get_ex_data(ssl, index()));
   if (!q || !q->verify) return X509_verify_cert(check);
   if (!q->peer) {
@@ -42,9 +42,7 @@ int on_verify(X509_STORE_CTX* check, void*) {
 
 }  // namespace
 
-void let_verify(SSL_CTX* context) {
-  SSL_CTX_set_cert_verify_callback(context, on_verify, nullptr);
-}
+void let_verify(SSL_CTX* context) { SSL_CTX_set_cert_verify_callback(context, on_verify, nullptr); }
 
 void set_questions(TlsSession* tls, TlsQuestions* questions) {
   SSL* ssl = tls->ssl();

@@ -13,21 +13,21 @@ namespace moonphase::shm {
 constexpr size_t kCacheKey = 16;  // an MD5
 
 struct CacheNode {
-  uint32_t next;            // in its bucket, or in the free list
-  uint32_t newer, older;    // by use
-  uint32_t used;            // 0: free; set last
+  uint32_t next;          // in its bucket, or in the free list
+  uint32_t newer, older;  // by use
+  uint32_t used;          // 0: free; set last
   unsigned char key[kCacheKey];
-  int32_t count;            // requests that hold it
+  int32_t count;  // requests that hold it
   uint32_t uses;
-  uint16_t error;           // a status that is remembered without a file
-  uint8_t exists;           // there is a file
+  uint16_t error;  // a status that is remembered without a file
+  uint8_t exists;  // there is a file
   uint8_t updating;
   uint32_t body_start;
-  uint64_t uniq;            // the file's inode
-  int64_t expire;           // wall seconds: unused until then, it goes
+  uint64_t uniq;   // the file's inode
+  int64_t expire;  // wall seconds: unused until then, it goes
   int64_t valid_sec;
-  int64_t size;             // bytes of the file on disk
-  int64_t lock_time;        // monotonic ms, of the machine: who updates has until then
+  int64_t size;       // bytes of the file on disk
+  int64_t lock_time;  // monotonic ms, of the machine: who updates has until then
 };
 
 class CacheIndex {

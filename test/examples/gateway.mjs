@@ -90,8 +90,12 @@ export function webSocket(port, target) {
           new Promise((got, lost) => {
             const mask = crypto.randomBytes(4);
             const data = Buffer.from(text).map((byte, i) => byte ^ mask[i % 4]);
-            socket.once('data', (frame) => got(frame.subarray(2).toString()));
-            socket.once('close', () => lost(new Error('closed')));
+            const closed = () => lost(new Error('closed'));
+            socket.once('close', closed);
+            socket.once('data', (frame) => {
+              socket.off('close', closed);
+              got(frame.subarray(2).toString());
+            });
             socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | data.length]), mask, data]));
           }),
       });

@@ -283,14 +283,15 @@ void t.test('one request fills what many wait for', async (t) => {
 
 /** What has come by the end of the body, whatever becomes of the connection. */
 function atOnce(port: number, path: string): Promise<{ cache: unknown; body: string }> {
+  const agent = new http.Agent({ keepAlive: true });
   return new Promise((done, failed) => {
     http
-      .get({ port, path, agent: new http.Agent({ keepAlive: true }) }, (res) => {
+      .get({ port, path, agent }, (res) => {
         let body = '';
         res.on('data', (data: Buffer) => (body += data.toString()));
         res.on('end', () => {
           done({ cache: res.headers['x-cache'], body });
-          res.socket.destroy();
+          agent.destroy();
         });
       })
       .on('error', failed);
@@ -410,7 +411,10 @@ void t.test('either finds what the other has kept', { skip: noNginx }, async (t)
 
 void t.test('what is wrong is said in nginx’s words', async (t) => {
   const wrong: readonly (readonly [string, RegExp])[] = [
-    ['proxy_cache_path $prefix/a inactive=1m;', /"proxy_cache_path" must have "keys_zone" parameter/],
+    [
+      'proxy_cache_path $prefix/a inactive=1m;',
+      /"proxy_cache_path" must have "keys_zone" parameter/,
+    ],
     [
       'proxy_cache_path $prefix/a keys_zone=a:1k;',
       /keys zone "keys_zone=a:1k" is too small|keys zone "a" is too small/,

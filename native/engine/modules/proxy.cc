@@ -216,8 +216,7 @@ void add_conditions(Writer& w, const Upstream& u, const ProxyConf& conf) {
   };
   char date[64];
   if (c->last_modified != -1)
-    add("if-modified-since", "If-Modified-Since",
-        {date, format_http_date(date, c->last_modified)});
+    add("if-modified-since", "If-Modified-Since", {date, format_http_date(date, c->last_modified)});
   add("if-none-match", "If-None-Match", c->etag);
 }
 
@@ -225,7 +224,9 @@ int create_request(Upstream& u) {
   Request* r = u.r;
   auto* ctx = static_cast<Ctx*>(u.data);
   const ProxyConf& conf = *ctx->conf;
-  Str method = !u.method.empty() ? u.method : conf.has_method ? eval(r, conf.method) : r->method_name;
+  Str method = !u.method.empty() ? u.method
+               : conf.has_method ? eval(r, conf.method)
+                                 : r->method_name;
   ctx->head = same_text(method, "HEAD");
 
   u.uri = make_uri(r, *ctx);
