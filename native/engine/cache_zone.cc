@@ -22,14 +22,6 @@ constexpr int64_t kLoadDelay = 1000;  // ms after the start
 constexpr int64_t kForgotten = 60;    // s: a temporary file of that age is nobody's
 constexpr size_t kHexKey = 2 * shm::kCacheKey;
 
-struct IndexLock {
-  explicit IndexLock(shm::CacheIndex& index) : index_(index) { index_.lock(); }
-  ~IndexLock() { index_.unlock(); }
-  IndexLock(const IndexLock&) = delete;
-  IndexLock& operator=(const IndexLock&) = delete;
-  shm::CacheIndex& index_;
-};
-
 bool from_hex(const char* text, unsigned char* key) {
   for (size_t i = 0; i < kHexKey; ++i) {
     const char c = text[i];

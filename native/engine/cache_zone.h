@@ -16,6 +16,14 @@ namespace moonphase::engine {
 
 struct Generation;
 
+struct IndexLock {
+  explicit IndexLock(shm::CacheIndex& index) : index_(index) { index_.lock(); }
+  ~IndexLock() { index_.unlock(); }
+  IndexLock(const IndexLock&) = delete;
+  IndexLock& operator=(const IndexLock&) = delete;
+  shm::CacheIndex& index_;
+};
+
 struct CacheZone {
   std::string name, path;
   size_t size = 0;

@@ -70,6 +70,8 @@ struct UpstreamCache {
   net::Timer timer_{};
 };
 
+// proxy_cache_bypass, proxy_no_cache: a value is neither empty nor "0".
+bool cache_condition(Request* r, const std::vector<Complex>& values);
 void register_upstream_cache();  // $upstream_cache_status & co.
 
 }  // namespace moonphase::engine
