@@ -9,6 +9,7 @@ import { zoneSpace } from '../gateway/zones.js';
 import { Backoff } from './backoff.js';
 import { levelOf, signalText, type ErrorLog } from './log.js';
 import type { ToPrimary, ToWorker } from './protocol.js';
+import { changedKey } from './zone_keys.js';
 
 /** Descriptors 0 to 2 and the channel come first. */
 const FIRST_SOCKET = 4;
@@ -133,7 +134,10 @@ export class Primary {
       return;
     }
     const plan = this.options.reread();
-    if (plan !== undefined) await this.serve(plan, true);
+    if (plan === undefined) return;
+    const changed = changedKey(this.generation?.plan, plan);
+    if (changed !== undefined) log.write('emerg', changed);
+    else await this.serve(plan, true);
   }
 
   /** Starts workers on a plan; when they serve, those of the one before end. The result is why that failed. */
@@ -152,6 +156,9 @@ export class Primary {
         zones.push({ name: dict.name, zone: native().openZone(dict) });
       }
       for (const { name, size } of plan.http?.upstream_zones ?? []) {
+        zones.push({ name, zone: native().openZone({ name, size, plain: true }) });
+      }
+      for (const { name, size } of plan.http?.caches ?? []) {
         zones.push({ name, zone: native().openZone({ name, size, plain: true }) });
       }
       for (const { name, size } of plan.http?.limit_zones ?? []) {

@@ -5,6 +5,7 @@ import { Server } from '../gateway/server.js';
 import { zoneSpace } from '../gateway/zones.js';
 import { levelOf, signalText, type ErrorLog } from './log.js';
 import { prepareProcess } from './prepare.js';
+import { changedKey } from './zone_keys.js';
 
 export interface SingleOptions {
   readonly log: ErrorLog;
@@ -25,6 +26,7 @@ const LOADED = `
 export class Single {
   private readonly server: Server;
   private shutdownTimeout: number | undefined;
+  private plan: Plan | undefined;
   private ending = false;
   private ended = false;
   private reloading: Promise<void> = Promise.resolve();
@@ -70,6 +72,7 @@ export class Single {
       return false;
     }
     this.shutdownTimeout = plan.process.worker_shutdown_timeout;
+    this.plan = plan;
     return true;
   }
 
@@ -102,7 +105,10 @@ export class Single {
     if (this.ending) return false;
     this.options.log.write('notice', 'reconfiguring');
     const plan = this.options.reread();
-    return plan !== undefined && (await this.serve(plan));
+    if (plan === undefined) return false;
+    const changed = changedKey(this.plan, plan);
+    if (changed !== undefined) this.options.log.write('emerg', changed);
+    return changed === undefined && (await this.serve(plan));
   }
 
   /** The Lua files of the modules that are loaded now. */

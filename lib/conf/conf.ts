@@ -28,7 +28,7 @@ import type {
   UpstreamPlan,
   Where,
 } from './plan.js';
-import type { LimitZone } from './plan_modules.js';
+import type { CachePath, LimitZone } from './plan_modules.js';
 import { Reader, type Statement } from './reader.js';
 import { Scope, type ScopeKind } from './scope.js';
 import { VariableTable, captureNames } from './variables.js';
@@ -122,6 +122,7 @@ export class Conf {
   readonly upstreamLists = new Map<string, readonly string[]>();
   /** Zones of `limit_req_zone` and `limit_conn_zone`. */
   readonly limitZones: LimitZone[] = [];
+  readonly caches: CachePath[] = [];
   private readonly memory = new Map<string, { readonly use: string; size: number }>();
   readonly servers: ServerState[] = [];
   readonly listens = new Listens();

@@ -20,6 +20,7 @@ import type {
   GzipPlan,
   LimitConnPlan,
   LimitReqPlan,
+  CachePath,
   LimitZone,
   LuaSslPlan,
   MemcPlan,
@@ -154,6 +155,7 @@ export interface HttpPlan {
   readonly lua: LuaMainPlan;
   readonly formats: readonly LogFormat[];
   readonly limit_zones: readonly LimitZone[];
+  readonly caches: readonly CachePath[];
   readonly upstreams: readonly UpstreamPlan[];
   /** Shared memory for their servers. */
   readonly upstream_zones: readonly {

@@ -1,4 +1,4 @@
-import type { Bytes, Complex, Regex } from './plan.js';
+import type { Bytes, Complex, Regex, Where } from './plan.js';
 
 /** Parts of a `LocationConf` that belong to one module: echo, headers-more, proxy, memc, gzip, WebDAV, TLS of cosockets. */
 
@@ -87,6 +87,22 @@ export interface ProxyPlan {
   readonly proxy_temp_path?: Bytes;
   readonly proxy_max_temp_file_size: number;
   readonly proxy_temp_file_write_size?: number;
+  /** The zone; '' is off. */
+  readonly proxy_cache?: Complex;
+  readonly proxy_cache_key?: Complex;
+  readonly proxy_cache_bypass: readonly Complex[];
+  readonly proxy_no_cache: readonly Complex[];
+  readonly proxy_cache_valid: readonly CacheValid[];
+  readonly proxy_cache_min_uses: number;
+  readonly proxy_cache_max_range_offset?: number;
+  readonly proxy_cache_use_stale: readonly Bytes[];
+  readonly proxy_cache_methods: readonly Bytes[];
+  readonly proxy_cache_lock: boolean;
+  readonly proxy_cache_lock_timeout: number;
+  readonly proxy_cache_lock_age: number;
+  readonly proxy_cache_revalidate: boolean;
+  readonly proxy_cache_convert_head: boolean;
+  readonly proxy_cache_background_update: boolean;
   readonly proxy_next_upstream: readonly Bytes[];
   readonly proxy_next_upstream_tries: number;
   readonly proxy_next_upstream_timeout: number;
@@ -180,6 +196,31 @@ export interface DavPlan {
   readonly min_delete_depth: number;
   /** Mode bits of new files; directories get x where they have r. */
   readonly dav_access: number;
+}
+
+/** `proxy_cache_path`: times in milliseconds, sizes in bytes; a `max_size` of 0 is none. */
+export interface CachePath {
+  readonly name: Bytes;
+  readonly size: number;
+  readonly path: Bytes;
+  readonly levels: readonly number[];
+  readonly use_temp_path: boolean;
+  readonly inactive: number;
+  readonly max_size: number;
+  readonly min_free: number;
+  readonly loader_files: number;
+  readonly loader_sleep: number;
+  readonly loader_threshold: number;
+  readonly manager_files: number;
+  readonly manager_sleep: number;
+  readonly manager_threshold: number;
+  readonly where: Where;
+}
+
+/** How long an answer is kept, in milliseconds; a status of 0 is any. */
+export interface CacheValid {
+  readonly status: number;
+  readonly time: number;
 }
 
 /** A zone of `limit_req_zone` or `limit_conn_zone`. */

@@ -11,8 +11,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   proxy_force_ranges proxy_limit_rate
   proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
   sub_filter autoindex
-  proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
-  proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
   `
     .trim()
     .split(/\s+/),

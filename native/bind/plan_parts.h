@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "bind/plan_value.h"
+#include "engine/cache_zone.h"
 #include "engine/plan.h"
 #include "engine/upstream.h"
 
@@ -16,6 +17,9 @@ class PlanParts {
  public:
   explicit PlanParts(engine::Plan& p) : plan(p) {}
   engine::Plan& plan;
+  // proxy_cache_path, which the locations share.
+  std::shared_ptr<std::vector<std::shared_ptr<engine::CacheZone>>> caches =
+      std::make_shared<std::vector<std::shared_ptr<engine::CacheZone>>>();
   // What plan_tls.cc has read, by its values.
   std::unordered_map<std::string, std::shared_ptr<const engine::LuaTlsConf>> client_tls;
 
@@ -47,6 +51,7 @@ void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& s
 std::unique_ptr<engine::ResolverPlan> read_resolver(const PlanValue& from);
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_proxy.cc
+void read_caches(PlanParts& parts, const PlanValue& from);
 void read_proxy(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
 // plan_filters.cc
 void read_filters(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);

@@ -1,5 +1,6 @@
 // proxy_*, auth_request of a location.
 #include "bind/plan_parts.h"
+#include "engine/cache_zone.h"
 #include "engine/modules/proxy.h"
 
 namespace moonphase::bind {
@@ -51,7 +52,10 @@ uint32_t ignored_bit(const std::string& word) {
   if (word == "X-Accel-Limit-Rate") return engine::kIgnoreLimitRate;
   if (word == "X-Accel-Buffering") return engine::kIgnoreBuffering;
   if (word == "X-Accel-Charset") return engine::kIgnoreCharset;
-  return engine::kIgnoreOther;
+  if (word == "X-Accel-Expires") return engine::kIgnoreAccelExpires;
+  if (word == "Cache-Control") return engine::kIgnoreCacheControl;
+  if (word == "Set-Cookie") return engine::kIgnoreSetCookie;
+  return word == "Vary" ? engine::kIgnoreVary : engine::kIgnoreExpires;
 }
 
 void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
@@ -81,6 +85,56 @@ void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
   v.get("proxy_ignore_headers").each([&](const PlanValue& word) {
     conf.ignore_headers |= ignored_bit(word.bytes());
   });
+}
+
+uint32_t stale_bit(const std::string& word) {
+  return word == "updating" ? uint32_t{engine::kFailUpdating} : next_bit(word);
+}
+
+void read_cache(PlanParts& parts, const PlanValue& v, engine::UpstreamConf& conf) {
+  if (!v.has("proxy_cache")) return;
+  auto cache = std::make_shared<engine::CacheConf>();
+  PlanValue zone = v.get("proxy_cache");
+  if (zone.is_string() && zone.bytes().empty()) return;  // off
+  read(zone, cache->zone);
+  cache->all = parts.caches;
+  for (const auto& one : *parts.caches)
+    if (cache->zone.literal() && one->name == cache->zone.text) cache->fixed = one;
+  cache->has_key = v.has("proxy_cache_key");
+  if (cache->has_key) read(v.get("proxy_cache_key"), cache->key);
+  v.get("proxy_cache_bypass").each([&](const PlanValue& one) {
+    read(one, cache->bypass.emplace_back());
+  });
+  v.get("proxy_no_cache").each([&](const PlanValue& one) {
+    read(one, cache->no_cache.emplace_back());
+  });
+  v.get("proxy_cache_valid").each([&](const PlanValue& one) {
+    auto& [status, time] = cache->valid.emplace_back();
+    read(one.get("status"), status);
+    read(one.get("time"), time);
+  });
+  read(v.get("proxy_cache_min_uses"), cache->min_uses);
+  if (v.has("proxy_cache_max_range_offset"))
+    read(v.get("proxy_cache_max_range_offset"), cache->max_range_offset);
+  bool off = false;
+  v.get("proxy_cache_use_stale").each([&](const PlanValue& word) {
+    off |= word.bytes() == "off";
+    cache->use_stale |= stale_bit(word.bytes());
+  });
+  if (off) cache->use_stale = 0;
+  if (cache->use_stale & engine::kFailError) cache->use_stale |= engine::kFailNobody;
+  cache->methods = http::kGet | http::kHead;
+  v.get("proxy_cache_methods").each([&](const PlanValue& word) {
+    if (word.bytes() == "POST") cache->methods |= http::kPost;
+  });
+  read(v.get("proxy_cache_lock"), cache->lock);
+  read(v.get("proxy_cache_lock_timeout"), cache->lock_timeout);
+  read(v.get("proxy_cache_lock_age"), cache->lock_age);
+  read(v.get("proxy_cache_revalidate"), cache->revalidate);
+  read(v.get("proxy_cache_convert_head"), cache->convert_head);
+  read(v.get("proxy_cache_background_update"), cache->background_update);
+  read(v.get("proxy_temp_path"), cache->temp_path);
+  conf.cache = std::move(cache);
 }
 
 void read_rules(PlanParts& parts, const PlanValue& v, const char* name,
@@ -116,6 +170,7 @@ std::shared_ptr<ProxyConf> read_proxy(PlanParts& parts, const PlanValue& v) {
   auto conf = std::make_shared<ProxyConf>();
   read_target(v.get("proxy_pass"), *conf);
   read_upstream(v, conf->upstream);
+  read_cache(parts, v, conf->upstream);
   conf->upstream.tls = read_upstream_tls(v);
   read_rules(parts, v, "proxy_redirect", conf->redirects);
   read_rules(parts, v, "proxy_cookie_domain", conf->cookie_domains);
@@ -139,6 +194,28 @@ std::shared_ptr<ProxyConf> read_proxy(PlanParts& parts, const PlanValue& v) {
 }
 
 }  // namespace
+
+void read_caches(PlanParts& parts, const PlanValue& from) {
+  from.each([&](const PlanValue& v) {
+    auto zone = std::make_shared<engine::CacheZone>();
+    PLAN_READ(*zone, v, name);
+    PLAN_READ(*zone, v, size);
+    PLAN_READ(*zone, v, path);
+    v.get("levels").each([&](const PlanValue& n) { read(n, zone->levels.emplace_back()); });
+    PLAN_READ(*zone, v, use_temp_path);
+    PLAN_READ(*zone, v, inactive);
+    PLAN_READ(*zone, v, max_size);
+    PLAN_READ(*zone, v, min_free);
+    PLAN_READ(*zone, v, loader_files);
+    PLAN_READ(*zone, v, loader_sleep);
+    PLAN_READ(*zone, v, loader_threshold);
+    PLAN_READ(*zone, v, manager_files);
+    PLAN_READ(*zone, v, manager_sleep);
+    PLAN_READ(*zone, v, manager_threshold);
+    PLAN_READ(*zone, v, where);
+    parts.caches->push_back(std::move(zone));
+  });
+}
 
 void read_proxy(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   if (v.has("proxy")) conf.module[engine::kModProxy] = read_proxy(parts, v.get("proxy"));

@@ -300,6 +300,7 @@ void read_http(PlanParts& parts, const PlanValue& v) {
   make(plan.servers, v.get("servers"));
   read_formats(parts, v.get("formats"));
   read_limit_zones(parts, v.get("limit_zones"));
+  read_caches(parts, v.get("caches"));
   read_lua(parts, v.get("lua"));
   size_t i = 0;
   v.get("confs").each([&](const PlanValue& one) { read_location(parts, one, *plan.confs[i++]); });

@@ -17,6 +17,9 @@ constexpr uint32_t kWaits = kCapYield | kCapThread | kCapCosocket | kCapSleep | 
 constexpr uint32_t kAnswers =
     kOfRequest | kWaits | kCapSendHeaders | kCapReadBody | kCapExit | kCapControl | kCapRawSocket;
 
+// In the handshake with a server that the request is passed on to.
+constexpr uint32_t kToServer = (kOfRequest & ~kCapOnAbort) | kWaits | kCapExit;
+
 // With a request that has not ended: subrequests, too.
 constexpr uint32_t kWaitsInRequest = kWaits | kCapSubrequest;
 
@@ -51,11 +54,9 @@ constexpr PhaseRow kRows[] = {
     row("ssl_client_hello", "ssl_client_hello_by_lua*", kPhaseSslClientHello,
         kWaits | kCapExit | kCapTimer),
     row("server_rewrite", "server_rewrite_by_lua*", kPhaseServerRewrite, kAnswers | kCapSetUri),
-    row("proxy_ssl_verify", "proxy_ssl_verify_by_lua*", kPhaseProxySslVerify,
-        kWaits | kCapExit | kCapTimer),
+    row("proxy_ssl_verify", "proxy_ssl_verify_by_lua*", kPhaseProxySslVerify, kToServer),
     row("precontent", "precontent_by_lua*", kPhasePrecontent, kAnswers),
-    row("proxy_ssl_cert", "proxy_ssl_certificate_by_lua*", kPhaseProxySslCert,
-        kWaits | kCapExit | kCapTimer),
+    row("proxy_ssl_cert", "proxy_ssl_certificate_by_lua*", kPhaseProxySslCert, kToServer),
 };
 
 }  // namespace

@@ -181,6 +181,8 @@ struct LuaTlsConf {
 struct LuaLocConf {
   std::shared_ptr<const LuaTlsConf> tls;
   HandlerPtr server_rewrite, rewrite, access, precontent, content, header_filter, body_filter, log;
+  HandlerPtr proxy_ssl_certificate, proxy_ssl_verify;
+  bool upstream_skip_default_verify = false;
   bool code_cache = true, need_request_body = false, http10_buffering = true,
        use_default_type = true, check_client_abort = false, transform_underscores = true,
        socket_log_errors = true;

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "engine/block_watch.h"
+#include "engine/cache_zone.h"
 #include "engine/exec.h"
 #include "engine/handshake.h"
 #include "engine/lifecycle.h"
@@ -137,7 +138,7 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   now.init.data = this;
   if (int64_t ms = g->plan->lua.blocking_threshold)
     g->block_watch = std::make_unique<BlockWatch>(g, ms);
-  if (!open_limit_zones(g, &error)) return not_loaded(error);
+  if (!open_limit_zones(g, &error) || !open_caches(g, &error)) return not_loaded(error);
   if (g->plan->has_http) {
     if (open_upstream_zones(g, &error)) g->vm = make_vm(g, &error);
     if (!g->vm) return not_loaded(error);

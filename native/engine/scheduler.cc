@@ -273,7 +273,7 @@ Next failed(LuaCtx* ctx, Co* co, const Failure& failure) {
     } else if (ctx->init) {
       ctx->init->error = failure.message + "\n" + failure.traceback;
     } else if (ctx->side) {
-      fail_side(ctx, failure.message + "\n" + failure.traceback);
+      fail_side(ctx, failure.kind, failure.message + "\n" + failure.traceback);
     } else {
       MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua entry thread aborted: %s: %s\n%s", failure.kind,
                     failure.message.c_str(), failure.traceback.c_str());

@@ -70,6 +70,11 @@ void close_side(SideRun* s) {
   x->spare = s;
 }
 
+void abort_side(SideRun* s) {
+  if (s->ctx->side != s) exchange(s);
+  close_side(s);
+}
+
 int begin_side(SideRun* s, int nargs) {
   LuaCtx* ctx = s->ctx;
   int ref;
@@ -112,8 +117,12 @@ void keep_side_result(LuaCtx* ctx, lua_State* L) {
   if (text) s->value = ctx->r->pool->copy(Str(text, n));
 }
 
-void fail_side(LuaCtx* ctx, const std::string& text) {
+void fail_side(LuaCtx* ctx, const char* kind, const std::string& text) {
   ctx->side->failed = true;
+  if (ctx->phase & (kPhaseProxySslCert | kPhaseProxySslVerify)) {
+    MOONPHASE_LOG(ctx->r, kLogErr, 0, "lua entry thread aborted: %s: %s", kind, text.c_str());
+    return;
+  }
   const PhaseRow* row = phase_row(ctx->phase);
   MOONPHASE_LOG(ctx->r, kLogErr, 0, "failed to run %s: %s", row->directive, text.c_str());
 }

@@ -1,5 +1,6 @@
-// lua_phase_capabilities extended: handlers that run inside of another phase's call (a filter, log,
-// set) have coroutines of their own and may wait. Under `strict` nothing here is called.
+// Handlers that run inside of another phase's call have coroutines of their own and may wait: those
+// of a handshake with a server (upstream_tls_lua.cc), and, with lua_phase_capabilities extended,
+// those of a filter, log, set, balancer.
 #pragma once
 
 #include "engine/exec.h"
@@ -43,6 +44,8 @@ ExtendedState* extended_state(LuaCtx* ctx);
 // Puts a new run in place; close_side gives the interrupted one back.
 SideRun* open_side(LuaCtx* ctx, uint32_t phase, void (*ended)(SideRun*, int rc));
 void close_side(SideRun* s);
+// Ends one that waits.
+void abort_side(SideRun* s);
 // Runs the function below `nargs` values on the VM's stack as the entry coroutine. kAgain: it
 // waits, `ended` will be called, and the interrupted run is in place again; kDone: the ctx is gone;
 // else as `ended` gets it.
@@ -51,7 +54,7 @@ int begin_side(SideRun* s, int nargs);
 // For the scheduler: a coroutine of a side run goes on; its entry has ended, or failed.
 void resume_side(Co* co, int nargs);
 void keep_side_result(LuaCtx* ctx, lua_State* L);
-void fail_side(LuaCtx* ctx, const std::string& text);
+void fail_side(LuaCtx* ctx, const char* kind, const std::string& text);
 
 // Puts the run of a coroutine that waits in place while something is done for it from outside;
 // null, or in place already: does nothing.

@@ -4,11 +4,14 @@
 #include <netinet/tcp.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 #include "engine/socket_pool.h"
+#include "engine/upstream_cache.h"
+#include "engine/upstream_tls_lua.h"
 #include "engine/variables.h"
 #include "http/body.h"
 #include "http/output.h"
@@ -85,6 +88,11 @@ int Upstream::run(Request* r) {
 
 void Upstream::begin() {
   r->conn->set_read_timeout(0);
+  if (conf->cache && UpstreamCache::look(*this) == kDone) return;
+  ask();
+}
+
+void Upstream::ask() {
   if (!conf->ignore_client_abort && !r->post_action) {
     r->read_event_handler = r->write_event_handler = UpstreamEvents::client_event;
     r->conn->want_read(true);
@@ -159,6 +167,7 @@ void Upstream::set_timer(int64_t ms) {
 void Upstream::close_stream() {
   net::current_loop()->clear_timer(&timer_);
   if (!stream_) return;
+  if (tls_lua) end_asking(std::exchange(tls_lua, nullptr));
   stream_->close();
   stream_ = nullptr;
 }
@@ -216,6 +225,7 @@ void Upstream::chosen(int rc) {
   if (!open_stream()) return;
   protocol->restart(*this);
   head = UpstreamHead();
+  upgraded = false;
   head_buf.pos = head_buf.last = head_buf.start;
   request_sent_ = body_sent_ = false;
   out_ = nullptr;
@@ -496,7 +506,9 @@ void Upstream::read_head() {
     return;
   }
   state->header_time = now().monotonic_ms - start_ms_;
-  if (head.status >= 300 && (test_next() || intercept())) return;
+  if (head.status >= 300) {
+    if (test_next() || (cache && cache->instead_of_head()) || intercept()) return;
+  }
   if (copy_head()) send_response();
 }
 
@@ -507,6 +519,8 @@ void Upstream::on_readable() {
     handshake();
   else if (stage_ == kPassing)
     pass_body();
+  else if (stage_ == kUpgraded)
+    pass_upgraded();
   else if (stage_ == kSending || stage_ == kWaiting)
     read_head();
 }
@@ -518,16 +532,18 @@ void Upstream::on_writable() {
     handshake();
   else if (stage_ == kSending)
     send();
+  else if (stage_ == kUpgraded)
+    pass_upgraded();
   else if (stream_)
     stream_->want_write(false);
 }
 
 void Upstream::on_timeout() {
-  if (stage_ != kPassing) {
+  if (stage_ != kPassing && stage_ != kUpgraded) {
     next(kFailTimeout);
     return;
   }
-  r->conn->action = "reading upstream";
+  if (stage_ == kPassing) r->conn->action = "reading upstream";
   MOONPHASE_LOG(r, kLogErr, ETIMEDOUT, "upstream timed out");
   finalize(504);
 }
@@ -546,10 +562,11 @@ void Upstream::check_client() {
     c->eof = true;
     c->error = true;
     MOONPHASE_LOG(r, kLogInfo, err, "%s",
-                  stream_
+                  stream_ && !cacheable
                       ? "client prematurely closed connection, so upstream connection is closed too"
                       : "client prematurely closed connection");
   }
+  if (cacheable && stream_) return;  // others will ask for it
   finalize(499);
 }
 

@@ -27,7 +27,8 @@ enum UpstreamFailure : uint32_t {
   kFail404 = 0x200,
   kFail429 = 0x400,
   kFailNonIdempotent = 0x800,
-  kFailNobody = 0x1000,  // no live servers: never in a mask
+  kFailNobody = 0x1000,    // no live servers: never in a mask of next_upstream
+  kFailUpdating = 0x2000,  // proxy_cache_use_stale only
 };
 
 // `proxy_ignore_headers`
@@ -37,7 +38,10 @@ enum IgnoredHeader : uint32_t {
   kIgnoreLimitRate = 4,
   kIgnoreBuffering = 8,
   kIgnoreCharset = 16,
-  kIgnoreOther = 32,  // of caching: Expires, Cache-Control, Set-Cookie, Vary
+  kIgnoreAccelExpires = 32,
+  kIgnoreCacheControl = 64,
+  kIgnoreSetCookie = 128,
+  kIgnoreVary = 256,
 };
 
 // TLS to the server: proxy_ssl_*.
@@ -63,7 +67,8 @@ struct UpstreamConf {
   int next_tries = 0;
   int64_t next_timeout = 0;
   uint32_t ignore_headers = 0;
-  StrMap<bool> hidden;  // lower case
+  StrMap<bool> hidden;                      // lower case
+  std::shared_ptr<struct CacheConf> cache;  // null: off
 };
 
 // One try, for $upstream_*. `peer` is null where a new upstream has begun after an internal
@@ -78,6 +83,8 @@ struct UpstreamState {
 // r->ctx[kModUpstream], which internal redirects keep: the request's last upstream, and the tries
 // of all of them.
 class Upstream;
+struct UpstreamCache;  // engine/upstream_cache.h
+struct TlsByLua;       // engine/upstream_tls_lua.h
 struct UpstreamRecord {
   Upstream* last_upstream = nullptr;
   UpstreamState *first = nullptr, *last = nullptr;
@@ -96,6 +103,7 @@ struct UpstreamHead {
          *location = nullptr, *refresh = nullptr, *expires = nullptr, *x_accel_redirect = nullptr,
          *x_accel_expires = nullptr, *x_accel_limit_rate = nullptr, *transfer_encoding = nullptr,
          *www_authenticate = nullptr;
+  bool no_cache = false, expired = false;  // what it says about being kept
   int64_t content_length_n = -1;
   int64_t last_modified_time = -1;
   bool connection_close = false, chunked = false;
@@ -179,11 +187,21 @@ class Upstream final : public net::TlsOwner {
   Buf head_buf;
   UpstreamHead head;
   UpstreamState* state = nullptr;
+  void go_on_with_handshake() {
+    if (stage_ == kHandshaking) handshake();
+  }
+  TlsByLua* tls_lua = nullptr;  // while the server's handshake is under way, where Lua takes part
   net::TlsSession* tls() const { return stream_ ? stream_->tls : nullptr; }
   net::Stream* stream() const { return stream_; }
   Str peer_name;
   bool peer_is_unix = false;
+  UpstreamCache* cache = nullptr;  // null: not cached
+  bool cacheable = false;          // the answer is to be kept
+  Str method;                      // in place of the client's: a HEAD that is asked for as GET
+  // Where the request goes, for the default cache key.
+  Str cache_host, cache_uri;
   bool header_sent = false;
+  bool upgraded = false;  // the protocol has changed with the head: bytes go both ways
   // The answer has ended where the server said, so the connection serves another request.
   bool keepalive = false;
   // Body bytes that must still come at least; -1: until the connection ends.
@@ -196,6 +214,7 @@ class Upstream final : public net::TlsOwner {
 
  private:
   friend struct UpstreamEvents;
+  friend struct UpstreamCache;
   // A buffer that the server's bytes are read into.
   struct Raw {
     char *start = nullptr, *end = nullptr, *fed = nullptr, *last = nullptr;
@@ -218,6 +237,7 @@ class Upstream final : public net::TlsOwner {
     kSending,
     kWaiting,
     kPassing,
+    kUpgraded,
     kOver
   };
 
@@ -232,6 +252,8 @@ class Upstream final : public net::TlsOwner {
   void save_session();
   // upstream.cc
   void begin();
+  void ask();
+  void stop() { tear_down(); }
   void find_peers();
   void resolved(const net::ResolveResult& result);
   void connect();
@@ -271,10 +293,17 @@ class Upstream final : public net::TlsOwner {
   bool test_next();
   bool intercept();
   bool copy_head();
+  // upstream_upgrade.cc
+  enum Way : uint8_t { kFromServer, kFromClient };
+  struct Tunnel;
+  void upgrade();
+  bool pump(Way way);
+  void pass_upgraded();
   // upstream_body.cc
   void send_response();
   void pass_body();
   bool give();
+  void lose_client();
   bool over();
   bool take();
   int feed(Raw* raw);
@@ -304,13 +333,14 @@ class Upstream final : public net::TlsOwner {
   int64_t sent_ = 0;
   Chain *out_ = nullptr, **out_end_ = &out_;
   bool request_sent_ = false, body_sent_ = false;
+  Tunnel* tunnels_ = nullptr;  // after an upgrade, one for each Way
   // body
   Raw *filling_ = nullptr, *free_raws_ = nullptr;
   int raws_ = 0;
   View *ready_ = nullptr, **ready_end_ = &ready_, *busy_ = nullptr, **busy_end_ = &busy_,
        *free_views_ = nullptr;
-  bool eof_ = false, error_ = false, nonsense_ = false, client_blocked_ = false, passing_ = false,
-       drained_ = false;
+  bool eof_ = false, error_ = false, nonsense_ = false, client_lost_ = false,
+       client_blocked_ = false, passing_ = false, drained_ = false;
   int64_t read_length_ = 0;
 };
 

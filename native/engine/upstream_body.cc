@@ -4,20 +4,26 @@
 #include "base/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/upstream.h"
+#include "engine/upstream_cache.h"
 #include "http/output.h"
 
 namespace moonphase::engine {
 
 void Upstream::send_response() {
+  if (cache) cache->decide();
   int rc = http::send_header(r);
   if (rc == kError || rc > kOk || r->post_action) {
     finalize(rc);
     return;
   }
   header_sent = true;
-  if (r->header_only) {
+  if (r->header_only && !cacheable) {
     finalize(rc);
+    return;
+  }
+  if (r->header_only) client_lost_ = true;
+  if (upgraded) {
+    upgrade();
     return;
   }
   if (!buffering) {
@@ -71,6 +77,8 @@ Upstream::Raw* Upstream::free_raw() {
 
 void Upstream::pass(char* from, char* to) {
   if (from == to) return;
+  if (cacheable) cache->keep(from, to);
+  if (client_lost_) return;
   View* v = free_views_;
   if (v)
     free_views_ = v->next;
@@ -119,6 +127,23 @@ void Upstream::recycle() {
   if (!busy_) busy_end_ = &busy_;
 }
 
+// The client has gone, and the answer goes on into the cache.
+void Upstream::lose_client() {
+  client_lost_ = true;
+  client_blocked_ = false;
+  r->conn->set_write_timeout(0);
+  for (View* list : {busy_, ready_}) {
+    for (View* v = list; v; v = v->next) {
+      if (--v->raw->views > 0 || v->raw == filling_) continue;
+      v->raw->next = free_raws_;
+      free_raws_ = v->raw;
+    }
+  }
+  busy_ = ready_ = nullptr;
+  busy_end_ = &busy_;
+  ready_end_ = &ready_;
+}
+
 // False: the request has ended.
 bool Upstream::give() {
   if (nonsense_) {  // what it said is not to be trusted, from here on and before
@@ -141,6 +166,10 @@ bool Upstream::give() {
   ready_end_ = &ready_;
   int rc = http::output(r, out);
   if (stage_ == kOver) return false;
+  if (rc == kError && cacheable) {
+    lose_client();
+    return true;
+  }
   if (rc == kError) {
     finalize(kError);
     return false;
@@ -153,7 +182,8 @@ bool Upstream::give() {
 // Is everything there, or will it never be?
 bool Upstream::over() {
   if (length == 0 || (eof_ && length == -1)) {
-    finalize(kOk);
+    if (cacheable) cache->complete();
+    finalize(client_lost_ && !r->header_only ? int{kError} : int{kOk});
     return true;
   }
   if (!eof_ && !error_) return false;
@@ -230,12 +260,23 @@ void Upstream::on_client_writable() {
   if (c->write_timedout) {
     c->timedout = true;
     MOONPHASE_LOG(r, kLogInfo, ETIMEDOUT, "client timed out");
+    if (cacheable) {
+      c->error = true;
+      lose_client();
+      pass_body();
+      return;
+    }
     finalize(408);
     return;
   }
-  if (c->write_delayed) return;
+  if (c->write_delayed || client_lost_) return;
   int rc = http::output(r, nullptr);
   if (stage_ == kOver) return;
+  if (rc == kError && cacheable) {
+    lose_client();
+    pass_body();
+    return;
+  }
   if (rc == kError) {
     finalize(kError);
     return;

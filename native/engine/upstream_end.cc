@@ -5,7 +5,7 @@
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 #include "engine/socket_pool.h"
-#include "engine/upstream.h"
+#include "engine/upstream_cache.h"
 #include "http/body.h"
 #include "http/output.h"
 
@@ -105,6 +105,7 @@ void Upstream::next(uint32_t failure) {
   bool late = conf->next_timeout && now().monotonic_ms - begin_ms_ >= conf->next_timeout;
   if (walk_.tries == 0 || (conf->next_upstream & failure) != failure ||
       (request_sent_ && r->request_body_no_buffering) || late) {
+    if (cache && cache->stale_instead(failure & ~kFailNonIdempotent)) return;
     finalize(status);
     return;
   }
@@ -133,6 +134,7 @@ void Upstream::finalize(int rc) {
   MOONPHASE_LOG(r, kLogDebug, 0, "finalize http upstream request: %d", rc);
   if (stage_ == kOver) return;
   tear_down();
+  if (cache) cache->end(rc);
   r->read_event_handler = http::block_reading;
   if (rc == kDeclined) return;
   r->conn->action = "sending to client";

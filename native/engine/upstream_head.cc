@@ -5,7 +5,7 @@
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/upstream.h"
+#include "engine/upstream_cache.h"
 #include "engine/variables.h"
 #include "http/headers_in.h"
 #include "http/headers_out.h"
@@ -109,7 +109,6 @@ constexpr Known kKnown[] = {
     {"cache-control", Known::kNothing, nullptr, Known::kMulti, &O::cache_control, true},
     {"expires", Known::kOnce, &H::expires, Known::kSlot, &O::expires, true},
     {"accept-ranges", Known::kNothing, nullptr, Known::kSlot, &O::accept_ranges, true},
-    {"upgrade", Known::kNothing, nullptr, Known::kDrop, nullptr, false},
     {"content-range", Known::kNothing, nullptr, Known::kSlot, &O::content_range, false},
     {"connection", Known::kConnection, nullptr, Known::kDrop, nullptr, false},
     {"keep-alive", Known::kNothing, nullptr, Known::kDrop, nullptr, false},
@@ -190,6 +189,7 @@ void copy_known(Request* r, Upstream& u, const Known& k, const Header* h) {
 }  // namespace
 
 int upstream_header_line(Upstream& u, Header* h) {
+  if (u.cache) u.cache->header_line(*h);
   const Known* k = known(h->lower);
   if (!k || k->in == Known::kNothing) return kOk;
   Request* r = u.r;
@@ -322,6 +322,12 @@ bool Upstream::copy_head() {
   auto hidden = [&](Str lower) { return conf->hidden.find(lower) != conf->hidden.end(); };
   for (Header& h : head.list) {
     if (h.hash == 0 || hidden(h.lower)) continue;
+    // The whole answer will be here: its parts are ours to give.
+    if ((cacheable || (cache && cache->sending)) && h.lower == "accept-ranges") {
+      r->allow_ranges = true;
+      r->single_range = cacheable;
+      continue;
+    }
     if (const Known* k = known(h.lower))
       copy_known(r, *this, *k, &h);
     else
@@ -339,7 +345,7 @@ bool Upstream::copy_head() {
   r->headers_out.status = head.status;
   r->headers_out.status_line = head.status_line;
   r->headers_out.content_length_n = head.content_length_n;
-  r->disable_not_modified = true;
+  r->disable_not_modified = !cacheable;
   length = -1;
   return true;
 }

@@ -5,7 +5,8 @@
 
 #include "base/clock.h"
 #include "engine/lifecycle.h"
-#include "engine/upstream.h"
+#include "engine/runtime.h"
+#include "engine/upstream_tls_lua.h"
 #include "engine/variables.h"
 #include "net/tls_client.h"
 
@@ -67,18 +68,26 @@ void Upstream::begin_handshake() {
     finalize(500);
     return;
   }
+  tls_lua = ask_lua(*this);
+  if (loc(r)->lua.proxy_ssl_verify) net::let_verify(tls_conf->context.get());
+  if (tls_lua) net::set_questions(tls, &tls_lua->questions);
   stage_ = kHandshaking;
   set_timer(connect_timeout);
   handshake();
 }
 
 void Upstream::handshake() {
-  r->conn->action = "SSL handshaking to upstream";
+  // While Lua runs, log lines say so.
+  if (!tls_lua || !tls_lua->side) r->conn->action = "SSL handshaking to upstream";
   const Rc rc = stream_->tls->handshake();
-  if (rc == kAgain) return;
+  if (rc == kAgain || stage_ == kOver) return;
   if (rc != kOk || !verified()) {
     next(kFailError);
     return;
+  }
+  if (tls_lua) {
+    net::set_questions(stream_->tls, nullptr);
+    end_asking(std::exchange(tls_lua, nullptr));
   }
   save_session();
   state->connect_time = now().monotonic_ms - start_ms_;

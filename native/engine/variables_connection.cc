@@ -127,7 +127,6 @@ int proxy_tlv(Request* r, VarValue* v, Str rest, uintptr_t) {
 // Names that a configuration may mention; the modules that compute them replace these rows
 // (add_variables).
 const VariableDef kLaterVariables[] = {
-    {"upstream_cache_", nothing, nullptr, 0, kVarPrefix | kVarNoCacheable},
     {"proxy_host", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_port", nothing, nullptr, 0, kVarChangeable | kVarNoCacheable},
     {"proxy_add_via", nothing, nullptr, 0, 0},

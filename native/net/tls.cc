@@ -92,6 +92,7 @@ Rc TlsSession::handshake() {
       return kAgain;
     case SSL_ERROR_WANT_X509_LOOKUP:
     case SSL_ERROR_WANT_CLIENT_HELLO_CB:
+    case SSL_ERROR_WANT_RETRY_VERIFY:
       stream_->want_read(false);
       stream_->want_write(false);
       return kAgain;

@@ -42,4 +42,10 @@ struct FreeKey {
 };
 using Key = std::unique_ptr<EVP_PKEY, FreeKey>;
 
+// ssl_keys.cc: what a side of a handshake shows. kOk, or kError with *err.
+int use_der_chain(SSL* ssl, const char* data, size_t len, char** err);
+int use_der_key(SSL* ssl, const char* data, size_t len, char** err);
+int use_parsed_chain(SSL* ssl, void* chain, char** err);  // STACK_OF(X509)*
+int use_parsed_key(SSL* ssl, void* key, char** err);      // EVP_PKEY*
+
 }  // namespace moonphase::ngx

@@ -126,6 +126,25 @@ const char* trust_chain(SSL* ssl, X509_STORE* store, STACK_OF(X509) * chain, boo
 
 }  // namespace
 
+int moonphase::ngx::use_der_chain(SSL* ssl, const char* data, size_t len, char** err) {
+  const Chain509 chain = read_der_chain(data, len, "d2i_X509_bio() failed", err);
+  return chain ? use_chain(ssl, chain.get(), "SSL_add0_chain_cert() failed", err) : int{kError};
+}
+
+int moonphase::ngx::use_der_key(SSL* ssl, const char* data, size_t len, char** err) {
+  const Key key = read_der_key(data, len, err);
+  return key ? use_key(ssl, key.get(), err) : int{kError};
+}
+
+int moonphase::ngx::use_parsed_chain(SSL* ssl, void* chain, char** err) {
+  return use_chain(ssl, static_cast<STACK_OF(X509)*>(chain), "SSL_add1_chain_cert() failed", err);
+}
+
+int moonphase::ngx::use_parsed_key(SSL* ssl, void* key, char** err) {
+  if (!key) return ffi_error(err, "invalid private key");
+  return use_key(ssl, static_cast<EVP_PKEY*>(key), err);
+}
+
 MOONPHASE_FFI int ngx_http_lua_ffi_cert_pem_to_der(const unsigned char* pem, size_t pem_len,
                                                    unsigned char* der, char** err) {
   const Chain509 chain = read_pem_chain(pem, pem_len, err);
@@ -192,30 +211,23 @@ MOONPHASE_FFI int ngx_http_lua_ffi_ssl_clear_certs(Request* r, char** err) {
 MOONPHASE_FFI int ngx_http_lua_ffi_ssl_set_der_certificate(Request* r, const char* data, size_t len,
                                                            char** err) {
   SSL* ssl = ssl_of(r, err);
-  if (!ssl) return kError;
-  const Chain509 chain = read_der_chain(data, len, "d2i_X509_bio() failed", err);
-  return chain ? use_chain(ssl, chain.get(), "SSL_add0_chain_cert() failed", err) : int{kError};
+  return ssl ? use_der_chain(ssl, data, len, err) : int{kError};
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_ssl_set_der_private_key(Request* r, const char* data, size_t len,
                                                            char** err) {
   SSL* ssl = ssl_of(r, err);
-  if (!ssl) return kError;
-  const Key key = read_der_key(data, len, err);
-  return key ? use_key(ssl, key.get(), err) : int{kError};
+  return ssl ? use_der_key(ssl, data, len, err) : int{kError};
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_set_cert(Request* r, void* cdata, char** err) {
   SSL* ssl = ssl_of(r, err);
-  if (!ssl) return kError;
-  return use_chain(ssl, static_cast<STACK_OF(X509)*>(cdata), "SSL_add1_chain_cert() failed", err);
+  return ssl ? use_parsed_chain(ssl, cdata, err) : int{kError};
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_set_priv_key(Request* r, void* cdata, char** err) {
   SSL* ssl = ssl_of(r, err);
-  if (!ssl) return kError;
-  if (!cdata) return ffi_error(err, "invalid private key");
-  return use_key(ssl, static_cast<EVP_PKEY*>(cdata), err);
+  return ssl ? use_parsed_key(ssl, cdata, err) : int{kError};
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_ssl_verify_client(Request* r, void* client_certs,

@@ -1,7 +1,6 @@
 import type { Conf } from '../conf.js';
 import {
   HSL,
-  HTTP,
   LIMIT_EXCEPT,
   LOCATION,
   LOCATION_IF,
@@ -31,6 +30,7 @@ import {
   tempPath,
 } from '../kinds.js';
 import { hasVariables } from '../complex.js';
+import { cacheRows, settleCache } from './proxy_cache.js';
 import type { ProxyPass, ProxyRewrite } from '../plan.js';
 
 const PASS = LOCATION | LOCATION_IF | LIMIT_EXCEPT;
@@ -182,11 +182,6 @@ const IGNORED_HEADERS =
 export const PROTOCOLS = ['SSLv2', 'SSLv3', 'TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
 const DEFAULT_PROTOCOLS = ['TLSv1.2', 'TLSv1.3'];
 
-const CACHE = `proxy_cache proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_valid proxy_cache_min_uses
-  proxy_cache_max_range_offset proxy_cache_use_stale proxy_cache_methods proxy_cache_lock proxy_cache_lock_timeout
-  proxy_cache_lock_age proxy_cache_revalidate proxy_cache_convert_head proxy_cache_background_update proxy_store
-  proxy_store_access`;
-
 function merge(cf: Conf, { own, parent, conf, scope }: Merge): void {
   // an `if` or `limit_except` without proxy_pass passes where its location does
   if (scope.noname) {
@@ -211,6 +206,7 @@ function merge(cf: Conf, { own, parent, conf, scope }: Merge): void {
     }
   }
   checkBuffers(cf, conf as unknown as Buffers);
+  settleCache(cf, conf);
 }
 
 interface Buffers {
@@ -311,8 +307,8 @@ export const proxyModule: Module = {
       '123',
       'certificates are kept as long as the configuration',
     ),
-    ...later(HSL, CACHE),
-    ...later(HTTP, 'proxy_cache_path'),
+    ...cacheRows,
+    ...later(HSL, 'proxy_store proxy_store_access'),
   ],
   mergeLocation: merge,
 };

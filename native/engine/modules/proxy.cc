@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
+#include "engine/upstream_cache.h"
 #include "engine/variables.h"
 #include "http/body.h"
 #include "http/uri.h"
@@ -196,11 +198,35 @@ Buf* frame_chunk(Upstream& u, Buf* b, bool behind) {
   return buf_of(*r->pool, text);
 }
 
+// What is kept is the whole answer, whatever this client has of it.
+bool is_condition(Str lower) {
+  for (const Str name : {"if-modified-since", "if-unmodified-since", "if-none-match", "if-match",
+                         "range", "if-range"})
+    if (lower == name) return true;
+  return false;
+}
+
+// Is the answer that is there still good? (proxy_cache_revalidate)
+void add_conditions(Writer& w, const Upstream& u, const ProxyConf& conf) {
+  const UpstreamCache* c = u.cache;
+  if (!c || !c->conf->revalidate || c->status != UpstreamCache::kExpired) return;
+  const auto add = [&](const char* lower, Str name, Str value) {
+    if (!value.empty() && conf.replaced.find(Str(lower)) == conf.replaced.end())
+      w.line(name, value);
+  };
+  char date[64];
+  if (c->last_modified != -1)
+    add("if-modified-since", "If-Modified-Since", {date, format_http_date(date, c->last_modified)});
+  add("if-none-match", "If-None-Match", c->etag);
+}
+
 int create_request(Upstream& u) {
   Request* r = u.r;
   auto* ctx = static_cast<Ctx*>(u.data);
   const ProxyConf& conf = *ctx->conf;
-  Str method = conf.has_method ? eval(r, conf.method) : r->method_name;
+  Str method = !u.method.empty() ? u.method
+               : conf.has_method ? eval(r, conf.method)
+                                 : r->method_name;
   ctx->head = same_text(method, "HEAD");
 
   u.uri = make_uri(r, *ctx);
@@ -233,9 +259,12 @@ int create_request(Upstream& u) {
   }
   if (!sets_length && ctx->body_length >= 0) w.line("Content-Length", number(r, ctx->body_length));
   if (ctx->chunked_body && conf.http11) w.line("Transfer-Encoding", "chunked");
+  if (u.cacheable) add_conditions(w, u, conf);
   if (conf.pass_headers_in) {
     for (const Header& h : r->headers_in.list)
-      if (h.hash && conf.replaced.find(h.lower) == conf.replaced.end()) w.line(h.name, h.value);
+      if (h.hash && conf.replaced.find(h.lower) == conf.replaced.end() &&
+          !(u.cacheable && is_condition(h.lower)))
+        w.line(h.name, h.value);
   }
   w.add("\r\n");
   w.add(body);
@@ -270,6 +299,10 @@ int proxy_handler(Request* r) {
                            ? Str(conf->host)
                            : r->pool->join({conf->host, ":", conf->port_text});
     u->group = conf->group;
+  }
+  if (conf->upstream.cache && !conf->upstream.cache->has_key) {
+    u->cache_host = r->pool->join({ctx->schema, ctx->host_header});
+    u->cache_uri = make_uri(r, *ctx);
   }
   if (!conf->upstream.request_buffering && !conf->has_body && conf->pass_body &&
       (!r->headers_in.chunked || conf->http11))
@@ -350,6 +383,7 @@ bool seal_proxy(Plan& plan, std::string* error) {
 
 void register_proxy() {
   register_upstream();
+  register_upstream_cache();
   add_variables(kRows);
   set_content_handler(ContentKind::kProxy, proxy_handler);
 }

@@ -127,9 +127,9 @@ int process_header(Upstream& u) {
   }
   u.state->status = u.head.status;
   if (u.head.status == 101) {
-    MOONPHASE_LOG(r, kLogErr, 0,
-                  "upstream sent unexpected status 101: upgrades are not supported yet");
-    return kInvalidHeader;
+    u.upgraded = r->headers_in.upgrade != nullptr;
+    u.keepalive = false;
+    return kOk;
   }
   if (u.head.chunked) u.head.content_length_n = -1;
   // An answer without a body ends here, also where nobody reads on (HEAD, X-Accel-Redirect).

@@ -197,10 +197,14 @@ t.test('what the native side does not do yet is refused by name', async (t) => {
 });
 
 t.test('so are parts of directives', async (t) => {
-  t.throws(() => compileText(location('proxy_bind 127.0.0.1 transparent;'), {}, { pending: PENDING_PARTS }), {
-    code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
-    words: '"transparent" of the "proxy_bind" directive is not supported yet',
-  });
+  t.throws(
+    () =>
+      compileText(location('proxy_bind 127.0.0.1 transparent;'), {}, { pending: PENDING_PARTS }),
+    {
+      code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
+      words: '"transparent" of the "proxy_bind" directive is not supported yet',
+    },
+  );
 });
 
 t.test('certificates', async (t) => {
