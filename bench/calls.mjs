@@ -56,9 +56,10 @@ function moonphase() {
   };
 }
 
-async function wasmoon() {
+/** By default wasmoon lets Lua have a reference to the object, and copies nothing; without proxies it makes tables. */
+async function wasmoon(enableProxy) {
   const { LuaFactory } = await import('wasmoon');
-  const lua = await new LuaFactory().createEngine({ injectObjects: false });
+  const lua = await new LuaFactory().createEngine({ enableProxy });
   const add = await lua.doString(ADD);
   const same = await lua.doString(SAME);
   return {
@@ -93,7 +94,12 @@ const bare = async () => {
 };
 
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
-const peers = { moonphase: moonphase(), wasmoon: await wasmoon(), fengari: await fengari() };
+const peers = {
+  moonphase: moonphase(),
+  wasmoon: await wasmoon(false),
+  'wasmoon, by reference': await wasmoon(true),
+  fengari: await fengari(),
+};
 for (const [name, peer] of Object.entries(peers)) {
   const [sum, ...objects] = peer.check();
   const wrong = sum !== 3 || objects.some((o, i) => o.id !== [flat, nested][i].id);

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ListenPlan, Plan, SyslogServer } from './conf/plan.js';
+import { startCodec, type NativeCodec } from './codec.js';
 import { jsHelpers } from './js.js';
 import { LuaError, MoonphaseError, type ErrorCode } from './errors.js';
 import { loadAdvice, refusal } from './load-advice.js';
@@ -303,7 +304,7 @@ export interface Native extends NativeRequests {
   closeOnExec(fd: number): CallFailure | undefined;
 }
 
-interface Internal extends Native {
+interface Internal extends Native, NativeCodec {
   setup(helpers: {
     makeError(message: string, luaStack: string, value: unknown, isText: boolean): Error;
     makeCoded(code: ErrorCode, message: string): Error;
@@ -347,6 +348,7 @@ export function native(): Native {
     makeProxy: (vm, handle) => proxies(vm, handle),
     js: jsHelpers,
   });
+  startCodec(addon);
   loaded = addon;
   return addon;
 }

@@ -221,6 +221,7 @@ function liveOf(vm: NativeLuaVM): Live {
 }
 
 setProxyMaker((vm, handle) => {
+  Object.setPrototypeOf(handle, null); // a plain object would be copied into Lua (lib/codec.ts)
   // of a VM that only handlers know it is made here
   const live = lives.get(vm) ?? liveOf(vm as NativeLuaVM);
   const keyOf = (key: string): string | number => (/^[1-9]\d{0,14}$/.test(key) ? Number(key) : key);

@@ -51,7 +51,7 @@ const singleHome = [
 /** TypeScript, from left to right; a folder imports itself, its own column and what is left. */
 const columns = [
   ['errors'],
-  ['conf', 'js', 'load-advice'],
+  ['conf', 'js', 'codec', 'load-advice'],
   ['binding'],
   ['phases', 'metrics', 'luavm', 'types'],
   ['adapters'],

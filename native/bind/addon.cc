@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <node_api.h>
 
+#include "bind/codec.h"
 #include "bind/env.h"
 #include "bind/gateway.h"
 #include "bind/js_handler.h"
@@ -74,6 +75,7 @@ NAPI_MODULE_INIT() {
   define_js_request(env, exports);
   define_gateway(env, exports);
   define_luavm(env, exports);
+  define_codec(env, exports);
   define_plan_reader(env, exports);
   define_process(env, exports);
   define_syslog(env, exports);

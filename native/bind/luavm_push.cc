@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "bind/codec.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 
@@ -151,6 +152,7 @@ bool Pusher::object(napi_value v) {
     if (napi_strict_equals(env_, path_[i], v, &same) == napi_ok && same)
       return refuse("the value", kCycle);
   }
+  if (depth_ == 0 && codec_push(host_, L_, v)) return true;
   bool is = false;
   path_[depth_++] = v;
   bool ok = true;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "bind/codec.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "bind/utf8.h"
@@ -194,6 +195,9 @@ napi_value Reader::table(int index) {
     if (is_error) return to_exception(host_, L_, index, std::string());
     // It has methods: a copy would lose them.
     if (is_object) return wrap_table(host_, L_, index);
+  }
+  if (depth_ == 0) {
+    if (napi_value whole = codec_read(host_, L_, index)) return whole;
   }
   path_[depth_++] = self;
   size_t n = lua_objlen(L_, index);
