@@ -156,6 +156,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
     lua,
     formats: cf.formats,
     limit_zones: cf.limitZones,
+    session_zones: [...cf.sessionZones.values()],
     upstreams: cf.upstreams,
     upstream_zones: [...cf.upstreamZones.values()],
     ...(cf.dynamicZone === undefined ? {} : { dynamic_zone: cf.dynamicZone }),

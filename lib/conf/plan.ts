@@ -154,6 +154,8 @@ export interface HttpPlan {
   readonly lua: LuaMainPlan;
   readonly formats: readonly LogFormat[];
   readonly limit_zones: readonly LimitZone[];
+  /** Of `ssl_session_cache shared:`. */
+  readonly session_zones: readonly { readonly name: Bytes; readonly size: number }[];
   readonly upstreams: readonly UpstreamPlan[];
   /** Shared memory for their servers. */
   readonly upstream_zones: readonly {

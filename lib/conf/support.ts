@@ -11,8 +11,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   proxy_force_ranges proxy_limit_rate
   proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
   sub_filter autoindex
-  proxy_ssl_certificate_by_lua_block proxy_ssl_certificate_by_lua_file
-  proxy_ssl_verify_by_lua_block proxy_ssl_verify_by_lua_file
   `
     .trim()
     .split(/\s+/),
@@ -22,9 +20,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
   'proxy_ssl_certificate with variables',
   'proxy_ssl_certificate_key with variables',
-  'ssl_certificate with variables',
-  'ssl_early_data on',
-  'ssl_certificate_key with variables',
   'access_log gzip',
   'proxy_http_version 2',
   'proxy_bind transparent',

@@ -164,6 +164,9 @@ void read_lua(PlanParts& parts, const PlanValue& v, engine::LuaLocConf& lua) {
   lua.header_filter = parts.handler(v, "header_filter_by_lua");
   lua.body_filter = parts.handler(v, "body_filter_by_lua");
   lua.log = parts.handler(v, "log_by_lua");
+  lua.proxy_ssl_certificate = parts.handler(v, "proxy_ssl_certificate_by_lua");
+  lua.proxy_ssl_verify = parts.handler(v, "proxy_ssl_verify_by_lua");
+  read(v.get("lua_upstream_skip_openssl_default_verify"), lua.skip_default_verify);
   read(v.get("lua_code_cache"), lua.code_cache);
   read(v.get("lua_need_request_body"), lua.need_request_body);
   read(v.get("lua_http10_buffering"), lua.http10_buffering);

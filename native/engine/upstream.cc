@@ -158,6 +158,7 @@ void Upstream::set_timer(int64_t ms) {
 
 void Upstream::close_stream() {
   net::current_loop()->clear_timer(&timer_);
+  if (tls_lua) end_tls_lua();
   if (!stream_) return;
   stream_->close();
   stream_ = nullptr;

@@ -140,6 +140,18 @@ struct LuaChoice {
   int last_state = 0;  // kPeerNext …; 0: there was no try
 };
 
+// A handler of proxy_ssl_certificate_by_lua or proxy_ssl_verify_by_lua in the handshake of one try.
+struct UpstreamTlsLua {
+  uint32_t phase = 0;    // of the handler that runs or ran last
+  uint32_t entered = 0;  // phases whose handler was started
+  bool done = true, calling = false;
+  Rc result = kOk;
+  int code = 0;              // what the handler has returned
+  long verify_result = 0;    // X509_V_…
+  void* verified = nullptr;  // X509*: the server's certificate, while it is looked at; counted
+  net::Posted go_on{};
+};
+
 class Upstream final : public net::TlsOwner {
  public:
   // The request's from now on. `data` is the protocol's.
@@ -191,6 +203,10 @@ class Upstream final : public net::TlsOwner {
   // Body bytes that go to the client, in a buffer of ours.
   void pass(char* from, char* to);
 
+  // upstream_tls_lua.cc; null: no handler has begun
+  UpstreamTlsLua* tls_lua = nullptr;
+  void tls_lua_ended(int code);
+
   // Ends it: kOk, kError or a status; the request is finalized. kDeclined: only the upstream ends.
   void finalize(int rc);
 
@@ -225,6 +241,11 @@ class Upstream final : public net::TlsOwner {
   const Log& tls_log() const override;
   const LogContext* tls_log_context() const override;
   int tls_fault_level() const override { return kLogErr; }
+  Rc tls_certificate() override;
+  Rc tls_verify(X509_STORE_CTX* store) override;
+  void begin_tls_lua();
+  void end_tls_lua();
+  Rc run_tls_lua(const HandlerPtr& handler, uint32_t phase);
   void begin_handshake();
   Str ssl_name();
   void handshake();

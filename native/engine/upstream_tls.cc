@@ -67,6 +67,7 @@ void Upstream::begin_handshake() {
     finalize(500);
     return;
   }
+  begin_tls_lua();
   stage_ = kHandshaking;
   set_timer(connect_timeout);
   handshake();
@@ -75,7 +76,7 @@ void Upstream::begin_handshake() {
 void Upstream::handshake() {
   r->conn->action = "SSL handshaking to upstream";
   const Rc rc = stream_->tls->handshake();
-  if (rc == kAgain) return;
+  if (rc == kAgain || !stream_) return;
   if (rc != kOk || !verified()) {
     next(kFailError);
     return;

@@ -14,6 +14,7 @@
 typedef struct ssl_st SSL;
 typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_session_st SSL_SESSION;
+typedef struct x509_store_ctx_st X509_STORE_CTX;
 
 namespace moonphase::net {
 
@@ -41,7 +42,13 @@ class TlsOwner {
   }
   // HTTP/2 may be agreed on.
   virtual bool tls_http2() const { return false; }
+  // On the other side: the server has asked for the client's.
   virtual Rc tls_certificate() { return kOk; }
+  // What is found goes into `store`; net/tls_client.h has functions for it.
+  virtual Rc tls_verify(X509_STORE_CTX* store) {
+    (void)store;
+    return kOk;
+  }
   virtual void tls_new_session(SSL_SESSION* session) { (void)session; }
   // A session of ours, whose reference the caller takes; null: unknown.
   virtual SSL_SESSION* tls_get_session(Str id) {
@@ -90,12 +97,17 @@ class TlsSession {
   TlsSession() = default;
   ssize_t failed(int n, const char* what, int* error);
   bool write(const char* data, size_t n, ssize_t* taken, int* error);
+  int read_early(void* buf, size_t n, size_t* got);
   void log_handshake() const;
 
   SSL* ssl_ = nullptr;
   Stream* stream_ = nullptr;
   TlsOwner* owner_ = nullptr;
   bool done_ = false, more_ = false, broken_ = false;
+  // TLS 1.3: the client may send a request before the handshake is over.
+  enum : uint8_t { kNoEarly, kMayCome, kEarly } early_ = kNoEarly;
+  bool early_unread_ = false;  // its first byte, which handshake() has read
+  char early_byte_ = 0;
   std::string pending_;  // a record that the socket has not taken yet: it goes first
   size_t credit_ = 0;    // bytes written already that the owner will give once more
   size_t buffer_size_ = 16384;

@@ -55,6 +55,49 @@ bool host_matches(const TlsSession* tls, const std::string& name) {
   return ok;
 }
 
+namespace {
+
+TlsOwner* owner_of(const SSL* ssl) {
+  TlsSession* tls = ssl ? TlsSession::of(ssl) : nullptr;
+  return tls ? tls->owner() : nullptr;
+}
+
+int certificate_wanted(SSL* ssl, void*) {
+  TlsOwner* owner = owner_of(ssl);
+  if (!owner) return 0;
+  const Rc rc = owner->tls_certificate();
+  return rc == kOk ? 1 : rc == kAgain ? -1 : 0;
+}
+
+int verify_wanted(X509_STORE_CTX* store, void*) {
+  auto* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  TlsOwner* owner = owner_of(ssl);
+  if (!owner) return 0;
+  const Rc rc = owner->tls_verify(store);
+  return rc == kOk ? 1 : rc == kAgain ? static_cast<int>(SSL_set_retry_verify(ssl)) : 0;
+}
+
+}  // namespace
+
+void ask_owner(TlsSession* tls, bool certificate, bool verify) {
+  if (certificate) SSL_set_cert_cb(tls->ssl(), certificate_wanted, nullptr);
+  // There is no such function for one connection.
+  if (verify) SSL_CTX_set_cert_verify_callback(SSL_get_SSL_CTX(tls->ssl()), verify_wanted, nullptr);
+}
+
+bool verify_store(X509_STORE_CTX* store) { return X509_verify_cert(store) == 1; }
+long store_error(X509_STORE_CTX* store) { return X509_STORE_CTX_get_error(store); }
+void set_store_error(X509_STORE_CTX* store, long code) {
+  X509_STORE_CTX_set_error(store, static_cast<int>(code));
+}
+void* retain_store_certificate(X509_STORE_CTX* store) {
+  X509* x = X509_STORE_CTX_get0_cert(store);
+  if (x) X509_up_ref(x);
+  return x;
+}
+void free_certificate(void* certificate) { X509_free(static_cast<X509*>(certificate)); }
+
 SSL_SESSION* get1_session(const TlsSession* tls) { return SSL_get1_session(tls->ssl()); }
 void free_session(SSL_SESSION* session) { SSL_SESSION_free(session); }
 

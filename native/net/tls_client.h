@@ -20,6 +20,16 @@ const char* prepare_client(TlsSession* tls, const TlsClientOptions& options);
 long verify_result(const TlsSession* tls, const char** text);
 bool host_matches(const TlsSession* tls, const std::string& name);
 
+// The owner is asked for a client certificate (tls_certificate) and whether the server's is good
+// (tls_verify).
+void ask_owner(TlsSession* tls, bool certificate, bool verify);
+// For tls_verify. OpenSSL's own way; false: it failed without saying what is wrong.
+bool verify_store(X509_STORE_CTX* store);
+long store_error(X509_STORE_CTX* store);  // an X509_V_… code
+void set_store_error(X509_STORE_CTX* store, long code);
+void* retain_store_certificate(X509_STORE_CTX* store);  // X509*
+void free_certificate(void* certificate);
+
 SSL_SESSION* get1_session(const TlsSession* tls);  // null: none
 void free_session(SSL_SESSION* session);
 void* retain_store(void* store);  // X509_STORE*

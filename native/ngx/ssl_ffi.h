@@ -42,4 +42,10 @@ struct FreeKey {
 };
 using Key = std::unique_ptr<EVP_PKEY, FreeKey>;
 
+// ssl_keys.cc. Null, or not kOk: *err says why.
+Key read_der_key(const void* der, size_t n, char** err);
+Chain509 read_der_chain(const void* der, size_t n, const char* rest_error, char** err);
+int use_chain(SSL* ssl, STACK_OF(X509) * chain, const char* add_error, char** err);
+int use_key(SSL* ssl, EVP_PKEY* key, char** err);
+
 }  // namespace moonphase::ngx

@@ -7,6 +7,58 @@
 using namespace moonphase;
 using namespace moonphase::ngx;
 
+namespace moonphase::ngx {
+
+Key read_der_key(const void* der, size_t n, char** err) {
+  ERR_clear_error();
+  const Bio bio = bio_of(der, n);
+  if (!bio) {
+    ssl_error(err, "BIO_new_mem_buf() failed");
+    return nullptr;
+  }
+  Key key(d2i_PrivateKey_bio(bio.get(), nullptr));
+  if (!key) ssl_error(err, "d2i_PrivateKey_bio() failed");
+  return key;
+}
+
+Chain509 read_der_chain(const void* der, size_t n, const char* rest_error, char** err) {
+  ERR_clear_error();
+  const Bio bio = bio_of(der, n);
+  if (!bio) {
+    ssl_error(err, "BIO_new_mem_buf() failed");
+    return nullptr;
+  }
+  Chain509 chain(sk_X509_new_null());
+  do {
+    X509* x = d2i_X509_bio(bio.get(), nullptr);
+    if (!x) {
+      ssl_error(err, sk_X509_num(chain.get()) ? rest_error : "d2i_X509_bio() failed");
+      return nullptr;
+    }
+    sk_X509_push(chain.get(), x);
+  } while (!BIO_eof(bio.get()));
+  return chain;
+}
+
+int use_chain(SSL* ssl, STACK_OF(X509) * chain, const char* add_error, char** err) {
+  ERR_clear_error();
+  if (sk_X509_num(chain) < 1) return ffi_error(err, "invalid certificate chain");
+  if (SSL_use_certificate(ssl, sk_X509_value(chain, 0)) == 0)
+    return ssl_error(err, "SSL_use_certificate() failed");
+  for (int i = 1; i < sk_X509_num(chain); ++i)
+    if (SSL_add1_chain_cert(ssl, sk_X509_value(chain, i)) == 0) return ssl_error(err, add_error);
+  *err = nullptr;
+  return kOk;
+}
+
+int use_key(SSL* ssl, EVP_PKEY* key, char** err) {
+  ERR_clear_error();
+  if (SSL_use_PrivateKey(ssl, key) == 0) return ssl_error(err, "SSL_use_PrivateKey() failed");
+  return kOk;
+}
+
+}  // namespace moonphase::ngx
+
 namespace {
 
 // True: what was read was all that there is.
@@ -56,54 +108,6 @@ Key read_pem_key(const void* pem, size_t n, const void* password, char** err) {
   Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_password, const_cast<void*>(password)));
   if (!key) ssl_error(err, "PEM_read_bio_PrivateKey() failed");
   return key;
-}
-
-Key read_der_key(const void* der, size_t n, char** err) {
-  ERR_clear_error();
-  const Bio bio = bio_of(der, n);
-  if (!bio) {
-    ssl_error(err, "BIO_new_mem_buf() failed");
-    return nullptr;
-  }
-  Key key(d2i_PrivateKey_bio(bio.get(), nullptr));
-  if (!key) ssl_error(err, "d2i_PrivateKey_bio() failed");
-  return key;
-}
-
-Chain509 read_der_chain(const void* der, size_t n, const char* rest_error, char** err) {
-  ERR_clear_error();
-  const Bio bio = bio_of(der, n);
-  if (!bio) {
-    ssl_error(err, "BIO_new_mem_buf() failed");
-    return nullptr;
-  }
-  Chain509 chain(sk_X509_new_null());
-  do {
-    X509* x = d2i_X509_bio(bio.get(), nullptr);
-    if (!x) {
-      ssl_error(err, sk_X509_num(chain.get()) ? rest_error : "d2i_X509_bio() failed");
-      return nullptr;
-    }
-    sk_X509_push(chain.get(), x);
-  } while (!BIO_eof(bio.get()));
-  return chain;
-}
-
-int use_chain(SSL* ssl, STACK_OF(X509) * chain, const char* add_error, char** err) {
-  ERR_clear_error();
-  if (sk_X509_num(chain) < 1) return ffi_error(err, "invalid certificate chain");
-  if (SSL_use_certificate(ssl, sk_X509_value(chain, 0)) == 0)
-    return ssl_error(err, "SSL_use_certificate() failed");
-  for (int i = 1; i < sk_X509_num(chain); ++i)
-    if (SSL_add1_chain_cert(ssl, sk_X509_value(chain, i)) == 0) return ssl_error(err, add_error);
-  *err = nullptr;
-  return kOk;
-}
-
-int use_key(SSL* ssl, EVP_PKEY* key, char** err) {
-  ERR_clear_error();
-  if (SSL_use_PrivateKey(ssl, key) == 0) return ssl_error(err, "SSL_use_PrivateKey() failed");
-  return kOk;
 }
 
 int accept_all(int, X509_STORE_CTX*) { return 1; }

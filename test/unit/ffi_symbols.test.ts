@@ -9,7 +9,6 @@ const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.ur
 
 /** Not there yet, by module; a library that declares them fails at `require` or at its first call. */
 const later: Record<string, RegExp> = {
-  'ngx.proxyssl, ngx.ssl.proxysslcert, ngx.ssl.proxysslverify': /^ngx_http_lua_ffi_proxy_ssl_/,
   // Declared only where LuaJIT cannot pass nine arguments.
   macOS: /_macos$/,
 };
