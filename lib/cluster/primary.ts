@@ -161,7 +161,8 @@ export class Primary {
       for (const { name, size } of plan.http?.caches ?? []) {
         zones.push({ name, zone: native().openZone({ name, size, plain: true }) });
       }
-      for (const { name, size } of plan.http?.limit_zones ?? []) {
+      const { limit_zones = [], session_zones = [] } = plan.http ?? {};
+      for (const { name, size } of [...limit_zones, ...session_zones]) {
         const zone = native().openZone({ name, size, exact: true, any: false });
         zones.push({ name, zone });
       }

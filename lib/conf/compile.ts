@@ -157,6 +157,7 @@ function planHttp(cf: Conf, http: Scope): HttpPlan {
     formats: cf.formats,
     limit_zones: cf.limitZones,
     caches: cf.caches,
+    session_zones: [...cf.sessionZones.values()],
     upstreams: cf.upstreams,
     upstream_zones: [...cf.upstreamZones.values()],
     ...(cf.dynamicZone === undefined ? {} : { dynamic_zone: cf.dynamicZone }),

@@ -123,6 +123,8 @@ export class Conf {
   /** Zones of `limit_req_zone` and `limit_conn_zone`. */
   readonly limitZones: LimitZone[] = [];
   readonly caches: CachePath[] = [];
+  /** Zones of `ssl_session_cache`, by name. */
+  readonly sessionZones = new Map<string, { name: string; size: number }>();
   private readonly memory = new Map<string, { readonly use: string; size: number }>();
   readonly servers: ServerState[] = [];
   readonly listens = new Listens();

@@ -156,6 +156,8 @@ export interface HttpPlan {
   readonly formats: readonly LogFormat[];
   readonly limit_zones: readonly LimitZone[];
   readonly caches: readonly CachePath[];
+  /** Of `ssl_session_cache shared:`. */
+  readonly session_zones: readonly { readonly name: Bytes; readonly size: number }[];
   readonly upstreams: readonly UpstreamPlan[];
   /** Shared memory for their servers. */
   readonly upstream_zones: readonly {

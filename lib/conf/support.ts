@@ -20,9 +20,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
   'proxy_ssl_certificate with variables',
   'proxy_ssl_certificate_key with variables',
-  'ssl_certificate with variables',
-  'ssl_early_data on',
-  'ssl_certificate_key with variables',
   'access_log gzip',
   'proxy_http_version 2',
   'proxy_bind transparent',

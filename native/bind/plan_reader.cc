@@ -301,6 +301,12 @@ void read_http(PlanParts& parts, const PlanValue& v) {
   read_formats(parts, v.get("formats"));
   read_limit_zones(parts, v.get("limit_zones"));
   read_caches(parts, v.get("caches"));
+  v.get("session_zones").each([&](const PlanValue& one) {
+    auto zone = std::make_unique<engine::TlsSessionZone>();
+    PLAN_READ(*zone, one, name);
+    PLAN_READ(*zone, one, size);
+    plan.tls_session_zones.push_back(std::move(zone));
+  });
   read_lua(parts, v.get("lua"));
   size_t i = 0;
   v.get("confs").each([&](const PlanValue& one) { read_location(parts, one, *plan.confs[i++]); });

@@ -1,4 +1,6 @@
 // The ssl_* directives of servers and the lua_ssl_* ones of locations.
+#include <algorithm>
+
 #include "bind/plan_parts.h"
 
 namespace moonphase::bind {
@@ -29,6 +31,29 @@ std::string key_of(const net::TlsClientSettings& s) {
     add(value);
   }
   return key + std::to_string(s.verify_depth);
+}
+
+// One with variables makes all of them wait for the handshake.
+void read_certificates(const PlanValue& from, engine::ServerConf& server) {
+  std::vector<engine::Complex> certificates, keys;
+  auto collect = [](std::vector<engine::Complex>& list) {
+    return [&list](const PlanValue& one) { read(one, list.emplace_back()); };
+  };
+  from.get("ssl_certificate").each(collect(certificates));
+  from.get("ssl_certificate_key").each(collect(keys));
+  net::TlsServerSettings& s = *server.tls;
+  auto literal = [](const engine::Complex& c) { return c.literal(); };
+  s.by_name = !std::all_of(certificates.begin(), certificates.end(), literal) ||
+              !std::all_of(keys.begin(), keys.end(), literal);
+  for (size_t i = 0; i < certificates.size(); ++i) {
+    if (s.by_name) {
+      server.certificates_by_name.emplace_back(certificates[i],
+                                               i < keys.size() ? keys[i] : engine::Complex{});
+    } else {
+      s.certificates.push_back(certificates[i].text);
+      if (i < keys.size()) s.keys.push_back(keys[i].text);
+    }
+  }
 }
 
 }  // namespace
@@ -92,8 +117,7 @@ void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& s
   PlanValue from = v.get("ssl");
   server.tls = std::make_unique<Settings>();
   Settings& s = *server.tls;
-  read(from.get("ssl_certificate"), s.certificates);
-  read(from.get("ssl_certificate_key"), s.keys);
+  read_certificates(from, server);
   if (from.has("ssl_password_file")) read(from.get("ssl_password_file"), s.password_file);
   if (from.has("ssl_dhparam")) read(from.get("ssl_dhparam"), s.dhparam);
   read(from.get("ssl_ecdh_curve"), s.ecdh_curve);
@@ -106,11 +130,15 @@ void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& s
   read(from.get("ssl_trusted_certificate"), s.trusted_certificate);
   read(from.get("ssl_prefer_server_ciphers"), s.prefer_server_ciphers);
   read(from.get("ssl_session_cache"), s.session_cache);
+  for (const std::string& word : s.session_cache)
+    for (const auto& zone : parts.plan.tls_session_zones)
+      if (word.starts_with("shared:" + zone->name + ":")) server.tls_sessions = zone.get();
   read(from.get("ssl_session_tickets"), s.session_tickets);
   read(from.get("ssl_session_ticket_key"), s.ticket_keys);
   s.session_timeout = from.get("ssl_session_timeout").integer() / 1000;
   read(from.get("ssl_crl"), s.crl);
   read(from.get("ssl_early_data"), s.early_data);
+  if (from.get("ssl_stapling").boolean()) read(from.get("ssl_stapling_file"), s.stapling_file);
   read_commands(from.get("ssl_conf_command"), s.conf_commands);
   read(from.get("ssl_reject_handshake"), s.reject_handshake);
 }

@@ -5,6 +5,8 @@
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/scheduler.h"
+#include "engine/tls_sessions.h"
+#include "engine/variables.h"
 #include "lua/call.h"
 #include "net/tls_hello.h"
 
@@ -185,13 +187,46 @@ Rc handshake_client_hello(http::Connection* c, int*) {
   return run(c, srv, srv->ssl_session_fetch.get(), kFetch) == kAgain ? kAgain : kOk;
 }
 
+namespace {
+
+std::string file_of(const Plan& plan, Str name) {
+  const bool whole =
+      name.starts_with('/') || name.starts_with("data:") || name.starts_with("engine:");
+  return (whole ? std::string() : plan.conf_prefix) + std::string(name);
+}
+
+// ssl_certificate with variables: they are asked for in a request that has the handshake only.
+Rc load_certificates(http::Connection* c, const ServerConf* srv) {
+  Generation* g = handshake(c)->gen;
+  Request* r = g->runtime->fake_request(g, 0);
+  inherit_request(r, srv, srv->conf, c->listen, c->addr_text);
+  r->conn->handshake_of = c;
+  r->conn->ssl = true;
+  r->variables = r->pool->array<VarValue>(g->plan->variables.size());
+  bool ok = true;
+  for (const auto& [certificate, key] : srv->certificates_by_name) {
+    std::string error;
+    ok = net::use_certificate(c->tls(), file_of(*g->plan, eval(r, certificate)),
+                              file_of(*g->plan, eval(r, key)), srv->tls->password_file, &error);
+    if (ok) continue;
+    log_write(c->log, c, kLogErr, 0, "%s", error.c_str());
+    break;
+  }
+  r->conn->handshake_of = nullptr;
+  finish_fake_request(r);
+  return ok ? kOk : kError;
+}
+
+}  // namespace
+
 Rc handshake_certificate(http::Connection* c) {
   const ServerConf* srv = server_of(c);
   // A server without certificates is served by the default server's context, and that one's
   // handler is asked for.
   const auto* by =
       srv->tls_context ? srv : static_cast<const ServerConf*>(c->listen->default_server);
-  if (!by->ssl_certificate) return kOk;
+  if (!by->ssl_certificate)
+    return by->certificates_by_name.empty() ? kOk : load_certificates(c, by);
   if (!(c->tls_lua && handshake(c)->entered & kPhaseSslCert)) log_reusable(c, "cert");
   if (!srv->ssl_certificate) {
     log_write(c->log, c, kLogAlert, 0, "no ssl_certificate_by_lua* defined in server %s",
@@ -203,6 +238,7 @@ Rc handshake_certificate(http::Connection* c) {
 
 void handshake_new_session(http::Connection* c, SSL_SESSION* session) {
   const ServerConf* srv = server_of(c);
+  keep_tls_session(srv, c->tls(), session);
   if (!srv->ssl_session_store) return;
   if (net::is_tls13(c->tls())) {
     if (c->log.enabled(kLogDebug))
@@ -219,10 +255,9 @@ void handshake_new_session(http::Connection* c, SSL_SESSION* session) {
   h->session = nullptr;
 }
 
-SSL_SESSION* handshake_get_session(http::Connection* c, Str) {
-  if (!c->tls_lua) return nullptr;
-  Handshake* h = handshake(c);
-  if (!h->owns_session) return nullptr;
+SSL_SESSION* handshake_get_session(http::Connection* c, Str id) {
+  Handshake* h = c->tls_lua ? handshake(c) : nullptr;
+  if (!h || !h->owns_session) return find_tls_session(server_of(c), id);
   if (c->log.enabled(kLogDebug))
     log_write(c->log, c, kLogDebug, 0, "ssl_session_fetch_by_lua*: sess get cb exit code: 1");
   h->owns_session = false;

@@ -240,10 +240,11 @@ bool seal_tls(Plan& plan, std::string* error) {
   }
   for (const auto& server : plan.servers) {
     // Without certificates the default server's context serves it.
-    if (!server->tls || (server->tls->certificates.empty() && !server->tls->reject_handshake))
+    if (!server->tls || (server->tls->certificates.empty() && !server->tls->by_name &&
+                         !server->tls->reject_handshake))
       continue;
-    server->tls->store_sessions = server->ssl_session_store != nullptr;
-    server->tls->fetch_sessions = server->ssl_session_fetch != nullptr;
+    server->tls->store_sessions = server->ssl_session_store || server->tls_sessions;
+    server->tls->fetch_sessions = server->ssl_session_fetch || server->tls_sessions;
     server->tls_context = net::make_server_context(*server->tls, error);
     if (!server->tls_context) return false;
   }

@@ -16,6 +16,9 @@
 namespace moonphase::http {
 struct Request;
 }
+namespace moonphase::shm {
+struct Zone;
+}
 
 namespace moonphase::engine {
 
@@ -240,11 +243,22 @@ struct LocConf : http::CoreConf {
   std::shared_ptr<void> module[kModules];
 };
 
+// ssl_session_cache shared:NAME:SIZE, seen by all workers (engine/tls_sessions.h).
+struct TlsSessionZone {
+  ~TlsSessionZone();
+  std::string name;
+  size_t size = 0;
+  shm::Zone* shared = nullptr;  // while a generation has it
+};
+
 struct ServerConf : http::ServerCore {
   Where where;
   RewriteProgram rewrite_ops;
   HandlerPtr server_rewrite;
   HandlerPtr ssl_client_hello, ssl_certificate, ssl_session_store, ssl_session_fetch;
+  // ssl_certificate and ssl_certificate_key when one of them has variables: loaded per handshake.
+  std::vector<std::pair<Complex, Complex>> certificates_by_name;
+  TlsSessionZone* tls_sessions = nullptr;  // ssl_session_cache shared: in the plan's list
   std::vector<RegexPtr> name_regex;  // of `names`, null where the name is none; made by seal()
 };
 
@@ -358,6 +372,7 @@ struct Plan {
   std::vector<std::pair<std::string, std::vector<std::string>>>
       upstream_lists;  // set_hashed_upstream
   std::vector<std::unique_ptr<LimitZone>> limit_zones;
+  std::vector<std::unique_ptr<TlsSessionZone>> tls_session_zones;
   LocConf* main_conf = nullptr;
   std::shared_ptr<void> js;  // bind's: the functions that Handler::js names
   // Owners of what `Log` values point to.

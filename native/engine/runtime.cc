@@ -13,6 +13,7 @@
 #include "engine/modules/limits.h"
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
+#include "engine/tls_sessions.h"
 #include "engine/upstream_resolve.h"
 #include "engine/worker_threads.h"
 #include "http/detached.h"
@@ -138,7 +139,8 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   now.init.data = this;
   if (int64_t ms = g->plan->lua.blocking_threshold)
     g->block_watch = std::make_unique<BlockWatch>(g, ms);
-  if (!open_limit_zones(g, &error) || !open_caches(g, &error)) return not_loaded(error);
+  if (!open_limit_zones(g, &error) || !open_tls_sessions(g, &error) || !open_caches(g, &error))
+    return not_loaded(error);
   if (g->plan->has_http) {
     if (open_upstream_zones(g, &error)) g->vm = make_vm(g, &error);
     if (!g->vm) return not_loaded(error);

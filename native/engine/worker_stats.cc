@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -27,11 +28,16 @@ struct alignas(64) WorkerStats::Slot {
 struct WorkerStats::Page {
   // Of processes whose slots others have taken.
   std::atomic<int64_t> accepted, handled, requests;
+  char secret[32];
   Slot slots[kSlots];
 };
 
 bool WorkerStats::create(shm::Segment* segment, std::string* error) {
-  return shm::Segment::create("moonphase statistics", sizeof(Page), segment, error);
+  if (!shm::Segment::create("moonphase statistics", sizeof(Page), segment, error)) return false;
+  char* secret = reinterpret_cast<Page*>(segment->base())->secret;
+  if (getrandom(secret, sizeof(Page::secret), 0) == sizeof(Page::secret)) return true;
+  *error = "getrandom() failed";
+  return false;
 }
 
 WorkerStats::WorkerStats(int fd) {
@@ -59,6 +65,8 @@ bool WorkerStats::claim(Slot* slot) {
   slot->stats = {};
   return true;
 }
+
+Str WorkerStats::secret() const { return page_ ? Str(page_->secret, sizeof page_->secret) : Str(); }
 
 http::Stats WorkerStats::sum() const {
   if (!page_) return local_;

@@ -20,6 +20,8 @@ class WorkerStats {
   explicit WorkerStats(int fd);
 
   http::Stats& own() { return *own_; }
+  // Random bytes that all workers of the primary know; empty: there is none.
+  Str secret() const;
   // Of all workers; connections of processes that have ended don't count as open ones.
   http::Stats sum() const;
 

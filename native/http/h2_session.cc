@@ -257,8 +257,17 @@ void H2Session::end_turn() {
       }
       last_writer_ = &writers_;
     }
+    if (flushed && !unwanted_.empty()) {
+      for (const int32_t id : unwanted_) {
+        ended_[next_ended_++ % std::size(ended_)] = id;
+        if (nghttp2_session_find_stream(ng_, id))
+          nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+      }
+      unwanted_.clear();
+      continue;
+    }
     if (!events_) break;
-    if (round == kRounds) {
+    if (round >= kRounds) {
       // Others have their turn first.
       client->want_write(true);
       break;
@@ -301,6 +310,11 @@ void H2Session::end_turn() {
 void H2Session::reset(H2Stream* s, uint32_t code) {
   ended_[next_ended_++ % std::size(ended_)] = s->id;
   if (s->open && !lost_) nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s->id, code);
+}
+
+// Some clients take a reset that comes in one piece with the answer for a failure.
+void H2Session::stop_body(H2Stream* s) {
+  if (s->open && !lost_) unwanted_.push_back(s->id);
 }
 
 void H2Session::remove(H2Stream* s) {

@@ -5,6 +5,8 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include <vector>
+
 #include "http/client.h"
 
 namespace moonphase::http {
@@ -45,6 +47,8 @@ class H2Session {
   void post(H2Stream* s);  // an event of it is due
   void wait_for_room(H2Stream* s);
   void reset(H2Stream* s, uint32_t code);
+  // The answer is complete: the client may keep the rest of the body to itself.
+  void stop_body(H2Stream* s);
   void remove(H2Stream* s);  // its request is over
   bool lost() const { return lost_; }
   nghttp2_ssize read_data(int32_t id, size_t most, uint32_t* flags);
@@ -85,7 +89,8 @@ class H2Session {
   H2Stream* open_ = nullptr;  // whose header is being read
   net::Posted task_{};
   int32_t last_id_ = 0;
-  int32_t ended_[64] = {};  // streams that were reset here
+  std::vector<int32_t> unwanted_;  // streams whose body is to end when their answer has left
+  int32_t ended_[64] = {};         // streams that were reset here
   unsigned next_ended_ = 0;
   bool inside_ = false;  // nghttp2 is
   bool ending_ = false;  // end_turn sees to everything

@@ -328,7 +328,7 @@ void H2Stream::end(Request* r, int rc) {
   if (!out_closed)
     session->reset(this, timedout ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_INTERNAL_ERROR);
   else if (!in_closed)
-    session->reset(this, NGHTTP2_NO_ERROR);
+    session->stop_body(this);
   gone = true;
   net::Loop* loop = server->loop;
   loop->clear_timer(&read_timer);

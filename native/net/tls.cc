@@ -46,6 +46,7 @@ TlsSession* TlsSession::attach(Stream* stream, SSL_CTX* ctx, bool server, TlsOwn
   tls->stream_ = stream;
   tls->owner_ = owner;
   SSL_set_ex_data(ssl, session_index(), tls);
+  if (server && SSL_CTX_get_max_early_data(ctx)) tls->early_ = kMayCome;
   if (server)
     SSL_set_accept_state(ssl);
   else
@@ -68,7 +69,18 @@ Str TlsSession::protocol() const {
 Rc TlsSession::handshake() {
   ERR_clear_error();
   errno = 0;
-  const int n = SSL_do_handshake(ssl_);
+  size_t got = 0;
+  int n = 1;
+  if (early_ == kMayCome) {
+    n = SSL_read_early_data(ssl_, &early_byte_, 1, &got);
+    if (n == SSL_READ_EARLY_DATA_FINISH) {
+      early_ = kNoEarly;
+    } else if (n == SSL_READ_EARLY_DATA_SUCCESS) {
+      early_ = kEarly;
+      early_unread_ = got > 0;
+    }
+  }
+  if (early_ == kNoEarly) n = SSL_do_handshake(ssl_);
   // A callback has ended the connection: the owner is gone.
   if (stream_ == nullptr) return kError;
   debug(owner_, "SSL_do_handshake: %d", n);
@@ -171,14 +183,47 @@ ssize_t TlsSession::failed(int n, const char* what, int* error) {
   return kIoError;
 }
 
+// As SSL_read_ex, while there may be early data; with *got 0: what comes next is none.
+int TlsSession::read_early(void* buf, size_t n, size_t* got) {
+  if (early_unread_) {
+    early_unread_ = false;
+    *static_cast<char*>(buf) = early_byte_;
+    *got = 1;
+    return 1;
+  }
+  switch (SSL_read_early_data(ssl_, buf, n, got)) {
+    case SSL_READ_EARLY_DATA_SUCCESS:
+      return 1;
+    case SSL_READ_EARLY_DATA_FINISH:
+      early_ = kNoEarly;
+      *got = 0;
+      return 1;
+    default:
+      return 0;
+  }
+}
+
 ssize_t TlsSession::recv(void* buf, size_t n, int* error) {
   ++reads;
   size_t done = 0;
   while (done < n) {
     ERR_clear_error();
     errno = 0;
-    const int got = SSL_read(ssl_, static_cast<char*>(buf) + done,
-                             static_cast<int>(std::min<size_t>(n - done, 1 << 30)));
+    int got;
+    char* to = static_cast<char*>(buf) + done;
+    if (early_ == kEarly) [[unlikely]] {
+      size_t size = 0;
+      got = read_early(to, n - done, &size);
+      if (got > 0 && size == 0) {
+        // The handshake goes on with the next call: this request has come before its end.
+        if (!done) continue;
+        more_ = true;
+        return static_cast<ssize_t>(done);
+      }
+      if (got > 0) got = static_cast<int>(size);
+    } else {
+      got = SSL_read(ssl_, to, static_cast<int>(std::min<size_t>(n - done, 1 << 30)));
+    }
     if (got > 0) {
       done += static_cast<size_t>(got);
       continue;
@@ -199,6 +244,7 @@ ssize_t TlsSession::recv(void* buf, size_t n, int* error) {
 
 ssize_t TlsSession::peek(void* buf, size_t n, int* error) {
   ++reads;
+  if (early_ == kEarly) return kIoAgain;
   ERR_clear_error();
   errno = 0;
   const int got = SSL_peek(ssl_, buf, static_cast<int>(n));
@@ -215,8 +261,15 @@ bool TlsSession::write(const char* data, size_t n, ssize_t* taken, int* error) {
   ERR_clear_error();
   errno = 0;
   const bool again = !pending_.empty();
-  const int sent = SSL_write(ssl_, again ? pending_.data() : data,
-                             static_cast<int>(again ? pending_.size() : n));
+  const char* from = again ? pending_.data() : data;
+  const size_t size = again ? pending_.size() : n;
+  int sent;
+  if (early_ == kEarly) [[unlikely]] {
+    size_t written = 0;
+    sent = SSL_write_early_data(ssl_, from, size, &written) == 1 ? static_cast<int>(written) : 0;
+  } else {
+    sent = SSL_write(ssl_, from, static_cast<int>(size));
+  }
   if (sent > 0) {
     const auto done = static_cast<size_t>(sent);
     if (again) {

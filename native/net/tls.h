@@ -90,12 +90,17 @@ class TlsSession {
   TlsSession() = default;
   ssize_t failed(int n, const char* what, int* error);
   bool write(const char* data, size_t n, ssize_t* taken, int* error);
+  int read_early(void* buf, size_t n, size_t* got);
   void log_handshake() const;
 
   SSL* ssl_ = nullptr;
   Stream* stream_ = nullptr;
   TlsOwner* owner_ = nullptr;
   bool done_ = false, more_ = false, broken_ = false;
+  // TLS 1.3: the client may send a request before the handshake is over.
+  enum : uint8_t { kNoEarly, kMayCome, kEarly } early_ = kNoEarly;
+  bool early_unread_ = false;  // its first byte, which handshake() has read
+  char early_byte_ = 0;
   std::string pending_;  // a record that the socket has not taken yet: it goes first
   size_t credit_ = 0;    // bytes written already that the owner will give once more
   size_t buffer_size_ = 16384;

@@ -17,6 +17,8 @@ void TlsContextDeleter::operator()(SSL_CTX* ctx) const { SSL_CTX_free(ctx); }
 
 namespace {
 
+constexpr uint32_t kMostEarlyData = 16384;
+
 bool fail(std::string* error, const std::string& text) {
   *error = tls_error_text(text.c_str());
   return false;
@@ -58,27 +60,44 @@ int verified(int ok, X509_STORE_CTX* store) {
   return 1;
 }
 
-bool use_certificate(SSL_CTX* ctx, const std::string& cert, const std::string& key,
+// For a context, or for one connection of it.
+struct Holder {
+  SSL_CTX* ctx;
+  SSL* ssl;
+  bool use(X509* x) const {
+    return (ctx ? SSL_CTX_use_certificate(ctx, x) : SSL_use_certificate(ssl, x)) != 0;
+  }
+  bool use(EVP_PKEY* key) const {
+    return (ctx ? SSL_CTX_use_PrivateKey(ctx, key) : SSL_use_PrivateKey(ssl, key)) != 0;
+  }
+  bool chain(STACK_OF(X509) * rest) const {
+    return (ctx ? SSL_CTX_set0_chain(ctx, rest) : SSL_set0_chain(ssl, rest)) != 0;
+  }
+  std::string failed(const char* what, const std::string& name) const {
+    return std::string(ctx ? "SSL_CTX_" : "SSL_") + what + "(\"" + name + "\") failed";
+  }
+};
+
+bool use_certificate(const Holder& to, const std::string& cert, const std::string& key,
                      TlsPasswords* passwords, std::string* error) {
   const char* why = nullptr;
   X509Chain chain = load_certificates(cert, &why);
   if (why) return fail(error, "cannot load certificate \"" + cert + "\": " + why);
-  if (SSL_CTX_use_certificate(ctx, sk_X509_value(chain.get(), 0)) == 0)
-    return fail(error, "SSL_CTX_use_certificate(\"" + cert + "\") failed");
+  if (!to.use(sk_X509_value(chain.get(), 0)))
+    return fail(error, to.failed("use_certificate", cert));
   STACK_OF(X509)* rest = sk_X509_new_null();
   for (int i = 1; i < sk_X509_num(chain.get()); ++i) {
     X509* x = sk_X509_value(chain.get(), i);
     X509_up_ref(x);
     sk_X509_push(rest, x);
   }
-  if (SSL_CTX_set0_chain(ctx, rest) == 0) {
+  if (!to.chain(rest)) {
     sk_X509_pop_free(rest, X509_free);
-    return fail(error, "SSL_CTX_set0_chain(\"" + cert + "\") failed");
+    return fail(error, to.failed("set0_chain", cert));
   }
   KeyPtr pkey = load_key(key, passwords, &why);
   if (!pkey) return fail(error, "cannot load certificate key \"" + key + "\": " + why);
-  if (SSL_CTX_use_PrivateKey(ctx, pkey.get()) == 0)
-    return fail(error, "SSL_CTX_use_PrivateKey(\"" + key + "\") failed");
+  if (!to.use(pkey.get())) return fail(error, to.failed("use_PrivateKey", key));
   return true;
 }
 
@@ -158,7 +177,8 @@ bool use_certificates(SSL_CTX* ctx, const TlsSettings& s, std::string* error) {
       *error = "no key is defined for certificate \"" + s.certificates[i] + "\"";
       return false;
     }
-    if (!use_certificate(ctx, s.certificates[i], s.keys[i], &passwords, error)) return false;
+    if (!use_certificate(Holder{ctx, nullptr}, s.certificates[i], s.keys[i], &passwords, error))
+      return false;
   }
   return true;
 }
@@ -234,9 +254,21 @@ TlsContext make_server_context(const TlsServerSettings& s, std::string* error) {
     fail(error, "SSL_CTX_set1_curves_list(\"" + s.ecdh_curve + "\") failed");
     return nullptr;
   }
+  // Early data is at most one buffer; whether a request may be repeated is for who answers it.
+  SSL_CTX_set_options(ctx, SSL_OP_NO_ANTI_REPLAY);
+  if (s.early_data) SSL_CTX_set_max_early_data(ctx, kMostEarlyData);
   if (!set_server_sessions(ctx, s, error) || !run_commands(ctx, s, error)) return nullptr;
+  if (!s.stapling_file.empty() && !set_staple(ctx, s.stapling_file, error)) return nullptr;
   set_server_callbacks(ctx);
   return made;
+}
+
+bool use_certificate(TlsSession* tls, const std::string& certificate, const std::string& key,
+                     const std::string& password_file, std::string* error) {
+  ERR_clear_error();
+  TlsPasswords passwords;
+  if (!password_file.empty() && !passwords.read(password_file, error)) return false;
+  return use_certificate(Holder{nullptr, tls->ssl()}, certificate, key, &passwords, error);
 }
 
 void switch_context(SSL* ssl, SSL_CTX* ctx) {

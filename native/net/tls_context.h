@@ -43,13 +43,27 @@ struct TlsServerSettings : TlsSettings {
   std::vector<std::string> ticket_keys;
   int64_t session_timeout = 300;  // seconds
   bool early_data = false;
+  std::string stapling_file;  // an OCSP response in DER
   bool reject_handshake = false;
-  bool store_sessions = false, fetch_sessions = false;  // by Lua
+  bool store_sessions = false, fetch_sessions = false;  // the owner does
+  bool by_name = false;  // certificates come with the handshake: use_certificate()
 };
 
 // Null with *error.
 TlsContext make_client_context(const TlsClientSettings& settings, std::string* error);
 TlsContext make_server_context(const TlsServerSettings& settings, std::string* error);
+
+// A handshake's own certificate and key, as settings name them. False: *error.
+bool use_certificate(TlsSession* tls, const std::string& certificate, const std::string& key,
+                     const std::string& password_file, std::string* error);
+
+// Tickets that processes with the same secret read as their own.
+void derive_ticket_keys(SSL_CTX* ctx, Str secret);
+// The client keeps the session itself.
+bool has_ticket(const TlsSession* tls);
+// Bytes written; 0: it does not fit.
+size_t encode_session(const SSL_SESSION* session, char* to, size_t room);
+SSL_SESSION* decode_session(Str bytes);  // null: nonsense
 
 // The server that a connection is for has its own context, verification included.
 void switch_context(SSL* ssl, SSL_CTX* ctx);

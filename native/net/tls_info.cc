@@ -237,6 +237,7 @@ bool connection_info(SSL* ssl, TlsInfo what, std::string* out) {
       *out = SSL_session_reused(ssl) ? "r" : ".";
       return true;
     case TlsInfo::kEarlyData:
+      if (!SSL_is_init_finished(ssl)) *out = "1";
       return true;
     case TlsInfo::kServerName:
       if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) *out = name;

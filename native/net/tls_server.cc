@@ -3,6 +3,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
@@ -202,9 +203,8 @@ bool set_server_sessions(SSL_CTX* ctx, const TlsServerSettings& s, std::string* 
     } else if (word.starts_with("builtin")) {
       mode = SSL_SESS_CACHE_SERVER;
       size = word.size() > 8 ? std::atol(word.c_str() + 8) : SSL_SESSION_CACHE_MAX_SIZE_DEFAULT;
-    } else if (word.starts_with("shared:")) {
-      mode = SSL_SESS_CACHE_SERVER;
-      size = SSL_SESSION_CACHE_MAX_SIZE_DEFAULT;
+    } else if (word.starts_with("shared:") && mode != SSL_SESS_CACHE_SERVER) {
+      mode = SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL;
     }
   }
   // Lua's own cache needs the callbacks, even with `off` or `none`.
@@ -223,6 +223,91 @@ bool set_server_sessions(SSL_CTX* ctx, const TlsServerSettings& s, std::string* 
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
   }
   return true;
+}
+
+namespace {
+
+void free_staple(void*, void* ptr, CRYPTO_EX_DATA*, int, long, void*) {
+  delete static_cast<std::string*>(ptr);
+}
+
+int staple_index() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, free_staple);
+  return index;
+}
+
+int give_staple(SSL* ssl, void*) {
+  auto* staple =
+      static_cast<std::string*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), staple_index()));
+  void* copy = staple ? OPENSSL_memdup(staple->data(), staple->size()) : nullptr;
+  if (!copy) return SSL_TLSEXT_ERR_NOACK;
+  SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(staple->size()));
+  return SSL_TLSEXT_ERR_OK;
+}
+
+}  // namespace
+
+bool set_staple(SSL_CTX* ctx, const std::string& path, std::string* error) {
+  BIO* bio = BIO_new_file(path.c_str(), "rb");
+  if (!bio) {
+    *error = tls_error_text(("BIO_new_file(\"" + path + "\") failed").c_str());
+    return false;
+  }
+  OCSP_RESPONSE* response = d2i_OCSP_RESPONSE_bio(bio, nullptr);
+  BIO_free(bio);
+  if (!response) {
+    *error = tls_error_text(("d2i_OCSP_RESPONSE_bio(\"" + path + "\") failed").c_str());
+    return false;
+  }
+  auto bytes = std::make_unique<std::string>();
+  bytes->resize(static_cast<size_t>(std::max(i2d_OCSP_RESPONSE(response, nullptr), 0)));
+  auto* p = reinterpret_cast<unsigned char*>(bytes->data());
+  i2d_OCSP_RESPONSE(response, &p);
+  OCSP_RESPONSE_free(response);
+  SSL_CTX_set_ex_data(ctx, staple_index(), bytes.release());
+  SSL_CTX_set_tlsext_status_cb(ctx, give_staple);
+  return true;
+}
+
+// A ticket's key: its name, and keys to encrypt and to sign; SHA-512 twice, with a number before
+// the secret.
+void derive_ticket_keys(SSL_CTX* ctx, Str secret) {
+  unsigned char keys[2 * 64];
+  for (unsigned char i = 0; i < 2; ++i) {
+    EVP_MD_CTX* md = EVP_MD_CTX_new();
+    static constexpr char kLabel[] = "moonphase session tickets";
+    EVP_DigestInit_ex(md, EVP_sha512(), nullptr);
+    EVP_DigestUpdate(md, &i, 1);
+    EVP_DigestUpdate(md, kLabel, sizeof kLabel);
+    EVP_DigestUpdate(md, secret.data(), secret.size());
+    EVP_DigestFinal_ex(md, keys + 64 * i, nullptr);
+    EVP_MD_CTX_free(md);
+  }
+  const long n = SSL_CTX_get_tlsext_ticket_keys(ctx, nullptr, 0);
+  if (n > 0 && static_cast<size_t>(n) <= sizeof keys) SSL_CTX_set_tlsext_ticket_keys(ctx, keys, n);
+  OPENSSL_cleanse(keys, sizeof keys);
+}
+
+bool has_ticket(const TlsSession* tls) {
+  const SSL* ssl = tls->ssl();
+  if (SSL_get_options(ssl) & SSL_OP_NO_TICKET) return false;
+  const SSL_SESSION* session = SSL_get0_session(ssl);
+  return SSL_version(ssl) >= TLS1_3_VERSION || (session && SSL_SESSION_has_ticket(session));
+}
+
+size_t encode_session(const SSL_SESSION* session, char* to, size_t room) {
+  auto* s = const_cast<SSL_SESSION*>(session);
+  const int n = i2d_SSL_SESSION(s, nullptr);
+  if (n <= 0 || static_cast<size_t>(n) > room) return 0;
+  auto* p = reinterpret_cast<unsigned char*>(to);
+  return static_cast<size_t>(i2d_SSL_SESSION(s, &p));
+}
+
+SSL_SESSION* decode_session(Str bytes) {
+  auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
+  SSL_SESSION* session = d2i_SSL_SESSION(nullptr, &p, static_cast<long>(bytes.size()));
+  ERR_clear_error();
+  return session;
 }
 
 void set_server_callbacks(SSL_CTX* ctx) {

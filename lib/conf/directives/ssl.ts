@@ -26,6 +26,8 @@ const sessionCache: Setter = (cf, args, row) => {
       const value = parseSize(bytes ?? '');
       if (name === '' || value === undefined) throw cf.error(`invalid session cache "${word}"`);
       if (value < MIN_CACHE) throw cf.error(`session cache "${word}" is too small`);
+      cf.sharedMemory(name, 'ssl_session_cache', value);
+      cf.sessionZones.set(name, { name, size: value });
     } else if (!/^(off|none|builtin(:[1-9]\d*)?)$/.test(word)) {
       throw cf.error(`invalid session cache "${word}"`);
     }
@@ -33,17 +35,10 @@ const sessionCache: Setter = (cf, args, row) => {
   cf.list<string>(row).push(...args);
 };
 
-const earlyData: Setter = (cf, args, row) => {
-  if (args[0]?.toLowerCase() === 'on') cf.part('on');
-  return flag()(cf, args, row);
-};
-
 /** A file under the configuration's directory, `data:…` or `engine:…`; it may hold variables. */
 const certificate: Setter = (cf, [text = ''], row) => {
   const isPath = !text.startsWith('data:') && !text.startsWith('engine:') && !text.startsWith('$');
-  const value = cf.complex(isPath ? cf.confName(text) : text);
-  if (typeof value !== 'string') cf.part('with variables');
-  cf.list(row).push(value);
+  cf.list(row).push(cf.complex(isPath ? cf.confName(text) : text));
 };
 
 export const sslModule: Module = {
@@ -70,7 +65,7 @@ export const sslModule: Module = {
     srv('ssl_session_ticket_key', HS, '1', strings(confName), { init: [] }),
     srv('ssl_session_timeout', HS, '1', sec(), { init: 300_000 }),
     srv('ssl_crl', HS, '1', confPath(), { init: '' }),
-    srv('ssl_early_data', HS, 'flag', earlyData, { init: false }),
+    srv('ssl_early_data', HS, 'flag', flag(), { init: false }),
     srv('ssl_conf_command', HS, '2', pairs(), { init: [] }),
     srv('ssl_reject_handshake', HS, 'flag', flag(), { init: false }),
     ignored(
@@ -80,10 +75,11 @@ export const sslModule: Module = {
       'certificates are kept as long as the configuration',
     ),
     ignored('ssl_certificate_compression', HS, 'flag', 'certificates are sent as they are'),
+    srv('ssl_stapling', HS, 'flag', flag(), { init: false }),
+    srv('ssl_stapling_file', HS, '1', confPath(), { init: '' }),
     ...later(
       HS,
-      `ssl_ech_file ssl_ocsp ssl_ocsp_responder ssl_ocsp_cache ssl_stapling ssl_stapling_file ssl_stapling_responder
-       ssl_stapling_verify`,
+      'ssl_ech_file ssl_ocsp ssl_ocsp_responder ssl_ocsp_cache ssl_stapling_responder ssl_stapling_verify',
     ),
   ],
 };
