@@ -108,7 +108,7 @@ async function use(system, packed) {
   } catch (error) {
     throw new UserError(`${error.message}\n${said}`);
   } finally {
-    process.kill(-child.pid, 'SIGTERM');
+    if (child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
   }
 }
 

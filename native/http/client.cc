@@ -253,6 +253,14 @@ void Client::abandon(Request* r, int rc) {
   close();
 }
 
+void Client::send_at_once(const CoreConf* loc) {
+  if (!loc->tcp_nodelay || tcp_nodelay_set) return;
+  tcp_nodelay_set = true;
+  if (listen->family == ListenConf::kUnix) return;
+  int on = 1;
+  setsockopt(stream->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 void Client::keepalive(Request* r) {
   const CoreConf* loc = r->loc;
   read_timedout = write_timedout = write_delayed = false;
@@ -265,13 +273,7 @@ void Client::keepalive(Request* r) {
   state = kIdle;
   ++server->stats.waiting;
   action = "keepalive";
-  if (loc->tcp_nodelay && !tcp_nodelay_set) {
-    tcp_nodelay_set = true;
-    if (listen->family != ListenConf::kUnix) {
-      int on = 1;
-      setsockopt(stream->fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    }
-  }
+  send_at_once(loc);
   bool more = rpos < rlast;
   pipelined = more && !body_behind;
   if (!more) set_read_timeout(loc->keepalive_timeout);

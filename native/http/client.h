@@ -97,6 +97,7 @@ class Client final : public Connection {
   void on_read_timeout();
   void on_write_timeout();
   void keepalive(Request* r);
+  void send_at_once(const CoreConf* loc);  // tcp_nodelay
   void linger(Request* r);
   void free_request(Request* r, int rc);
   void detach();  // detached.cc

@@ -56,6 +56,7 @@ void H2Session::log_info(const char* text, int err) const {
 
 void H2Session::start(Str bytes) {
   client->action = "processing HTTP/2 connection";
+  client->send_at_once(srv()->conf);
   client->set_read_timeout(srv()->client_header_timeout);
   if (client->server->closing) {
     finalize(NGHTTP2_NO_ERROR);
