@@ -77,7 +77,7 @@ class Stream {
   int wanted_ = 0;
   bool closed_ = false;
   uint64_t drained_ = 0;  // the loop's entry in which recv took all that there was
-  Posted unread_{};  // TLS has bytes that the socket does not tell of
+  Posted unread_{};       // TLS has bytes that the socket does not tell of
 };
 
 }  // namespace moonphase::net
