@@ -50,7 +50,11 @@ export function zoneSize(size: unknown): number {
 
 /** In which the numbers of processes are what they are here. */
 function namespaceHere(): string {
-  return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+  try {
+    return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
+  } catch {
+    return '0'; // a chroot without /proc
+  }
 }
 
 function spaceOf(pid: number): string | undefined {
