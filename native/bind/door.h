@@ -2,6 +2,7 @@
 // one call brings a request in, one call out brings most answers.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "bind/env.h"
@@ -16,6 +17,10 @@ class Door final : public http::Host {
   void set_callback(napi_value fn);
   void close();
   Env* env() const { return env_; }
+  // Null: the gateway has ended.
+  engine::Runtime* runtime() const { return runtime_; }
+  // Whether there is something to serve.
+  bool is_open() const { return runtime_->current && runtime_->current->plan->hosted.default_server; }
 
   // What JavaScript gets: 0, or what the request passes on with (Passed).
   uint32_t begin(uint32_t id, const http::HostedRequest& from);
@@ -44,6 +49,7 @@ class Door final : public http::Host {
   uint32_t passed_ = 0;
 };
 
-void add_door_methods(std::vector<napi_property_descriptor>* methods);
+// What JavaScript calls: lib/binding.ts has it as NativeDoor. Its functions may outlive the gateway.
+napi_value door_object(napi_env env, const std::shared_ptr<Door>& door);
 
 }  // namespace moonphase::bind
