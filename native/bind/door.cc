@@ -110,6 +110,23 @@ void Door::pass_on(http::HostedConnection* c) {
   call(c->id(), kPass, {js_number(env_->napi(), how)});
 }
 
+void Door::answered(http::HostedConnection* c, int status, napi_value head, int64_t bytes,
+                    bool broken) {
+  size_t size = 0;
+  napi_get_value_string_latin1(env_->napi(), head, nullptr, 0, &size);
+  forget(c->id());
+  Told told{c, head, told_};
+  told_ = &told;
+  c->take_end(status, size, bytes, broken);
+  told_ = told.below;
+}
+
+std::string Door::sent_head(http::HostedConnection* c) {
+  for (const Told* t = told_; t; t = t->below)
+    if (t->c == c) return bytes_of(env_->napi(), t->head);
+  return {};
+}
+
 void Door::ended(http::HostedConnection* c, bool complete) {
   if (find(c->id()) != c) return;
   forget(c->id());
@@ -261,9 +278,8 @@ napi_value answered(napi_env env, napi_callback_info info) {
     double bytes = 0;
     napi_get_value_double(env, args[3], &bytes);
     napi_get_value_bool(env, args[4], &broken);
-    door->forget(c->id());
-    c->take_end(static_cast<int>(number(env, args[1])), Bytes(env, args[2]),
-                static_cast<int64_t>(bytes), broken);
+    door->answered(c, static_cast<int>(number(env, args[1])), args[2], static_cast<int64_t>(bytes),
+                   broken);
     return js_undefined(env);
   });
 }

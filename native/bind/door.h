@@ -34,7 +34,11 @@ class Door final : public http::Host {
   bool output(http::HostedConnection* c, Str head, Str body, bool last, Str trailers) override;
   void want_body(http::HostedConnection* c) override;
   void pass_on(http::HostedConnection* c) override;
+  std::string sent_head(http::HostedConnection* c) override;
   void ended(http::HostedConnection* c, bool complete) override;
+
+  // JavaScript tells that it has answered; `head` is a string.
+  void answered(http::HostedConnection* c, int status, napi_value head, int64_t bytes, bool broken);
 
  private:
   enum Event : uint32_t { kOutput, kBody, kPass, kEnd };
@@ -47,6 +51,13 @@ class Door final : public http::Host {
   std::vector<http::HostedConnection*> open_;
   http::HostedConnection* beginning_ = nullptr;
   uint32_t passed_ = 0;
+  // What `answered` has been told; Lua may run JavaScript that tells of another answer.
+  struct Told {
+    http::HostedConnection* c;
+    napi_value head;
+    Told* below;
+  };
+  Told* told_ = nullptr;
 };
 
 // What JavaScript calls: lib/binding.ts has it as NativeDoor. Its functions may outlive the gateway.

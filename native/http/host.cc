@@ -145,11 +145,15 @@ void HostedConnection::begin(const HostedRequest& from) {
 void HostedConnection::set_addresses(const HostedRequest& from) {
   peer_len = parse_address(from.peer, &peer, addr_buf_, sizeof addr_buf_);
   addr_text = addr_buf_;
-  char unused[64];
-  local_len = parse_address(from.local, &local, unused, sizeof unused);
+  local_size_ = from.local.copy(local_text_, sizeof local_text_);
 }
 
 const sockaddr* HostedConnection::local_address() {
+  if (local_size_) {
+    char unused[64];
+    local_len = parse_address({local_text_, local_size_}, &local, unused, sizeof unused);
+    local_size_ = 0;
+  }
   return reinterpret_cast<const sockaddr*>(&local);
 }
 
@@ -354,7 +358,7 @@ void HostedConnection::gone() {
   gone_ = true;
   if (passed_) {
     if (!answering_) {
-      take_end(0, {}, 0, true);
+      take_end(0, 0, 0, true);
     } else if (!answer_over_) {
       answer_over_ = true;
       server->hooks.finalize(request, 499);
@@ -476,6 +480,7 @@ void HostedConnection::end(Request* r, int rc) {
   loop->clear_timer(&read_timer);
   loop->clear_timer(&write_timer);
   loop->cancel(&event_);
+  if (!retired) need_head();
   if (retired)
     loop->defer_free(Pool::recycle_slot, slot_);
   else
