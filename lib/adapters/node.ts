@@ -280,13 +280,7 @@ export class NodeExchange extends Exchange {
   }
 
   wantBody(): void {
-    this.body ??= new RequestBody(
-      this.door,
-      this,
-      this.req,
-      this.res,
-      this.next !== undefined,
-    );
+    this.body ??= new RequestBody(this.door, this, this.req, this.res, this.next !== undefined);
     if (this.passed === 0) this.body.pump();
   }
 

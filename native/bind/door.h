@@ -20,7 +20,9 @@ class Door final : public http::Host {
   // Null: the gateway has ended.
   engine::Runtime* runtime() const { return runtime_; }
   // Whether there is something to serve.
-  bool is_open() const { return runtime_->current && runtime_->current->plan->hosted.default_server; }
+  bool is_open() const {
+    return runtime_->current && runtime_->current->plan->hosted.default_server;
+  }
 
   // What JavaScript gets: 0, or what the request passes on with (Passed).
   uint32_t begin(uint32_t id, const http::HostedRequest& from);
@@ -60,7 +62,8 @@ class Door final : public http::Host {
   Told* told_ = nullptr;
 };
 
-// What JavaScript calls: lib/binding.ts has it as NativeDoor. Its functions may outlive the gateway.
+// What JavaScript calls: lib/binding.ts has it as NativeDoor. Its functions may outlive the
+// gateway.
 napi_value door_object(napi_env env, const std::shared_ptr<Door>& door);
 
 }  // namespace moonphase::bind
