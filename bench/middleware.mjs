@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // What rewrite, access and log handlers in Lua cost a route of Node's own http server: CPU time per request of the
-// server's process, pinned to one core, without them and with them, in turn.
-//   node bench/middleware.mjs [--rounds=7] [--requests=40000] [--limit=3]
+// server's process (all of its threads, collecting garbage included), pinned to one core, without them and with them.
+// Rounds are short and many, and who comes first alternates: what else the machine does then hits both alike.
+//   node bench/middleware.mjs [--rounds=41] [--requests=8000] [--warmup=60000] [--limit=3]
 import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -13,8 +14,9 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const options = Object.fromEntries(
   process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
 );
-const rounds = Number(options.rounds ?? 7);
-const requests = Number(options.requests ?? 40_000);
+const rounds = Number(options.rounds ?? 41);
+const requests = Number(options.requests ?? 8000);
+const warmup = Number(options.warmup ?? 60_000); // the JIT's turn
 const limit = Number(options.limit ?? 3);
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-bench-'));
 const load = path.join(work, 'load');
@@ -53,9 +55,9 @@ function cpuSeconds(pid) {
   return total / 1e9;
 }
 
-function measure({ port, child }) {
+function measure({ port, child }, count = requests) {
   const before = cpuSeconds(child.pid);
-  const [command, ...args] = pin(1, [load, '127.0.0.1', String(port), '32', String(requests), '1']);
+  const [command, ...args] = pin(1, [load, '127.0.0.1', String(port), '32', String(count), '1']);
   const out = execFileSync(command, args, { input: request, encoding: 'utf8', timeout: 300_000 });
   const [answers] = out.trim().split(' ').map(Number);
   return ((cpuSeconds(child.pid) - before) / answers) * 1e6;
@@ -67,12 +69,12 @@ const servers = [await start('plain'), await start('lua')];
 const added = [];
 const figures = { plain: [], lua: [] };
 try {
-  for (const server of servers) measure(server); // the JIT's turn
+  for (const server of servers) measure(server, warmup);
   for (let round = 0; round < rounds; round++) {
-    const [plain, lua] = servers.map(measure);
-    figures.plain.push(plain);
-    figures.lua.push(lua);
-    added.push(lua - plain);
+    for (const server of round % 2 ? [...servers].reverse() : servers) {
+      figures[server.kind].push(measure(server));
+    }
+    added.push(figures.lua[round] - figures.plain[round]);
   }
 } finally {
   for (const { child } of servers) child.kill('SIGTERM');

@@ -82,7 +82,13 @@ export interface NativeGateway {
       last: boolean | undefined,
       trailers: string | undefined,
     ) => boolean,
-  ): void;
+  ): NativeDoor;
+  /** How many connections `init_by_lua` wants a privileged agent to have; undefined: it wants none. */
+  privilegedAgent(): number | undefined;
+}
+
+/** The way of other servers' requests into a gateway. */
+export interface NativeDoor {
   /** Brings a request in. What it is passed on with; 0: it is not, or not yet; undefined: the gateway has ended. */
   begin(
     id: number,
@@ -111,8 +117,6 @@ export interface NativeGateway {
   /** "METHOD\nURL\nname\nvalue\n…" of a request that is passed on, as Lua has changed it. */
   passedRequest(id: number): string | undefined;
   passedBody(id: number): Buffer | undefined;
-  /** How many connections `init_by_lua` wants a privileged agent to have; undefined: it wants none. */
-  privilegedAgent(): number | undefined;
 }
 
 /** What JavaScript handlers do to their requests; lib/phases/request.ts makes objects of it. */

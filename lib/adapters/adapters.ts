@@ -22,29 +22,48 @@ export function handle(
   next?: Next,
   options?: ExchangeOptions,
 ): void {
-  const run = (door: Door): void => {
-    const exchange = new NodeExchange(
-      door,
-      req as unknown as Req,
-      res as unknown as Res,
-      next,
-      options,
-    );
-    if (!exchange.begin()) fail(ended());
-  };
-  const fail = (error: unknown): void => {
-    if (next !== undefined) return next(error);
-    options?.onAnswer?.();
-    refuse(res as unknown as Res);
-  };
   let door: Door | Promise<Door>;
   try {
     door = open();
   } catch (error) {
-    return fail(error);
+    return fail(res, next, options, error);
   }
-  if (door instanceof Promise) door.then(run, fail);
-  else run(door);
+  if (door instanceof Promise) {
+    door.then(
+      (ready) => enter(ready, req, res, next, options),
+      (error: unknown) => fail(res, next, options, error),
+    );
+  } else {
+    enter(door, req, res, next, options);
+  }
+}
+
+function enter(
+  door: Door,
+  req: NodeRequest,
+  res: NodeResponse,
+  next: Next | undefined,
+  options: ExchangeOptions | undefined,
+): void {
+  const exchange = new NodeExchange(
+    door,
+    req as unknown as Req,
+    res as unknown as Res,
+    next,
+    options,
+  );
+  if (!exchange.begin()) fail(res, next, options, ended());
+}
+
+function fail(
+  res: NodeResponse,
+  next: Next | undefined,
+  options: ExchangeOptions | undefined,
+  error: unknown,
+): void {
+  if (next !== undefined) return next(error);
+  options?.onAnswer?.();
+  refuse(res as unknown as Res);
 }
 
 function refuse(res: Res): void {

@@ -83,7 +83,7 @@ export class Answer implements Writer {
       for (const one of [value].flat()) lines += `${name}\n${one}\n`;
     }
     const text = res.statusMessage ? `${res.statusCode} ${res.statusMessage}` : '';
-    this.door.gateway.answerHead(this.exchange.id, res.statusCode, text, lines);
+    this.door.native.answerHead(this.exchange.id, res.statusCode, text, lines);
   }
 
   private takeChunk(
@@ -98,7 +98,7 @@ export class Answer implements Writer {
     if (id < 0) return true;
     const bytes = toBytes(chunk, encoding);
     if (bytes.length === 0) return true;
-    const more = this.door.gateway.answerBody(id, bytes, false, '') !== false;
+    const more = this.door.native.answerBody(id, bytes, false, '') !== false;
     if (!more) this.blocked = true;
     return more;
   }
@@ -116,14 +116,14 @@ export class Answer implements Writer {
       return res;
     }
     const bytes = typeof chunk === 'function' ? Buffer.alloc(0) : toBytes(chunk, encoding);
-    this.door.gateway.answerBody(id, bytes, true, this.trailerLines);
+    this.door.native.answerBody(id, bytes, true, this.trailerLines);
     return res;
   }
 
   private takeFlush(): void {
     this.start();
     const { id } = this.exchange;
-    if (id >= 0) this.door.gateway.answerBody(id, Buffer.alloc(0), false, '');
+    if (id >= 0) this.door.native.answerBody(id, Buffer.alloc(0), false, '');
   }
 
   // --- what the filters make of it ---

@@ -1,4 +1,4 @@
-import type { NativeGateway } from '../binding.js';
+import type { NativeDoor, NativeGateway } from '../binding.js';
 
 /** What a request that nobody in the gateway answers is passed on with; the addon sets the bits. */
 export const Passed = {
@@ -45,8 +45,10 @@ export class Door {
   private readonly open: (Exchange | undefined)[] = [];
   private readonly free: number[] = [];
 
-  constructor(readonly gateway: NativeGateway) {
-    gateway.door((id, event, first, body, last, trailers) => {
+  readonly native: NativeDoor;
+
+  constructor(gateway: NativeGateway) {
+    this.native = gateway.door((id, event, first, body, last, trailers) => {
       const exchange = this.open[id];
       if (exchange === undefined) return true;
       switch (event as Event) {
@@ -67,7 +69,7 @@ export class Door {
     });
   }
 
-  /** Gives it a number; `gateway.begin` follows. */
+  /** Gives it a number; `native.begin` follows. */
   admit(exchange: Exchange): number {
     const id = this.free.pop() ?? this.open.length;
     this.open[id] = exchange;

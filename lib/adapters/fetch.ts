@@ -42,7 +42,7 @@ export class FetchExchange extends Exchange {
     request.headers.forEach((value, name) => lines.push(name, value));
     const peer = peerOf(NOBODY, this);
     const id = door.admit(this);
-    const how = door.gateway.begin(
+    const how = door.native.begin(
       id,
       (ssl ? Begin.ssl : 0) | (request.body === null ? 0 : Begin.body),
       1001,
@@ -73,7 +73,7 @@ export class FetchExchange extends Exchange {
   }
 
   private leave(): void {
-    if (this.id >= 0) this.door.gateway.gone(this.id);
+    if (this.id >= 0) this.door.native.gone(this.id);
   }
 
   output(head: string | undefined, body: string | Buffer | undefined, last: boolean): boolean {
@@ -112,7 +112,7 @@ export class FetchExchange extends Exchange {
           this.stream = controller;
         },
         pull: () => {
-          if (this.id >= 0) this.door.gateway.writable(this.id);
+          if (this.id >= 0) this.door.native.writable(this.id);
         },
         cancel: () => {
           this.over = true;
@@ -145,7 +145,7 @@ export class FetchExchange extends Exchange {
   }
 
   private async pump(): Promise<void> {
-    const { gateway } = this.door;
+    const { native } = this.door;
     try {
       this.reader ??= (
         this.request.body as ReadableStream<Uint8Array> | null
@@ -154,10 +154,10 @@ export class FetchExchange extends Exchange {
         const { done, value } = await this.reader.read();
         if (this.id < 0) return;
         if (done) {
-          gateway.pushEnd(this.id);
+          native.pushEnd(this.id);
           return;
         }
-        more = gateway.push(this.id, value);
+        more = native.push(this.id, value);
       }
       this.reading = false;
     } catch (error) {

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import { Answer } from './answer.js';
 import { Begin, Exchange, Passed, eachHeader, type Door } from './door.js';
 import { peerOf, type Peer, type SocketLike } from './peer.js';
+import { RequestBody } from './request-body.js';
 
 /** A request of `http`, `https` or `http2` (its compatibility API). */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
@@ -85,10 +86,7 @@ const INTERNAL_ERROR = 2;
 export class NodeExchange extends Exchange {
   private readonly peer: Peer;
   private readonly http2: boolean;
-  private reading = false;
-  private pumping = false;
-  private bodyEnded = false;
-  private bodyBytes = 0;
+  private body: RequestBody | undefined;
   private waiting = false;
   private passed = 0;
   private answer: Answer | undefined;
@@ -115,7 +113,7 @@ export class NodeExchange extends Exchange {
     if (this.hasBody()) flags |= Begin.body;
     if (next !== undefined) flags |= Begin.passesOn;
     const id = door.admit(this);
-    const how = door.gateway.begin(
+    const how = door.native.begin(
       id,
       flags,
       req.httpVersionMajor * 1000 + req.httpVersionMinor,
@@ -154,18 +152,17 @@ export class NodeExchange extends Exchange {
 
   private closed(): void {
     if (this.id < 0) return;
-    const { gateway } = this.door;
+    const { native } = this.door;
     if (this.passed !== 0 && this.answer === undefined) {
-      const { res, peer } = this;
-      const { id } = this;
-      const { bytesWritten = 0 } = this.req.socket;
+      const { id, res, peer } = this;
+      const bytesWritten = written(this.req.socket);
       const bytes = this.http2 ? 0 : bytesWritten - peer.written;
       peer.written = bytesWritten;
       this.door.release(this);
       const broken = !(res.writableFinished ?? res.writableEnded);
-      gateway.answered(id, res.statusCode, this.sentHead(), bytes, broken);
+      native.answered(id, res.statusCode, this.sentHead(), bytes, broken);
     } else {
-      gateway.gone(this.id);
+      native.gone(this.id);
     }
   }
 
@@ -226,7 +223,7 @@ export class NodeExchange extends Exchange {
     if (!this.waiting) {
       this.waiting = true;
       this.res.on('drain', () => {
-        if (this.id >= 0) this.door.gateway.writable(this.id);
+        if (this.id >= 0) this.door.native.writable(this.id);
       });
     }
     return false;
@@ -282,69 +279,16 @@ export class NodeExchange extends Exchange {
     }
   }
 
-  // --- the client's body ---
-
   wantBody(): void {
-    if (!this.reading) {
-      this.reading = true;
-      const { req, res } = this;
-      if (res._sent100 === false && /100-continue/i.test(String(req.headers['expect'] ?? ''))) {
-        res.writeContinue();
-      }
-      req.on('readable', this.pump);
-      // What Node does not deliver as an end of the answer.
-      req.on('error', () => undefined);
-    }
-    this.pump();
-  }
-
-  private readonly pump = (): void => {
-    if (this.pumping || this.id < 0 || this.bodyEnded || this.passed !== 0) return;
-    this.pumping = true;
-    const { req, door } = this;
-    let more = true;
-    while (more && this.id >= 0) {
-      const chunk = req.read() as Buffer | null;
-      if (chunk === null) break;
-      this.bodyBytes += chunk.length;
-      this.keepOpen();
-      more = door.gateway.push(this.id, chunk) !== false;
-    }
-    this.pumping = false;
-    if (req._readableState?.ended === true && this.left() === 0) this.endBody();
-  };
-
-  /** Bytes that nobody has read; the one that keeps the stream open does not count. */
-  private left(): number {
-    return this.req.readableLength - (this.kept ? 1 : 0);
-  }
-
-  private kept = false;
-
-  /**
-   * Where a framework may get the request later its stream must not end meanwhile: one byte stays in it until the body
-   * is put back.
-   */
-  private keepOpen(): void {
-    const { req } = this;
-    if (this.next === undefined || this.kept) return;
-    if (req._readableState?.ended !== true || req.readableLength > 0) return;
-    this.kept = true;
-    req.unshift(Buffer.alloc(1));
-  }
-
-  private endBody(): void {
-    if (this.bodyEnded || this.id < 0) return;
-    if (this.bodyBytes > 0) this.keepOpen();
-    this.bodyEnded = true;
-    this.req.removeListener('readable', this.pump);
-    this.door.gateway.pushEnd(this.id);
+    this.body ??= new RequestBody(this.door, this, this.req, this.res, this.next !== undefined);
+    if (this.passed === 0) this.body.pump();
   }
 
   // --- what is passed on ---
 
   passOn(how: number): void {
     this.passed = how;
+    this.body?.stop();
     if ((how & (Passed.url | Passed.headers)) !== 0) this.applyChanges();
     if ((how & Passed.bodyTaken) !== 0) this.putBodyBack();
     if ((how & Passed.filters) !== 0) {
@@ -355,7 +299,7 @@ export class NodeExchange extends Exchange {
     } else {
       const { id } = this;
       this.door.release(this);
-      this.door.gateway.answered(id, 0, '', 0, false);
+      this.door.native.answered(id, 0, '', 0, false);
     }
     const { context, next } = this;
     if (context === undefined) next?.();
@@ -364,7 +308,7 @@ export class NodeExchange extends Exchange {
 
   /** What Lua has made of the method, the URL and the headers. */
   private applyChanges(): void {
-    const text = this.door.gateway.passedRequest(this.id);
+    const text = this.door.native.passedRequest(this.id);
     if (text === undefined) return;
     const { req } = this;
     const words = text.split('\n');
@@ -383,13 +327,15 @@ export class NodeExchange extends Exchange {
   }
 
   private putBodyBack(): void {
-    const { req } = this;
-    const body = this.door.gateway.passedBody(this.id);
-    req.removeListener('readable', this.pump);
-    if (this.kept) req.read(1);
-    if (body !== undefined && body.length > 0) req.unshift(body);
-    this.kept = false;
+    const body = this.door.native.passedBody(this.id);
+    if (this.body !== undefined) this.body.putBack(body);
+    else if (body !== undefined && body.length > 0) this.req.unshift(body);
   }
+}
+
+/** Bytes that a socket has taken: `bytesWritten`, which looks at what still waits, costs an array per call. */
+function written(socket: SocketLike): number {
+  return socket._bytesDispatched ?? socket.bytesWritten ?? 0;
 }
 
 /** As Node's parser does it. */

@@ -20,14 +20,14 @@ export class UpgradeExchange extends Exchange {
   /** False: the gateway has ended. */
   begin(): boolean {
     const { door, req, socket } = this;
-    const { gateway } = door;
+    const { native } = door;
     const peer = peerOf(socket as Duplex & SocketLike);
     socket.on('error', () => undefined); // 'close' follows
     socket.on('close', () => {
-      if (this.id >= 0) gateway.gone(this.id);
+      if (this.id >= 0) native.gone(this.id);
     });
     const id = door.admit(this);
-    const how = gateway.begin(
+    const how = native.begin(
       id,
       Begin.stream | (peer.ssl ? Begin.ssl : 0),
       1001,
@@ -46,14 +46,14 @@ export class UpgradeExchange extends Exchange {
     if (this.id < 0) return true;
     socket.on('data', (chunk: Buffer) => this.take(chunk));
     socket.on('end', () => {
-      if (this.id >= 0) gateway.pushEnd(this.id);
+      if (this.id >= 0) native.pushEnd(this.id);
     });
     if (this.first.length > 0) this.take(this.first);
     return true;
   }
 
   private take(chunk: Buffer): void {
-    if (this.id < 0 || this.door.gateway.push(this.id, chunk) !== false) return;
+    if (this.id < 0 || this.door.native.push(this.id, chunk) !== false) return;
     this.paused = true;
     this.socket.pause();
   }
@@ -63,7 +63,7 @@ export class UpgradeExchange extends Exchange {
     if (!this.waiting) {
       this.waiting = true;
       this.socket.on('drain', () => {
-        if (this.id >= 0) this.door.gateway.writable(this.id);
+        if (this.id >= 0) this.door.native.writable(this.id);
       });
     }
     return false;

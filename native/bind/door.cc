@@ -37,6 +37,7 @@ void Door::set_callback(napi_value fn) {
 void Door::close() {
   if (callback_ && !env_->closing()) napi_delete_reference(env_->napi(), callback_);
   callback_ = nullptr;
+  runtime_ = nullptr;
   open_.clear();
 }
 
@@ -109,6 +110,23 @@ void Door::pass_on(http::HostedConnection* c) {
   call(c->id(), kPass, {js_number(env_->napi(), how)});
 }
 
+void Door::answered(http::HostedConnection* c, int status, napi_value head, int64_t bytes,
+                    bool broken) {
+  size_t size = 0;
+  napi_get_value_string_latin1(env_->napi(), head, nullptr, 0, &size);
+  forget(c->id());
+  Told told{c, head, told_};
+  told_ = &told;
+  c->take_end(status, size, bytes, broken);
+  told_ = told.below;
+}
+
+std::string Door::sent_head(http::HostedConnection* c) {
+  for (const Told* t = told_; t; t = t->below)
+    if (t->c == c) return bytes_of(env_->napi(), t->head);
+  return {};
+}
+
 void Door::ended(http::HostedConnection* c, bool complete) {
   if (find(c->id()) != c) return;
   forget(c->id());
@@ -160,21 +178,18 @@ void with_bytes(napi_env env, napi_value v, F&& use) {
     use(Bytes(env, v));
 }
 
-// door(callback)
-napi_value set_door(napi_env env, napi_callback_info info) {
-  Args<1> args(env, info);
-  if (Door* door = gateway_door(env, args.self)) door->set_callback(args[0]);
-  return nullptr;
+// The door of a function of door_object; null: the gateway has ended.
+Door* door_of(void* data) {
+  Door* door = static_cast<std::shared_ptr<Door>*>(data)->get();
+  return door->runtime() ? door : nullptr;
 }
 
 // begin(id, flags, version, method, url, peer, local, connection, requests, headers): how it is
 // passed on; 0: it is not, or not yet. Undefined: the gateway has ended.
 napi_value begin(napi_env env, napi_callback_info info) {
   Args<10> args(env, info);
-  Door* door = gateway_door(env, args.self);
-  engine::Runtime* runtime = door ? gateway_runtime(env, args.self) : nullptr;
-  if (!runtime || !runtime->current || !runtime->current->plan->hosted.default_server)
-    return js_undefined(env);
+  Door* door = door_of(args.data);
+  if (!door || !door->is_open()) return js_undefined(env);
   FromJs from_js(door->env());
   const Bytes method(env, args[3]), url(env, args[4]), peer(env, args[5]), local(env, args[6]),
       headers(env, args[9]);
@@ -199,7 +214,7 @@ napi_value begin(napi_env env, napi_callback_info info) {
 template <class F>
 napi_value with(napi_env env, napi_callback_info info, F&& use) {
   Args<5> args(env, info);
-  Door* door = gateway_door(env, args.self);
+  Door* door = door_of(args.data);
   const uint32_t id = number(env, args[0]);
   http::HostedConnection* c = door ? door->find(id) : nullptr;
   if (!c) return js_undefined(env);
@@ -263,9 +278,8 @@ napi_value answered(napi_env env, napi_callback_info info) {
     double bytes = 0;
     napi_get_value_double(env, args[3], &bytes);
     napi_get_value_bool(env, args[4], &broken);
-    door->forget(c->id());
-    c->take_end(static_cast<int>(number(env, args[1])), Bytes(env, args[2]),
-                static_cast<int64_t>(bytes), broken);
+    door->answered(c, static_cast<int>(number(env, args[1])), args[2], static_cast<int64_t>(bytes),
+                   broken);
     return js_undefined(env);
   });
 }
@@ -322,13 +336,39 @@ napi_value passed_body(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
-void add_door_methods(std::vector<napi_property_descriptor>* methods) {
-  for (const auto& m : {method("door", set_door), method("begin", begin), method("push", push),
-                        method("pushEnd", push_end), method("writable", writable),
-                        method("gone", gone), method("answerHead", answer_head),
-                        method("answerBody", answer_body), method("answered", answered),
-                        method("passedRequest", passed_request), method("passedBody", passed_body)})
-    methods->push_back(m);
+napi_value door_object(napi_env env, const std::shared_ptr<Door>& door) {
+  struct {
+    const char* name;
+    napi_callback fn;
+  } constexpr kCalls[] = {
+      {"begin", begin},
+      {"push", push},
+      {"pushEnd", push_end},
+      {"writable", writable},
+      {"gone", gone},
+      {"answerHead", answer_head},
+      {"answerBody", answer_body},
+      {"answered", answered},
+      {"passedRequest", passed_request},
+      {"passedBody", passed_body},
+  };
+  napi_value object = nullptr;
+  napi_create_object(env, &object);
+  for (const auto& call : kCalls) {
+    // With the function: to unwrap an object at each call takes longer than all else of it.
+    auto held = std::make_unique<std::shared_ptr<Door>>(door);
+    auto let_go = [](napi_env, void* data, void*) {
+      delete static_cast<std::shared_ptr<Door>*>(data);
+    };
+    napi_value fn = nullptr;
+    if (napi_create_function(env, call.name, NAPI_AUTO_LENGTH, call.fn, held.get(), &fn) !=
+            napi_ok ||
+        napi_add_finalizer(env, fn, held.get(), let_go, nullptr, nullptr) != napi_ok)
+      return nullptr;
+    held.release();
+    js_set(env, object, call.name, fn);
+  }
+  return object;
 }
 
 }  // namespace moonphase::bind

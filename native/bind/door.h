@@ -2,6 +2,7 @@
 // one call brings a request in, one call out brings most answers.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "bind/env.h"
@@ -16,6 +17,12 @@ class Door final : public http::Host {
   void set_callback(napi_value fn);
   void close();
   Env* env() const { return env_; }
+  // Null: the gateway has ended.
+  engine::Runtime* runtime() const { return runtime_; }
+  // Whether there is something to serve.
+  bool is_open() const {
+    return runtime_->current && runtime_->current->plan->hosted.default_server;
+  }
 
   // What JavaScript gets: 0, or what the request passes on with (Passed).
   uint32_t begin(uint32_t id, const http::HostedRequest& from);
@@ -29,7 +36,11 @@ class Door final : public http::Host {
   bool output(http::HostedConnection* c, Str head, Str body, bool last, Str trailers) override;
   void want_body(http::HostedConnection* c) override;
   void pass_on(http::HostedConnection* c) override;
+  std::string sent_head(http::HostedConnection* c) override;
   void ended(http::HostedConnection* c, bool complete) override;
+
+  // JavaScript tells that it has answered; `head` is a string.
+  void answered(http::HostedConnection* c, int status, napi_value head, int64_t bytes, bool broken);
 
  private:
   enum Event : uint32_t { kOutput, kBody, kPass, kEnd };
@@ -42,8 +53,17 @@ class Door final : public http::Host {
   std::vector<http::HostedConnection*> open_;
   http::HostedConnection* beginning_ = nullptr;
   uint32_t passed_ = 0;
+  // What `answered` has been told; Lua may run JavaScript that tells of another answer.
+  struct Told {
+    http::HostedConnection* c;
+    napi_value head;
+    Told* below;
+  };
+  Told* told_ = nullptr;
 };
 
-void add_door_methods(std::vector<napi_property_descriptor>* methods);
+// What JavaScript calls: lib/binding.ts has it as NativeDoor. Its functions may outlive the
+// gateway.
+napi_value door_object(napi_env env, const std::shared_ptr<Door>& door);
 
 }  // namespace moonphase::bind

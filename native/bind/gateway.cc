@@ -58,9 +58,9 @@ class Gateway final : public Resource {
     let_go();
   }
   void env_closing() override { end(); }
-  Door* door() {
-    if (!door_) door_ = std::make_unique<Door>(env_, runtime_);
-    return door_.get();
+  const std::shared_ptr<Door>& door() {
+    if (!door_) door_ = std::make_shared<Door>(env_, runtime_);
+    return door_;
   }
   void adopt(VmHost* host) {
     host->retain();
@@ -108,7 +108,7 @@ class Gateway final : public Resource {
   std::string user_, group_;
   engine::Runtime* runtime_ = nullptr;
   std::vector<VmHost*> hosts_;
-  std::unique_ptr<Door> door_;
+  std::shared_ptr<Door> door_;
   napi_ref self_ = nullptr;
 };
 
@@ -290,18 +290,21 @@ napi_value privileged_agent(napi_env env, napi_callback_info info) {
   return n < 0 ? js_undefined(env) : js_number(env, n);
 }
 
+// door(callback): what brings in the requests of Node's own servers, and their answers to
+// `callback`.
+napi_value door(napi_env env, napi_callback_info info) {
+  Args<1> args(env, info);
+  Gateway* g = gateway_of(env, args.self);
+  if (!g) return nullptr;
+  g->door()->set_callback(args[0]);
+  return door_object(env, g->door());
+}
+
 }  // namespace
 
 engine::Runtime* gateway_runtime(napi_env env, napi_value gateway) {
   Gateway* g = gateway_of(env, gateway);
   return g ? g->runtime() : nullptr;
-}
-
-Door* gateway_door(napi_env env, napi_value gateway) {
-  void* data = nullptr;
-  if (napi_unwrap(env, gateway, &data) != napi_ok || !data) return nullptr;
-  Gateway* g = static_cast<Gateway*>(data);
-  return g->runtime() ? g->door() : nullptr;
 }
 
 void gateway_adopt(napi_env env, napi_value gateway, VmHost* host) {
@@ -314,8 +317,8 @@ void define_gateway(napi_env env, napi_value exports) {
       method("quit", quit),           method("stopListening", stop_listening),
       method("terminate", terminate), method("reopenLogs", reopen_logs),
       method("stats", stats),         method("privilegedAgent", privileged_agent),
+      method("door", door),
   };
-  add_door_methods(&methods);
   napi_value constructor = nullptr;
   napi_define_class(env, "Gateway", NAPI_AUTO_LENGTH, construct, nullptr, methods.size(),
                     methods.data(), &constructor);

@@ -8,14 +8,11 @@
 namespace moonphase::bind {
 
 class VmHost;
-class Door;
 
 void define_gateway(napi_env env, napi_value exports);
 
 // The runtime of a Gateway object; null, with an exception pending: it is none or has ended.
 engine::Runtime* gateway_runtime(napi_env env, napi_value gateway);
-// What requests of Node's own servers come in by; null: none, or the gateway has ended.
-Door* gateway_door(napi_env env, napi_value gateway);
 // `host` works on that runtime: it is closed when the gateway ends.
 void gateway_adopt(napi_env env, napi_value gateway, VmHost* host);
 

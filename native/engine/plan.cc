@@ -13,6 +13,7 @@
 #include "engine/modules/memc.h"
 #include "engine/modules/proxy.h"
 #include "engine/phases.h"
+#include "engine/variable_names.h"
 #include "engine/variables.h"
 #include "http/request.h"
 #include "http/uri.h"
@@ -20,7 +21,7 @@
 namespace moonphase::engine {
 
 Plan::Plan() = default;
-Plan::~Plan() = default;
+Plan::~Plan() { forget_names(); }
 
 int Plan::variable(Str lower_name) const {
   auto it = variable_index_.find(lower_name);

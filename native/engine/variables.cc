@@ -4,6 +4,7 @@
 #include "engine/lifecycle.h"
 #include "engine/map.h"
 #include "engine/runtime.h"
+#include "engine/variable_names.h"
 #include "engine/variables_core.h"
 
 namespace moonphase::engine {
@@ -127,7 +128,7 @@ VarValue* get_flushed(Request* r, int index) {
 
 VarValue* get_variable(Request* r, Str lower_name) {
   const Plan& p = plan(r);
-  int index = p.variable(lower_name);
+  const auto [index, def] = known_name(p, lower_name);
   if (index >= 0) {
     const VariableSlot& slot = p.variables[static_cast<size_t>(index)];
     // A prefix variable that only some value mentions: nginx does not look it up by index here, so
@@ -136,7 +137,6 @@ VarValue* get_variable(Request* r, Str lower_name) {
       return get_flushed(r, index);
     return evaluate_alone(r, slot.def, lower_name);
   }
-  const VariableDef* def = find_variable(lower_name);
   return def ? evaluate_alone(r, def, lower_name) : nullptr;
 }
 

@@ -6,6 +6,7 @@
 #include "engine/variables_core.h"
 #include "http/connection.h"
 #include "http/headers.h"
+#include "http/headers_out.h"
 
 namespace moonphase::engine {
 
@@ -56,7 +57,7 @@ int http_cookie(Request* r, VarValue* v, Str, uintptr_t) {
   return list_value(r, v, r->headers_in.list, "cookie", "; ");
 }
 int sent_http_any(Request* r, VarValue* v, Str rest, uintptr_t) {
-  return list_value(r, v, r->headers_out.list, rest, ", ");
+  return list_value(r, v, http::sent_headers(r).list, rest, ", ");
 }
 int sent_trailer_any(Request* r, VarValue* v, Str rest, uintptr_t) {
   return list_value(r, v, r->headers_out.trailers, rest, ", ");
@@ -84,23 +85,26 @@ int content_length(Request* r, VarValue* v, Str, uintptr_t) {
 }
 
 int sent_content_type(Request* r, VarValue* v, Str, uintptr_t) {
-  return r->headers_out.content_type.empty() ? not_found(v) : found(v, r->headers_out.content_type);
+  const Str type = http::sent_headers(r).content_type;
+  return type.empty() ? not_found(v) : found(v, type);
 }
 int sent_content_length(Request* r, VarValue* v, Str, uintptr_t) {
-  if (r->headers_out.content_length) return found(v, r->headers_out.content_length->value);
-  if (r->headers_out.content_length_n >= 0)
-    return found_number(r, v, r->headers_out.content_length_n);
+  const http::HeadersOut& out = http::sent_headers(r);
+  if (out.content_length) return found(v, out.content_length->value);
+  if (out.content_length_n >= 0) return found_number(r, v, out.content_length_n);
   return not_found(v);
 }
 int sent_location(Request* r, VarValue* v, Str, uintptr_t) {
-  if (r->headers_out.location) return found(v, r->headers_out.location->value);
-  return list_value(r, v, r->headers_out.list, "location", ", ");
+  const http::HeadersOut& out = http::sent_headers(r);
+  if (out.location) return found(v, out.location->value);
+  return list_value(r, v, out.list, "location", ", ");
 }
 int sent_last_modified(Request* r, VarValue* v, Str, uintptr_t) {
-  if (r->headers_out.last_modified) return found(v, r->headers_out.last_modified->value);
-  if (r->headers_out.last_modified_time < 0) return not_found(v);
+  const http::HeadersOut& out = http::sent_headers(r);
+  if (out.last_modified) return found(v, out.last_modified->value);
+  if (out.last_modified_time < 0) return not_found(v);
   char* p = r->pool->bytes(32);
-  return found(v, {p, format_http_date(p, r->headers_out.last_modified_time)});
+  return found(v, {p, format_http_date(p, out.last_modified_time)});
 }
 int sent_connection(Request* r, VarValue* v, Str, uintptr_t) {
   return found(v, r->headers_out.status == 101 ? "upgrade" : r->keepalive ? "keep-alive" : "close");

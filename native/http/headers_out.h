@@ -12,6 +12,10 @@ namespace moonphase::http {
 // that name (Content-Length: x).
 int headers_out_set(Request* r, Str name, Str value, bool override);
 
+// r->headers_out when its header has been sent: those of a hosted request may still be elsewhere
+// (host_answer.cc).
+HeadersOut& sent_headers(Request* r);
+
 // Content-Type with the charset that it names: from an upstream, or from more_set_headers (Lua's
 // leaves r->headers_out.charset alone).
 void set_content_type_as_sent(Request* r, Str value);

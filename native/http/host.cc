@@ -17,6 +17,25 @@ namespace {
 
 constexpr size_t kMostInput = 65536;  // unread bytes of a body, about
 
+// As inet_pton has it, in network order; false: it is none.
+bool parse_ipv4(Str s, in_addr* out) {
+  unsigned char bytes[4];
+  const char* p = s.data();
+  const char* const end = p + s.size();
+  for (int i = 0; i < 4; ++i) {
+    if (i && (p == end || *p++ != '.')) return false;
+    unsigned n = 0;
+    const char* const begin = p;
+    while (p < end && *p >= '0' && *p <= '9' && p - begin < 3)
+      n = n * 10 + static_cast<unsigned>(*p++ - '0');
+    if (p == begin || n > 255 || (*begin == '0' && p - begin > 1)) return false;
+    bytes[i] = static_cast<unsigned char>(n);
+  }
+  if (p != end) return false;
+  std::memcpy(out, bytes, sizeof bytes);
+  return true;
+}
+
 // "127.0.0.1 1234"; an address that is none is a unix socket's.
 socklen_t parse_address(Str text, sockaddr_storage* out, char* host, size_t size) {
   std::memset(out, 0, sizeof *out);
@@ -28,7 +47,7 @@ socklen_t parse_address(Str text, sockaddr_storage* out, char* host, size_t size
   if (!name.empty() && name.size() < size) {
     *put_bytes(host, name) = 0;
     auto* in = reinterpret_cast<sockaddr_in*>(out);
-    if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
+    if (parse_ipv4(name, &in->sin_addr)) {
       in->sin_family = AF_INET;
       in->sin_port = htons(static_cast<uint16_t>(port));
       return sizeof *in;
@@ -126,11 +145,15 @@ void HostedConnection::begin(const HostedRequest& from) {
 void HostedConnection::set_addresses(const HostedRequest& from) {
   peer_len = parse_address(from.peer, &peer, addr_buf_, sizeof addr_buf_);
   addr_text = addr_buf_;
-  char unused[64];
-  local_len = parse_address(from.local, &local, unused, sizeof unused);
+  local_size_ = from.local.copy(local_text_, sizeof local_text_);
 }
 
 const sockaddr* HostedConnection::local_address() {
+  if (local_size_) {
+    char unused[64];
+    local_len = parse_address({local_text_, local_size_}, &local, unused, sizeof unused);
+    local_size_ = 0;
+  }
   return reinterpret_cast<const sockaddr*>(&local);
 }
 
@@ -335,7 +358,7 @@ void HostedConnection::gone() {
   gone_ = true;
   if (passed_) {
     if (!answering_) {
-      take_end(0, {}, 0, true);
+      take_end(0, 0, 0, true);
     } else if (!answer_over_) {
       answer_over_ = true;
       server->hooks.finalize(request, 499);
@@ -457,6 +480,7 @@ void HostedConnection::end(Request* r, int rc) {
   loop->clear_timer(&read_timer);
   loop->clear_timer(&write_timer);
   loop->cancel(&event_);
+  if (!retired) need_head();
   if (retired)
     loop->defer_free(Pool::recycle_slot, slot_);
   else

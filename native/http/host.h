@@ -2,6 +2,8 @@
 // requests; what differs is where its bytes come from and where its answer goes.
 #pragma once
 
+#include <string>
+
 #include "http/client.h"
 
 namespace moonphase::http {
@@ -19,6 +21,9 @@ class Host {
   virtual void want_body(HostedConnection* c) = 0;
   // Nobody here gives the content; the host does: `take_*` or `take_end` bring what it is.
   virtual void pass_on(HostedConnection* c) = 0;
+  // The head of the answer that the host has given by itself, while it tells of it (take_end): as
+  // HTTP/1 has it, with its status line.
+  virtual std::string sent_head(HostedConnection* c) = 0;
   // The request is over. Not complete: what the client has got so far is all.
   virtual void ended(HostedConnection* c, bool complete) = 0;
 
@@ -63,8 +68,10 @@ class HostedConnection final : public Connection {
   void take_head(int status, Str text, Str headers);
   bool take_body(Str bytes, bool last);
   void take_trailers(Str trailers);
-  // The host has answered by itself; `head` as HTTP/1 has it, with its status line.
-  void take_end(int status, Str head, int64_t sent, bool gone);
+  // The host has answered by itself, with a head of `size` bytes; it is asked for when somebody
+  // wants to see it.
+  void take_end(int status, size_t size, int64_t sent, bool gone);
+  void need_head();
 
   // --- Connection ---
   char* append(char* p, char* end) const override;
@@ -127,7 +134,10 @@ class HostedConnection final : public Connection {
   };
   Held* answer_ = nullptr;
   bool answering_ = false, answer_over_ = false;
+  bool head_due_ = false;  // take_end has a head that nobody has asked for
   char addr_buf_[64] = {};
+  char local_text_[64];
+  size_t local_size_ = 0;  // of local_text_, until somebody asks for the address
 };
 
 // Takes "name\nvalue\n" off the front; false: nothing is left.

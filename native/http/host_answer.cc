@@ -198,13 +198,12 @@ void HostedConnection::passed_writer(Request* r) {
   if (r->buffered_bits || c->buffered_bits) c->want_write(true);
 }
 
-void HostedConnection::take_end(int status, Str head, int64_t bytes, bool broken) {
-  if (over_ || answering_) return;
-  answering_ = answer_over_ = true;
+void HostedConnection::need_head() {
+  if (!head_due_) return;
+  head_due_ = false;
   Request* r = request;
-  r->header_sent = true;
-  if (status) r->headers_out.status = status;
-  r->header_size = static_cast<int64_t>(head.size());
+  const std::string text = host_->sent_head(this);
+  const Str head = text;
   for (size_t at = head.find('\n'); at + 1 < head.size();) {
     Str line = head.substr(at + 1, head.find("\r\n", at + 1) - at - 1);
     at += line.size() + 2;
@@ -216,6 +215,21 @@ void HostedConnection::take_end(int status, Str head, int64_t bytes, bool broken
     const Str value = line.substr(colon + 2);
     headers_out_set(r, r->pool->copy(name), {r->pool->c_str(value), value.size()}, false);
   }
+}
+
+HeadersOut& sent_headers(Request* r) {
+  if (r->conn->hosted) static_cast<HostedConnection*>(r->conn)->need_head();
+  return r->headers_out;
+}
+
+void HostedConnection::take_end(int status, size_t size, int64_t bytes, bool broken) {
+  if (over_ || answering_) return;
+  answering_ = answer_over_ = true;
+  Request* r = request;
+  r->header_sent = true;
+  if (status) r->headers_out.status = status;
+  r->header_size = static_cast<int64_t>(size);
+  head_due_ = size > 0;
   sent = bytes;
   if (broken) {
     gone_ = eof = true;
@@ -226,6 +240,8 @@ void HostedConnection::take_end(int status, Str head, int64_t bytes, bool broken
     server->hooks.finalize(r, kOk);
   }
   run_posted();
+  // It waits for something, and will be logged later.
+  if (!over_) need_head();
 }
 
 }  // namespace moonphase::http

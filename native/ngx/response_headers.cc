@@ -26,6 +26,7 @@ Str number_text(Arena& a, int64_t n) {
 }
 
 int set_one(Request* r, LuaCtx* ctx, Str name, Str value, bool override) {
+  http::sent_headers(r);
   value = percent_encode(*r->pool, copy_z(*r->pool, value), Percent::kHeaderValue);
   if (is_name(name, "Content-Type")) ctx->mime_set = true;
   return http::headers_out_set(r, name, value, override);
@@ -61,7 +62,7 @@ int resp_get_headers(lua_State* L) {
   if (!engine::ctx_of(r)) return luaL_error(L, "no ctx found");
   if (is_fake(r)) return luaL_error(L, "API disabled in the current context");
 
-  http::HeadersOut& out = r->headers_out;
+  http::HeadersOut& out = http::sent_headers(r);
   int count = 0;
   for (http::Header& h : out.list) count += h.hash != 0;
   lua_createtable(L, 0, count + 2);
@@ -176,7 +177,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_get_resp_header(Request* r, const unsigned ch
     name = str(key_buf, key_len);
   }
 
-  http::HeadersOut& out = r->headers_out;
+  http::HeadersOut& out = http::sent_headers(r);
   if (!out.content_length && out.content_length_n >= 0 && is_name(name, "Content-Length")) {
     values[0].text = ffi_str(number_text(*r->pool, out.content_length_n));
     return 1;

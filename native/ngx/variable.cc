@@ -1,4 +1,6 @@
 // ngx.var.
+#include <algorithm>
+
 #include "engine/variables.h"
 
 #include "ngx/api.h"
@@ -8,12 +10,12 @@ namespace moonphase::ngx {
 
 namespace {
 
+// Itself, if it has no capitals.
 Str lower_into(char* buf, const void* name, size_t n) {
   const char* p = static_cast<const char*>(name);
-  for (size_t i = 0; i < n; ++i) {
-    char c = p[i];
-    buf[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  }
+  auto capital = [](char c) { return c >= 'A' && c <= 'Z'; };
+  if (std::none_of(p, p + n, capital)) return {p, n};
+  for (size_t i = 0; i < n; ++i) buf[i] = capital(p[i]) ? static_cast<char>(p[i] | 0x20) : p[i];
   return {buf, n};
 }
 

@@ -202,3 +202,59 @@ t.test('in a cluster', async (t) => {
   });
   t.match(child, { status: 0, stdout: 'worker' });
 });
+
+t.test('log_by_lua of what Node has answered', async (t) => {
+  const dir = t.testdir({
+    'nginx.conf': `events {} http {
+      lua_shared_dict seen 1m;
+      lua_phase_capabilities extended;
+      log_format all '$status $sent_http_x_one|$sent_http_x_two|$sent_http_content_type|$sent_http_content_length';
+      server {
+        listen 127.0.0.1:1;
+        location /lua { log_by_lua_block {
+          local h, seen = ngx.header, ngx.shared.seen
+          local all = ngx.resp.get_headers()
+          seen:set("log", table.concat({ ngx.status, h.x_one, table.concat(h.x_two, "+"), h.content_type,
+            ngx.var.sent_http_content_length, all["x-one"], ngx.var.body_bytes_sent,
+            ngx.var.bytes_sent - ngx.var.body_bytes_sent > 100 and "head" or "no head" }, "|"))
+        } }
+        location /thread {
+          access_by_lua_block { ngx.thread.spawn(function() ngx.sleep(0.1) end) }
+          log_by_lua_block { ngx.shared.seen:set("thread", ngx.var.sent_http_x_one) }
+        }
+        location /waits { log_by_lua_block {
+          ngx.sleep(0.05)
+          ngx.shared.seen:set("waits", ngx.header.x_one)
+        } }
+        location /format { access_log logs/format.log all; }
+        location /unseen { log_by_lua_block { ngx.shared.seen:set("unseen", ngx.status) } }
+      }
+    }`,
+    logs: {},
+  });
+  const gw = await createGateway({ prefix: dir, config: 'nginx.conf', errorLog: 'logs/e.log' });
+  const server = http.createServer((req, res) =>
+    gw.handler(req, res, () => {
+      res.setHeader('X-One', 'one');
+      res.setHeader('X-Two', ['two', 'three']);
+      res.setHeader('Content-Type', 'text/plain');
+      res.setHeader('Content-Length', '5');
+      res.end('hello');
+    }),
+  );
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address() as AddressInfo;
+  for (const at of ['lua', 'lua', 'waits', 'thread', 'format', 'unseen']) {
+    await (await fetch(`http://127.0.0.1:${port}/${at}`)).text();
+  }
+  const seen = gw.shared['seen'];
+  for (let i = 0; i < 100 && seen?.get('thread') === undefined; i++) await sleep(20);
+  t.equal(seen?.get('log'), '200|one|two+three|text/plain|5|one|5|head');
+  t.equal(seen?.get('thread'), 'one', 'logged later');
+  t.equal(seen?.get('waits'), 'one', 'after the connection has let go of it');
+  t.equal(seen?.get('unseen'), 200);
+  await gw.stop();
+  t.equal(fs.readFileSync(`${dir}/logs/format.log`, 'latin1'), '200 one|two, three|text/plain|5\n');
+  server.closeAllConnections();
+  server.close();
+});
