@@ -237,9 +237,7 @@ void Loop::Impl::leave(Loop* loop) {
 
 Loop::Scope::Scope(Loop& loop, bool fresh) : loop_(loop) {
   Impl* d = loop.impl_;
-  if (d->depth++) return;
-  ++loop.entry_;
-  if (!fresh) return;
+  if (d->depth++ || !fresh) return;
   // Within one millisecond of one turn nothing changes that we could show.
   uint64_t ms = uv_now(loop.uv_);
   if (ms != d->seen_ms) {

@@ -35,8 +35,6 @@ class Loop {
   uv_loop_t* uv() const { return uv_; }
   // now() without looking up the thread's storage.
   const Clock& clock() const { return clock_; }
-  // Which entry (below) this is: what was seen in the same one cannot have been told of anew.
-  uint64_t entry() const { return entry_; }
 
   // Timers. `set_timer` on a set timer moves it; when the new time is later by less than `slack` ms
   // the old one is kept (nginx's lazy delay, 300 ms: cheap keep-alive timers). Precise users pass
@@ -77,7 +75,6 @@ class Loop {
   struct Impl;
   Impl* impl_;
   uv_loop_t* uv_;
-  uint64_t entry_ = 1;
   const Clock& clock_ = now();
 };
 

@@ -86,14 +86,12 @@ ssize_t Stream::recv(void* buf, size_t n) {
   ssize_t rc;
   do rc = ::recv(fd_, buf, n, 0);
   while (rc < 0 && errno == EINTR);
-  if (rc > 0 && static_cast<size_t>(rc) < n) drained_ = loop_->entry();
   return result(rc, &error_);
 }
 
 ssize_t Stream::peek(void* buf, size_t n) {
   if (tls) [[unlikely]]
     return tls->peek(buf, n, &error_);
-  if (drained_ == loop_->entry()) return kIoAgain;
   ssize_t rc;
   do rc = ::recv(fd_, buf, n, MSG_PEEK);
   while (rc < 0 && errno == EINTR);

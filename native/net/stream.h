@@ -34,7 +34,6 @@ class Stream {
 
   // > 0 bytes, 0 end of stream, kIoAgain, kIoError. A short count means that the socket is drained.
   ssize_t recv(void* buf, size_t n);
-  // kIoAgain without a look when recv has drained it since control came from libuv.
   ssize_t peek(void* buf, size_t n);
   ssize_t send(const iovec* iov, int count);
   ssize_t sendfile(int fd, off_t offset, size_t n);
@@ -76,8 +75,7 @@ class Stream {
   int active_ = 0;  // what libuv watches
   int wanted_ = 0;
   bool closed_ = false;
-  uint64_t drained_ = 0;  // the loop's entry in which recv took all that there was
-  Posted unread_{};       // TLS has bytes that the socket does not tell of
+  Posted unread_{};  // TLS has bytes that the socket does not tell of
 };
 
 }  // namespace moonphase::net
