@@ -11,8 +11,9 @@ namespace moonphase::engine {
 bool UpstreamKeepalive::serves(const Idle& idle, const KeepaliveKey& key) const {
   if (idle.len != key.len || std::memcmp(&idle.addr, key.addr, key.len) != 0) return false;
   if (local_ && idle.user != key.user) return false;
-  if (idle.host.size() != key.host.size() ||
-      strncasecmp(idle.host.data(), key.host.data(), key.host.size()) != 0)
+  // A plain connection's key has no host, nor a place where it would be.
+  if (idle.host.size() != key.host.size()) return false;
+  if (!key.host.empty() && strncasecmp(idle.host.data(), key.host.data(), key.host.size()) != 0)
     return false;
   return !key.local || (idle.local_len == key.local_len &&
                         std::memcmp(&idle.local, key.local, key.local_len) == 0);
