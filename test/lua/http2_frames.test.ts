@@ -509,13 +509,16 @@ cases.push(
   },
 );
 
-async function react(server: Server, one: Case): Promise<string> {
+async function react(server: Server, one: Case, expect: string): Promise<string> {
   const peer = await RawPeer.connect(server.port, one.first);
   peer.send(...one.send);
-  const reaction = await peer.reaction(
-    one.stream ?? 1,
-    one.expect === 'nothing' || one.nginx === 'nothing' ? 400 : 3000,
-  );
+  const stream = one.stream ?? 1;
+  let reaction = await peer.reaction(stream, expect === 'nothing' ? 400 : 3000);
+  // nginx answers an empty :path, then it ends the connection: the one may be read before the other.
+  for (let i = 0; i < 20 && expect.startsWith('GOAWAY') && /^[1-5]/.test(reaction); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    reaction = await peer.reaction(stream);
+  }
   peer.destroy();
   return reaction;
 }
@@ -524,7 +527,7 @@ void t.test('what a client may not send', async (t) => {
   const server = await Server.start({ http });
   t.teardown(() => server.stop());
   for (const one of cases.filter((c) => c.nginx !== '*'))
-    t.equal(await react(server, one), one.expect, one.name);
+    t.equal(await react(server, one, one.expect), one.expect, one.name);
   t.notMatch(server.errorLog(), /\[(alert|crit|emerg)\]/);
 });
 
@@ -534,7 +537,9 @@ void t.test(
   async (t) => {
     const server = await Server.start({ kind: 'nginx', http });
     t.teardown(() => server.stop());
-    for (const one of cases.filter((c) => c.nginx !== '*'))
-      t.equal(await react(server, one), one.nginx ?? one.expect, one.name);
+    for (const one of cases.filter((c) => c.nginx !== '*')) {
+      const expect = one.nginx ?? one.expect;
+      t.equal(await react(server, one, expect), expect, one.name);
+    }
   },
 );
