@@ -98,9 +98,7 @@ void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const 
     return;
   }
   ++server->stats.handled;
-  ++server->stats.active;
   ++server->stats.waiting;
-  ++server->connections;
   c->server = server;
   c->listen = listen;
   c->connection = server->next_connection++;
@@ -126,9 +124,7 @@ void Client::accept(HttpServer* server, const ListenConf* listen, int fd, const 
   c->read_timer.data = c->write_timer.data = c;
   c->read_timer.fn = [](void* p) { static_cast<Client*>(p)->on_read_timeout(); };
   c->write_timer.fn = [](void* p) { static_cast<Client*>(p)->on_write_timeout(); };
-  c->next = server->first;
-  if (c->next) c->next->prev = c;
-  server->first = c;
+  c->enter_server();
   c->set_read_timeout(listen->default_server->client_header_timeout);
   c->want_read(true);
 }
@@ -150,14 +146,7 @@ void Client::close() {
   server->loop->clear_timer(&write_timer);
   server->loop->cancel(&input_task);
   stream->close();
-  if (prev)
-    prev->next = next;
-  else
-    server->first = next;
-  if (next) next->prev = prev;
-  prev = next = nullptr;
-  --server->stats.active;
-  --server->connections;
+  leave_server();
   server->loop->defer_free([](void* p) { delete static_cast<Client*>(p); }, this);
 }
 
@@ -201,7 +190,6 @@ bool retire_request(Connection* c, Request* r, int rc) {
   c->action = "logging request";
   server->hooks.destroy(r);
   c->action = "closing request";
-  server->loop->clear_timer(&r->timer);
   server->loop->cancel(&r->posted);
   if (r->logging) return false;
   r->pool->run_cleanups();
@@ -356,6 +344,38 @@ void Client::on_writable() {
     close();
   else
     process_input();
+}
+
+void Connection::enter_server() {
+  next = server->first;
+  if (next) next->prev = this;
+  server->first = this;
+  ++server->stats.active;
+  ++server->connections;
+}
+
+void Connection::leave_server() {
+  if (prev)
+    prev->next = next;
+  else
+    server->first = next;
+  if (next) next->prev = prev;
+  prev = next = nullptr;
+  --server->stats.active;
+  --server->connections;
+}
+
+void Connection::take_peer(const Connection& c) {
+  server = c.server;
+  listen = c.listen;
+  connection = c.connection;
+  requests = c.requests;
+  start_ms = c.start_ms;
+  std::memcpy(&peer, &c.peer, c.peer_len);
+  peer_len = c.peer_len;
+  addr_text = c.addr_text;
+  proxy_protocol = c.proxy_protocol;
+  ssl = c.ssl;
 }
 
 bool Connection::is_due(net::Timer* t, int64_t& deadline) {

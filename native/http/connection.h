@@ -147,6 +147,12 @@ class Connection : public LogContext, public net::TlsOwner {
   char *rbuf = nullptr, *rpos = nullptr, *rlast = nullptr, *rend = nullptr;
   char* rfloor = nullptr;  // what lies before it belongs to the request
 
+  // Into the server's list and count of connections, and out of them.
+  void enter_server();
+  void leave_server();
+  // The other end is that of `c`: who it is, where it came in, and what it came with.
+  void take_peer(const Connection& c);
+
   // Output. `send` takes what it can of the chain and returns the rest (null: all taken; in a turn
   // that still has pipelined requests small answers are only copied and leave together). kIoError
   // sets `error`. `limit`: at most so many bytes now; 0: no limit. Chain links are left alone;
@@ -208,11 +214,11 @@ class Connection : public LogContext, public net::TlsOwner {
   void run_handler(EventHandler Request::*handler);
 };
 
+// A handler that the handshake waited for is done.
+void continue_handshake(Connection* c);
 // The end of a main request, called by the engine's lifecycle when its count is 0 or the connection
 // is lost: keep-alive or lingering or close, `r` and its arena are freed. rc is what the request
 // ended with.
-// A handler that the handshake waited for is done.
-void continue_handshake(Connection* c);
 void finish_request(Request* r);  // keep-alive, lingering or close by r's flags
 void close_connection_with_request(Request* r, int rc);  // error, timeout: at once
 // keepalive_timeout, _requests, _time and _disable of r->loc clear r->keepalive; the engine's

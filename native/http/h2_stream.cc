@@ -34,17 +34,9 @@ H2Stream::H2Stream(H2Session* s, int32_t stream_id) : session(s), id(stream_id) 
   const Client* c = s->client;
   framed = true;
   need_last_buf = true;
-  server = c->server;
-  listen = c->listen;
+  take_peer(*c);
   stream = c->stream;
-  connection = c->connection;
   tls_server = c->tls_server;
-  requests = c->requests;
-  start_ms = c->start_ms;
-  std::memcpy(&peer, &c->peer, c->peer_len);
-  peer_len = c->peer_len;
-  addr_text = c->addr_text;
-  ssl = c->ssl;
   tcp_nodelay_set = true;
   read_timer.data = write_timer.data = this;
   read_timer.fn = [](void* p) { static_cast<H2Stream*>(p)->on_timeout(true); };

@@ -90,13 +90,9 @@ HostedConnection* HostedConnection::open(HttpServer* server, const ListenConf* l
   c->listen = listen;
   c->host_ = host;
   c->id_ = id;
-  c->next = server->first;
-  if (c->next) c->next->prev = c;
-  server->first = c;
   ++server->stats.accepted;
   ++server->stats.handled;
-  ++server->stats.active;
-  ++server->connections;
+  c->enter_server();
   return c;
 }
 
@@ -480,21 +476,15 @@ void HostedConnection::end(Request* r, int rc) {
   loop->clear_timer(&read_timer);
   loop->clear_timer(&write_timer);
   loop->cancel(&event_);
-  if (!retired) need_head();
-  if (retired)
+  if (retired) {
     loop->defer_free(Pool::recycle_slot, slot_);
-  else
+  } else {
+    need_head();
     detach_request(this, slot_, pool_, nullptr, 0);
+  }
   slot_ = nullptr;
   destroyed = true;
-  if (prev)
-    prev->next = next;
-  else
-    server->first = next;
-  if (next) next->prev = prev;
-  prev = next = nullptr;
-  --server->stats.active;
-  --server->connections;
+  leave_server();
   host_->ended(this, last_sent_ || stream_);
   loop->defer_free([](void* p) { delete static_cast<HostedConnection*>(p); }, this);
 }

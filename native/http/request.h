@@ -199,9 +199,7 @@ struct Request {
   Request *posted_head = nullptr,
           *posted_tail = nullptr;  // of main requests: whose write_event_handler runs soon
   Request* posted_next = nullptr;
-  net::Timer timer{};  // the request's own wait (delayed, sleeping echo)
   bool posted_queued = false;
-  int64_t delayed = 0;
   uint8_t limit_req = 0, limit_conn = 0;  // of main requests: what those modules decided
   int logging = 0;               // of main requests: log handlers that wait, subrequests' too
   void* real_peer = nullptr;     // of main requests: engine/modules/real_ip.cc, if it has replaced

@@ -1,5 +1,6 @@
 // The PROXY protocol's header in front of a connection, versions 1 and 2; the same bytes for nginx and for Moonphase.
 import fs from 'node:fs';
+import http2 from 'node:http2';
 import net from 'node:net';
 import tls from 'node:tls';
 import t from 'tap';
@@ -110,4 +111,27 @@ void t.test('in front of TLS', async (t) => {
   let text = '';
   for await (const part of secure) text += String(part);
   t.match(text, 'https 10.1.2.3');
+});
+
+void t.test('in front of HTTP/2', async (t) => {
+  const server = await Server.start({
+    http: `server {
+      listen 127.0.0.1:$port proxy_protocol;
+      http2 on;
+      set_real_ip_from 127.0.0.1;
+      real_ip_header proxy_protocol;
+      location / { return 200 "$server_protocol $proxy_protocol_addr $remote_addr $realip_remote_addr"; }
+    }`,
+  });
+  t.teardown(() => server.stop());
+  const socket = net.connect(server.port, '127.0.0.1');
+  socket.write('PROXY TCP4 10.1.2.3 127.0.0.1 1234 80\r\n');
+  const session = http2.connect('http://a', { createConnection: () => socket });
+  t.teardown(() => session.destroy());
+  for (const again of ['once', 'twice']) {
+    const stream = session.request({ ':path': '/' });
+    let text = '';
+    for await (const part of stream) text += String(part);
+    t.equal(text, 'HTTP/2.0 10.1.2.3 10.1.2.3 127.0.0.1', again);
+  }
 });
