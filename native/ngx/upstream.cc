@@ -48,15 +48,6 @@ UpstreamGroup* find(lua_State* L) {
   return nullptr;
 }
 
-void set_number(lua_State* L, const char* key, int64_t n) {
-  lua_pushinteger(L, static_cast<lua_Integer>(n));
-  lua_setfield(L, -2, key);
-}
-void set_true(lua_State* L, const char* key) {
-  lua_pushboolean(L, 1);
-  lua_setfield(L, -2, key);
-}
-
 int get_upstreams(lua_State* L) {
   if (lua_gettop(L) != 0) return luaL_error(L, "no argument expected");
   lua_newtable(L);
@@ -70,8 +61,7 @@ int get_upstreams(lua_State* L) {
 
 void push_server(lua_State* L, const engine::UpstreamServerPlan& s) {
   lua_createtable(L, 0, 7);
-  push_str(L, s.name);
-  lua_setfield(L, -2, "name");
+  set_text(L, "name", s.name);
   if (s.addresses.size() == 1) {
     push_str(L, s.addresses[0]);
   } else {
@@ -86,15 +76,14 @@ void push_server(lua_State* L, const engine::UpstreamServerPlan& s) {
   set_number(L, "weight", s.weight);
   set_number(L, "max_fails", s.max_fails);
   set_number(L, "fail_timeout", s.fail_timeout / 1000);
-  if (s.backup) set_true(L, "backup");
-  if (s.down) set_true(L, "down");
+  if (s.backup) set_bool(L, "backup", true);
+  if (s.down) set_bool(L, "down", true);
 }
 
 // An address that some proxy_pass names: a server without a name.
 void push_implicit(lua_State* L, const engine::UpstreamPeer& peer) {
   lua_createtable(L, 0, 4);
-  push_str(L, peer.name);
-  lua_setfield(L, -2, "addr");
+  set_text(L, "addr", peer.name);
   set_number(L, "weight", 0);
   set_number(L, "max_fails", 0);
   set_number(L, "fail_timeout", 0);
@@ -140,8 +129,7 @@ int get_servers(lua_State* L) {
 void push_peer(lua_State* L, const engine::UpstreamPeer& peer, const PeerState& s, int id) {
   lua_createtable(L, 0, 12);
   set_number(L, "id", id);
-  push_str(L, peer.name);
-  lua_setfield(L, -2, "name");
+  set_text(L, "name", peer.name);
   set_number(L, "weight", s.weight);
   set_number(L, "current_weight", s.current_weight);
   set_number(L, "effective_weight", s.effective_weight);
@@ -151,7 +139,7 @@ void push_peer(lua_State* L, const engine::UpstreamPeer& peer, const PeerState& 
   set_number(L, "fail_timeout", s.fail_timeout);
   if (s.accessed) set_number(L, "accessed", s.accessed);
   if (s.checked) set_number(L, "checked", s.checked);
-  if (s.down) set_true(L, "down");
+  if (s.down) set_bool(L, "down", true);
 }
 
 // What there is of each server of the set, taken under the lock: no Lua error may keep that.

@@ -11,19 +11,6 @@ namespace {
 using engine::UpstreamGroupInfo;
 using engine::UpstreamServerInfo;
 
-void set_text(lua_State* L, const char* key, Str text) {
-  push_str(L, text);
-  lua_setfield(L, -2, key);
-}
-void set_number(lua_State* L, const char* key, int64_t n) {
-  lua_pushinteger(L, static_cast<lua_Integer>(n));
-  lua_setfield(L, -2, key);
-}
-void set_bool(lua_State* L, const char* key, bool on) {
-  lua_pushboolean(L, on);
-  lua_setfield(L, -2, key);
-}
-
 void push_server(lua_State* L, const UpstreamServerInfo& s) {
   lua_createtable(L, 0, 10);
   set_text(L, "address", s.address);
