@@ -1,4 +1,5 @@
 import type { NativeDoor, NativeGateway } from '../binding.js';
+import type { Peer } from './peer.js';
 
 /** What a request that nobody in the gateway answers is passed on with; the addon sets the bits. */
 export const Passed = {
@@ -69,11 +70,32 @@ export class Door {
     });
   }
 
-  /** Gives it a number; `native.begin` follows. */
-  admit(exchange: Exchange): number {
+  /** Brings a request in. What it is passed on with; 0: it is not, or not yet; undefined: the gateway has ended. */
+  begin(
+    exchange: Exchange,
+    flags: number,
+    version: number,
+    { method, rawHeaders }: { readonly method?: string; readonly rawHeaders: readonly string[] },
+    url: string,
+    peer: Peer,
+  ): number | undefined {
     const id = this.free.pop() ?? this.open.length;
     this.open[id] = exchange;
-    return (exchange.id = id);
+    exchange.id = id;
+    const how = this.native.begin(
+      id,
+      peer.ssl ? flags | Begin.ssl : flags,
+      version,
+      method as string,
+      url,
+      peer.remote,
+      peer.local,
+      peer.connection,
+      peer.requests,
+      rawHeaders.join('\n'),
+    );
+    if (how === undefined) this.release(exchange);
+    return how;
   }
 
   release(exchange: Exchange): void {

@@ -40,24 +40,15 @@ export class FetchExchange extends Exchange {
     const lines: string[] = [];
     if (!request.headers.has('host')) lines.push('Host', url.host);
     request.headers.forEach((value, name) => lines.push(name, value));
-    const peer = peerOf(NOBODY, this);
-    const id = door.admit(this);
-    const how = door.native.begin(
-      id,
-      (ssl ? Begin.ssl : 0) | (request.body === null ? 0 : Begin.body),
-      1001,
-      request.method,
-      url.pathname + url.search,
-      peer.remote,
-      `127.0.0.1 ${url.port || (ssl ? 443 : 80)}`,
-      peer.connection,
-      peer.requests,
-      lines.join('\n'),
-    );
-    if (how === undefined) {
-      door.release(this);
-      return false;
-    }
+    const peer = {
+      ...peerOf(NOBODY, this),
+      ssl,
+      local: `127.0.0.1 ${url.port || (ssl ? 443 : 80)}`,
+    };
+    const flags = request.body === null ? 0 : Begin.body;
+    const named = { method: request.method, rawHeaders: lines };
+    const how = door.begin(this, flags, 1001, named, url.pathname + url.search, peer);
+    if (how === undefined) return false;
     if (this.id >= 0) {
       signal.addEventListener('abort', () => this.abort(signal.reason), { once: true });
     }

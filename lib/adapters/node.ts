@@ -109,26 +109,12 @@ export class NodeExchange extends Exchange {
   /** Runs the request as far as it goes. False: the gateway has ended. */
   begin(): boolean {
     const { req, peer, door, next } = this;
-    let flags = peer.ssl ? Begin.ssl : 0;
-    if (this.hasBody()) flags |= Begin.body;
+    let flags = this.hasBody() ? Begin.body : 0;
     if (next !== undefined) flags |= Begin.passesOn;
-    const id = door.admit(this);
-    const how = door.native.begin(
-      id,
-      flags,
-      req.httpVersionMajor * 1000 + req.httpVersionMinor,
-      req.method as string,
-      this.options?.url ?? (req.url as string),
-      peer.remote,
-      peer.local,
-      peer.connection,
-      peer.requests,
-      req.rawHeaders.join('\n'),
-    );
-    if (how === undefined) {
-      door.release(this);
-      return false;
-    }
+    const version = req.httpVersionMajor * 1000 + req.httpVersionMinor;
+    const url = this.options?.url ?? (req.url as string);
+    const how = door.begin(this, flags, version, req, url, peer);
+    if (how === undefined) return false;
     if (how !== 0) {
       this.passOn(how);
     } else if (!this.done) {

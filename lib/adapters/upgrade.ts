@@ -26,23 +26,8 @@ export class UpgradeExchange extends Exchange {
     socket.on('close', () => {
       if (this.id >= 0) native.gone(this.id);
     });
-    const id = door.admit(this);
-    const how = native.begin(
-      id,
-      Begin.stream | (peer.ssl ? Begin.ssl : 0),
-      1001,
-      req.method as string,
-      req.url as string,
-      peer.remote,
-      peer.local,
-      peer.connection,
-      peer.requests,
-      req.rawHeaders.join('\n'),
-    );
-    if (how === undefined) {
-      door.release(this);
+    if (door.begin(this, Begin.stream, 1001, req, req.url as string, peer) === undefined)
       return false;
-    }
     if (this.id < 0) return true;
     socket.on('data', (chunk: Buffer) => this.take(chunk));
     socket.on('end', () => {

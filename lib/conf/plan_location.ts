@@ -180,7 +180,6 @@ export interface LocationConf {
   readonly gzip?: GzipPlan;
   readonly valid_referers?: ReferersPlan;
   readonly dav?: DavPlan;
-  /** "" is `off` */
   readonly real_ip?: RealIpPlan;
   readonly limit_req?: LimitReqPlan;
   readonly limit_conn?: LimitConnPlan;
