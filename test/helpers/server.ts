@@ -160,7 +160,8 @@ ${options.http}
 
 export const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
-function connects(port: number): Promise<boolean> {
+/** Whether somebody listens there. */
+export function connects(port: number): Promise<boolean> {
   return new Promise((done) => {
     const socket = net.connect(port, '127.0.0.1', () => {
       socket.destroy();
