@@ -184,6 +184,11 @@ void JsRequest::end(bool was_cancelled) {
   }
 }
 
+void JsRequest::end(Env* env, uint32_t id, bool was_cancelled) {
+  auto it = env->requests.find(id);
+  if (it != env->requests.end()) it->second->end(was_cancelled);
+}
+
 // The last one frees us.
 void JsRequest::reject_ops() {
   for (JsOp* op = ops_; op;) {
@@ -331,16 +336,16 @@ int js_op_done(lua_State* L) {
 
 int js_handler_run(lua_State* L) {
   VmHost* host = static_cast<JsRef*>(lua_touserdata(L, 1))->host;
-  JsRequest* q = JsRequest::open(host, L);
-  lua_pushnumber(L, q->id());
+  const uint32_t id = JsRequest::open(host, L)->id();
+  lua_pushnumber(L, id);
   lua_insert(L, 2);
   PromiseWait* wait = nullptr;
   Outcome outcome = call_host(L, &wait);
   if (outcome == Outcome::kWait) {
-    wait->serve(q);
+    wait->serve(id);
     return PromiseWait::yield(L, wait);
   }
-  q->end(false);
+  JsRequest::end(host->env(), id, false);
   return 2;
 }
 

@@ -20,6 +20,7 @@ class JsRequest {
   static JsRequest* open(VmHost* host, lua_State* L);
   // The handler has ended; `cancelled`: by force, JavaScript may go on without us. May free it.
   void end(bool cancelled);
+  static void end(Env* env, uint32_t id, bool cancelled);  // if it is still there
 
   static JsRequest* find(Env* env, napi_value id);
   uint32_t id() const { return id_; }

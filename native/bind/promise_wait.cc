@@ -96,14 +96,14 @@ void PromiseWait::push_outcome(lua_State* L) {
 }
 
 int PromiseWait::results(lua_State* L) {
-  if (request_) request_->end(false);
+  if (request_) JsRequest::end(host_->env(), request_, false);
   push_outcome(L);
   delete this;
   return 2;
 }
 
 void PromiseWait::cancel() {
-  if (request_) request_->end(true);
+  if (request_) JsRequest::end(host_->env(), request_, true);
   host_->env()->promises.erase(id_);
   if (value_) napi_delete_reference(host_->napi(), value_);
   delete this;

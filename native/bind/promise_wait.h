@@ -17,10 +17,11 @@ class PromiseWait final : public engine::Pending {
   // JavaScript tells: settled(id, ok, value).
   static napi_value settled(napi_env env, napi_callback_info info);
 
-  // What a handler's coroutine waits for: the request's work ends with it.
   // What it resolves to goes to Lua as `require "js"` gives it.
   void keep_objects() { objects_ = true; }
-  void serve(class JsRequest* request) { request_ = request; }
+  // What a handler's coroutine waits for: the work of the JsRequest with this number ends with it.
+  // (Where a request is destroyed the JsRequest goes first.)
+  void serve(uint32_t request) { request_ = request; }
 
   int results(lua_State* L) override;
   void cancel() override;
@@ -33,7 +34,7 @@ class PromiseWait final : public engine::Pending {
   uint32_t id_;
   bool ok_ = false, objects_ = false;
   napi_ref value_ = nullptr;
-  JsRequest* request_ = nullptr;
+  uint32_t request_ = 0;  // none
 };
 
 }  // namespace moonphase::bind

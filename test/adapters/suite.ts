@@ -100,7 +100,9 @@ export function suite(name: string): void {
         if (++parts % 200 === 0) most = Math.max(most, process.memoryUsage().rss);
       }
       t.equal(size, 600 * 65536);
-      t.ok(most - memory < 100e6, `memory stays: ${Math.round((most - memory) / 1e6)} MB more`);
+      // A sanitizer keeps freed memory for a while.
+      if (process.env['MOONPHASE_SANITIZER'] === undefined)
+        t.ok(most - memory < 100e6, `memory stays: ${Math.round((most - memory) / 1e6)} MB more`);
     });
 
     await t.test('a client that goes away', async (t) => {
