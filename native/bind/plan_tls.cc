@@ -138,7 +138,10 @@ void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& s
   s.session_timeout = from.get("ssl_session_timeout").integer() / 1000;
   read(from.get("ssl_crl"), s.crl);
   read(from.get("ssl_early_data"), s.early_data);
-  if (from.get("ssl_stapling").boolean()) read(from.get("ssl_stapling_file"), s.stapling_file);
+  read(from.get("ssl_stapling"), s.stapling);
+  read(from.get("ssl_stapling_file"), s.stapling_file);
+  read(from.get("ssl_stapling_responder"), s.stapling_responder);
+  read(from.get("ssl_stapling_verify"), s.stapling_verify);
   read_commands(from.get("ssl_conf_command"), s.conf_commands);
   read(from.get("ssl_reject_handshake"), s.reject_handshake);
 }
