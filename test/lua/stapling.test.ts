@@ -1,9 +1,10 @@
 // ssl_stapling from a responder: what Debian's nginx does with the same responder, and what only can be seen here.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { type Kind, Server, freePorts, sleep } from '../helpers/server.js';
 
@@ -107,18 +108,18 @@ async function actor(
 }
 
 /** What a client sees of the staple: "good", "none" … */
-function staple(port: number, more = ''): string {
-  const text = execFileSync('sh', [
+async function staple(port: number, more = ''): Promise<string> {
+  const { stdout: text } = await promisify(execFile)('sh', [
     '-c',
     `sleep 0.2 | timeout 5 openssl s_client -connect 127.0.0.1:${port} -status ${more} 2>&1 || true`,
-  ]).toString('latin1');
+  ]);
   if (text.includes('OCSP response: no response sent')) return 'none';
   return /Cert Status: (\w+)/.exec(text)?.[1] ?? `?${text.slice(0, 200)}`;
 }
 
 async function until(port: number, wanted: string): Promise<string> {
   let seen = '';
-  for (let i = 0; i < 30 && seen !== wanted; i++) seen = staple(port);
+  for (let i = 0; i < 30 && seen !== wanted; i++) seen = await staple(port);
   return seen;
 }
 
@@ -135,7 +136,7 @@ for (const kind of kinds) {
     const ca = new Authority(t);
     const { dir } = ca;
     const [port, gone] = (await freePorts(2)) as [number, number];
-    ca.issue('good', 'V', `http://127.0.0.1:${port}/path`);
+    ca.issue('good', 'V', `http://127.0.0.1:${port}`);
     ca.issue('revoked', 'R');
     ca.issue('unknown', '');
     await ca.responder(t, port);
@@ -152,9 +153,9 @@ for (const kind of kinds) {
     await t.test('good, by the address in the certificate', async (t) => {
       const server = await ask('good', '');
       t.teardown(() => server.stop());
-      t.equal(staple(server.port), 'none', 'the first client does not wait for it');
+      t.equal(await staple(server.port), 'none', 'the first client does not wait for it');
       t.equal(await until(server.port, 'good'), 'good');
-      t.equal(staple(server.port), 'good');
+      t.equal(await staple(server.port), 'good');
       t.same(lines(server), []);
     });
 
@@ -172,9 +173,9 @@ for (const kind of kinds) {
       await t.test(name, async (t) => {
         const server = await ask(name, `ssl_stapling_responder http://127.0.0.1:${port};`);
         t.teardown(() => server.stop());
-        t.equal(staple(server.port), 'none');
+        t.equal(await staple(server.port), 'none');
         t.ok(await server.logged(text));
-        t.equal(staple(server.port), 'none');
+        t.equal(await staple(server.port), 'none');
         t.same(lines(server), [
           `[error] ${text} while requesting certificate status, responder: 127.0.0.1, peer: 127.0.0.1:PORT, certificate: "DIR/${name}.crt"`,
         ]);
@@ -184,9 +185,9 @@ for (const kind of kinds) {
     await t.test('gone', async (t) => {
       const server = await ask('good', `ssl_stapling_responder http://127.0.0.1:${gone}/;`);
       t.teardown(() => server.stop());
-      t.equal(staple(server.port), 'none');
+      t.equal(await staple(server.port), 'none');
       t.ok(await server.logged('prematurely closed connection'));
-      t.equal(staple(server.port), 'none');
+      t.equal(await staple(server.port), 'none');
       const where = `while requesting certificate status, responder: 127.0.0.1, peer: 127.0.0.1:${gone}, certificate: "DIR/good.crt"`;
       t.same(lines(server), [
         `[error] recv() failed (111: Connection refused) ${where}`,
@@ -202,9 +203,9 @@ for (const kind of kinds) {
         `ssl_stapling_verify on; ssl_stapling_responder http://127.0.0.1:${other};`,
       );
       t.teardown(() => server.stop());
-      t.equal(staple(server.port), 'none');
+      t.equal(await staple(server.port), 'none');
       t.ok(await server.logged('OCSP_basic_verify() failed (SSL: error:'));
-      t.equal(staple(server.port), 'none');
+      t.equal(await staple(server.port), 'none');
     });
 
     for (const [what, answer, text] of [
@@ -246,9 +247,9 @@ for (const kind of kinds) {
         const liar = await actor(t, (socket) => socket.end(answer, 'latin1'));
         const server = await ask('good', `ssl_stapling_responder http://127.0.0.1:${liar.port}/a;`);
         t.teardown(() => server.stop());
-        t.equal(staple(server.port), 'none');
+        t.equal(await staple(server.port), 'none');
         t.ok(await server.logged(text), text);
-        t.equal(staple(server.port), 'none');
+        t.equal(await staple(server.port), 'none');
         t.equal(liar.requests.length, 1, 'it is left alone for some minutes');
         t.match(
           liar.requests[0],
@@ -263,9 +264,9 @@ for (const kind of kinds) {
       const liar = await actor(t, (socket) => socket.end('HTTP/1.1 503 Busy\r\n\r\n'));
       const server = await ask('good', `ssl_stapling_responder http://127.0.0.1:${liar.port};`);
       t.teardown(() => server.stop());
-      t.equal(staple(server.port), 'none');
+      t.equal(await staple(server.port), 'none');
       await sleep(100);
-      t.equal(staple(server.port), 'none');
+      t.equal(await staple(server.port), 'none');
       t.match(liar.requests[0], /^GET \/[A-Za-z0-9%]+ HTTP/);
       t.same(lines(server), []);
     });
@@ -288,8 +289,8 @@ for (const kind of kinds) {
       await t.test(`${what}: a warning`, async (t) => {
         const server = await ask(name, more.replaceAll('DIR', dir));
         t.teardown(() => server.stop());
-        t.equal(staple(server.port), 'none');
-        t.equal(staple(server.port), 'none');
+        t.equal(await staple(server.port), 'none');
+        t.equal(await staple(server.port), 'none');
         // nginx tells of its configuration on standard error, too
         const all = server.output + server.errorLog();
         t.match(all.replaceAll(dir, 'DIR'), `"ssl_stapling" ignored, ${text}`);
@@ -308,13 +309,13 @@ void t.test('a responder that does not answer holds nobody up', async (t) => {
   };
   const server = await Server.start(options);
   const started = Date.now();
-  for (let i = 0; i < 5; i++) t.equal(staple(server.port), 'none');
+  for (let i = 0; i < 5; i++) t.equal(await staple(server.port), 'none');
   t.ok(Date.now() - started < 4000, `five handshakes in ${Date.now() - started} ms`);
   t.equal(slow.requests.length, 1, 'one question at a time');
   // a reload, and the end, let go of it
   server.signal('SIGHUP');
   for (let i = 0; i < 100 && slow.requests.length < 2; i++) {
-    staple(server.port);
+    await staple(server.port);
     await sleep(20);
   }
   t.equal(slow.requests.length, 2, 'the new worker asks anew');
@@ -360,7 +361,7 @@ void t.test(
     for (const name of ['one', 'two']) {
       let seen = '';
       for (let i = 0; i < 30 && seen !== 'good'; i++)
-        seen = staple(server.port, `-servername ${name}`);
+        seen = await staple(server.port, `-servername ${name}`);
       t.equal(seen, 'good', name);
     }
     t.equal(front.requests.length, 2, 'each certificate was asked for once');
@@ -390,8 +391,8 @@ void t.test("Lua's own response comes first", async (t) => {
         } }`,
   });
   t.teardown(() => server.stop());
-  t.equal(staple(server.port, '-servername lua'), 'good', 'from the first handshake on');
+  t.equal(await staple(server.port, '-servername lua'), 'good', 'from the first handshake on');
   t.equal(await until(server.port, 'good'), 'good', 'from the responder');
-  t.equal(staple(server.port, '-servername lua'), 'good');
+  t.equal(await staple(server.port, '-servername lua'), 'good');
   t.notMatch(server.errorLog(), /\[(error|crit|alert|emerg)\]/);
 });
