@@ -90,6 +90,8 @@ class Client final : public Connection {
   // client_proxy_header.cc; false: not all there yet, or the connection is closed
   bool take_proxy_header();
   bool peek_proxy_header();
+  // The first bytes, which stay unread. 0: there are none yet, or the connection is closed.
+  ssize_t peek_or_close(void* buf, size_t n);
   // The status that a request over (or without) TLS gets instead; 0: none.
   int check_tls(Request* r);
   // client.cc: life
