@@ -412,7 +412,8 @@ enum Module : int {
   kModDav,
   kModRealIp,
   kModMirror,
-  kModLimits
+  kModLimits,
+  kModSub
 };
 
 }  // namespace moonphase::engine
