@@ -66,8 +66,6 @@ export interface ProxyPlan {
   readonly proxy_ignore_client_abort: boolean;
   readonly proxy_bind?: { readonly address: Complex; readonly transparent: boolean };
   readonly proxy_socket_keepalive: boolean;
-  readonly proxy_socket_rcvbuf: number;
-  readonly proxy_socket_sndbuf: number;
   readonly proxy_connect_timeout: number;
   readonly proxy_send_timeout: number;
   readonly proxy_read_timeout: number;

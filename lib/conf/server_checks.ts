@@ -76,9 +76,6 @@ function checkServer({ ssl, where, ...server }: ServerPlan): void {
     const name = typeof last === 'string' ? last : '';
     throw new ConfigError(`no "ssl_certificate_key" is defined for certificate "${name}"`, where);
   }
-  if (ssl?.['ssl_stapling'] === true && ssl['ssl_stapling_file'] === '') {
-    throw new ConfigError('"ssl_stapling" without "ssl_stapling_file" is not supported yet', where);
-  }
   const lua =
     server.ssl_certificate_by_lua !== undefined || server.ssl_client_hello_by_lua !== undefined;
   if (

@@ -8,9 +8,7 @@
  */
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
-  proxy_force_ranges proxy_limit_rate
-  proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
-  sub_filter autoindex
+  autoindex
   `
     .trim()
     .split(/\s+/),
@@ -18,8 +16,6 @@ export const NATIVE_PENDING: ReadonlySet<string> = new Set(
 
 /** The same for parts of directives: `NAME PART`. */
 export const PENDING_PARTS: ReadonlySet<string> = new Set([
-  'proxy_ssl_certificate with variables',
-  'proxy_ssl_certificate_key with variables',
   'access_log gzip',
   'proxy_http_version 2',
   'proxy_bind transparent',

@@ -1,6 +1,7 @@
-// gzip, gzip_static and charset of a location.
+// gzip, gzip_static, sub_filter and charset of a location.
 #include "bind/plan_parts.h"
 #include "engine/modules/charset.h"
+#include "engine/modules/sub.h"
 #include "http/gzip.h"
 
 namespace moonphase::bind {
@@ -85,6 +86,19 @@ void read_name(const PlanValue& owner, const char* field, CharsetConf::Name& nam
   }
 }
 
+std::shared_ptr<engine::SubConf> read_sub(const PlanValue& v) {
+  auto conf = std::make_shared<engine::SubConf>();
+  v.get("sub_filter").each([&](const PlanValue& one) {
+    engine::SubConf::Pair& pair = conf->pairs.emplace_back();
+    PLAN_READ(pair, one, match);
+    read(one.get("replacement"), pair.value);
+  });
+  read_types(v.get("sub_filter_types"), conf->types, conf->any_type);
+  read(v.get("sub_filter_once"), conf->once);
+  read(v.get("sub_filter_last_modified"), conf->last_modified);
+  return conf;
+}
+
 }  // namespace
 
 void read_filters(PlanParts& parts, const PlanValue& v, engine::LocConf& conf) {
@@ -94,6 +108,7 @@ void read_filters(PlanParts& parts, const PlanValue& v, engine::LocConf& conf) {
   read_name(v, "source_charset", charset->source);
   read(v.get("override_charset"), charset->override);
   read_types(v.get("charset_types"), charset->types, charset->any_type);
+  if (v.has("sub_filter")) conf.module[engine::kModSub] = read_sub(v);
   conf.module[engine::kModCharset] = std::move(charset);
 }
 

@@ -80,6 +80,10 @@ void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
     conf.next_upstream |= next_bit(text);
   });
   if (off) conf.next_upstream = 0;
+  read(v.get("proxy_force_ranges"), conf.force_ranges);
+  read(v.get("proxy_pass_trailers"), conf.pass_trailers);
+  read(v.get("proxy_socket_keepalive"), conf.socket_keepalive);
+  read(v.get("proxy_limit_rate"), conf.limit_rate);
   read(v.get("proxy_next_upstream_tries"), conf.next_tries);
   read(v.get("proxy_next_upstream_timeout"), conf.next_timeout);
   v.get("proxy_ignore_headers").each([&](const PlanValue& word) {

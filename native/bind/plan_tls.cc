@@ -88,10 +88,13 @@ std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PlanValue& v) {
   read(v.get("proxy_ssl_trusted_certificate"), s.trusted_certificate);
   read(v.get("proxy_ssl_crl"), s.crl);
   if (v.has("proxy_ssl_password_file")) read(v.get("proxy_ssl_password_file"), s.password_file);
-  if (v.has("proxy_ssl_certificate"))
-    read(v.get("proxy_ssl_certificate"), s.certificates.emplace_back());
-  if (v.has("proxy_ssl_certificate_key"))
-    read(v.get("proxy_ssl_certificate_key"), s.keys.emplace_back());
+  if (v.has("proxy_ssl_certificate")) read(v.get("proxy_ssl_certificate"), tls->certificate);
+  if (v.has("proxy_ssl_certificate_key")) read(v.get("proxy_ssl_certificate_key"), tls->key);
+  tls->by_name = !tls->certificate.literal() || !tls->key.literal();
+  if (!tls->by_name && !tls->certificate.empty()) {
+    s.certificates.push_back(tls->certificate.text);
+    if (!tls->key.empty()) s.keys.push_back(tls->key.text);
+  }
   read_commands(v.get("proxy_ssl_conf_command"), s.conf_commands);
   read(v.get("proxy_ssl_session_reuse"), tls->session_reuse);
   read(v.get("proxy_ssl_server_name"), tls->server_name);
@@ -138,7 +141,10 @@ void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& s
   s.session_timeout = from.get("ssl_session_timeout").integer() / 1000;
   read(from.get("ssl_crl"), s.crl);
   read(from.get("ssl_early_data"), s.early_data);
-  if (from.get("ssl_stapling").boolean()) read(from.get("ssl_stapling_file"), s.stapling_file);
+  read(from.get("ssl_stapling"), s.stapling);
+  read(from.get("ssl_stapling_file"), s.stapling_file);
+  read(from.get("ssl_stapling_responder"), s.stapling_responder);
+  read(from.get("ssl_stapling_verify"), s.stapling_verify);
   read_commands(from.get("ssl_conf_command"), s.conf_commands);
   read(from.get("ssl_reject_handshake"), s.reject_handshake);
 }

@@ -187,13 +187,13 @@ Rc handshake_client_hello(http::Connection* c, int*) {
   return run(c, srv, srv->ssl_session_fetch.get(), kFetch) == kAgain ? kAgain : kOk;
 }
 
-namespace {
-
-std::string file_of(const Plan& plan, Str name) {
+std::string certificate_file(const Plan& plan, Str name) {
   const bool whole =
       name.starts_with('/') || name.starts_with("data:") || name.starts_with("engine:");
   return (whole ? std::string() : plan.conf_prefix) + std::string(name);
 }
+
+namespace {
 
 // ssl_certificate with variables: they are asked for in a request that has the handshake only.
 Rc load_certificates(http::Connection* c, const ServerConf* srv) {
@@ -206,8 +206,9 @@ Rc load_certificates(http::Connection* c, const ServerConf* srv) {
   bool ok = true;
   for (const auto& [certificate, key] : srv->certificates_by_name) {
     std::string error;
-    ok = net::use_certificate(c->tls(), file_of(*g->plan, eval(r, certificate)),
-                              file_of(*g->plan, eval(r, key)), srv->tls->password_file, &error);
+    ok = net::use_certificate(c->tls(), certificate_file(*g->plan, eval(r, certificate)),
+                              certificate_file(*g->plan, eval(r, key)), srv->tls->password_file,
+                              &error);
     if (ok) continue;
     log_write(c->log, c, kLogErr, 0, "%s", error.c_str());
     break;

@@ -29,6 +29,10 @@ struct Handshake {
   net::Posted go_on{};
 };
 
+// Where a certificate is that a variable names: below the configuration's directory, unless it is
+// an absolute path or "data:PEM".
+std::string certificate_file(const Plan& plan, Str name);
+
 // The hooks of http::HttpServer.
 Rc handshake_client_hello(http::Connection* c, int* alert);
 Rc handshake_certificate(http::Connection* c);

@@ -16,13 +16,14 @@ const T* module(const LocConf& conf, int number) {
 
 }  // namespace
 
-// What is not named here always runs. What ranges, gunzip and gzip do to bodies is switched on by
-// their header filters; subrequests run all.
+// What is not named here always runs. What ranges, gunzip, sub_filter and gzip do to bodies is
+// switched on by their header filters; subrequests run all.
 void seal_filters(const Plan& plan, LocConf& conf) {
   using http::Slot;
   using Expires = http::CoreConf::Expires;
   uint32_t header = 0;
-  uint32_t body = slot_bit(Slot::kRangeBody) | slot_bit(Slot::kGunzip) | slot_bit(Slot::kGzip);
+  uint32_t body = slot_bit(Slot::kRangeBody) | slot_bit(Slot::kGunzip) | slot_bit(Slot::kSub) |
+                  slot_bit(Slot::kGzip);
 
   auto* more = module<HeadersMoreConf>(conf, kModHeadersMore);
   if (!more || more->out.empty()) header |= slot_bit(Slot::kHeadersMore);
@@ -44,6 +45,7 @@ void seal_filters(const Plan& plan, LocConf& conf) {
       header |= slot_bit(Slot::kHeaders);
   }
   if (!conf.module[kModCharset]) header |= slot_bit(Slot::kCharset);
+  if (!conf.module[kModSub]) header |= slot_bit(Slot::kSub);
   if (!conf.gzip || !conf.gzip->gunzip) header |= slot_bit(Slot::kGunzip);
   if (!conf.gzip || !conf.gzip->on) header |= slot_bit(Slot::kGzip);
   conf.header_filters = ~header;

@@ -246,7 +246,7 @@ bool seal_tls(Plan& plan, std::string* error) {
       continue;
     server->tls->store_sessions = server->ssl_session_store || server->tls_sessions;
     server->tls->fetch_sessions = server->ssl_session_fetch || server->tls_sessions;
-    server->tls_context = net::make_server_context(*server->tls, error);
+    server->tls_context = net::make_server_context(*server->tls, &plan.warnings, error);
     if (!server->tls_context) return false;
   }
   return true;

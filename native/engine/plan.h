@@ -355,6 +355,7 @@ struct Plan {
   int64_t worker_shutdown_timeout = 0;
   std::vector<ThreadPoolPlan> thread_pools;
   Log error_log;
+  std::vector<std::string> warnings;  // of seal(): what it does without
 
   std::vector<VariableSlot> variables;
   std::vector<std::unique_ptr<LogFormat>> formats;
@@ -411,7 +412,8 @@ enum Module : int {
   kModDav,
   kModRealIp,
   kModMirror,
-  kModLimits
+  kModLimits,
+  kModSub
 };
 
 }  // namespace moonphase::engine

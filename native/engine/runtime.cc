@@ -13,6 +13,7 @@
 #include "engine/modules/limits.h"
 #include "engine/modules/modules.h"
 #include "engine/socket_pool.h"
+#include "engine/stapling.h"
 #include "engine/tls_sessions.h"
 #include "engine/upstream_resolve.h"
 #include "engine/worker_threads.h"
@@ -66,6 +67,7 @@ namespace {
 void close_idle_connections(Generation* g) {
   if (g->socket_pools) socket_pools(g).close_idle();
   g->names.clear();
+  g->staplers.clear();
   if (g->plan->has_http) close_idle_upstreams(*g->plan);
 }
 
@@ -131,6 +133,9 @@ void Runtime::load(std::unique_ptr<Plan> plan, Started done, void* data) {
   generations.push_back(g);
   ++held_by_;
   g->plan = std::move(plan);
+  if (options.worker_id == 0 && !options.respawned)
+    for (const std::string& text : g->plan->warnings)
+      log_write(g->plan->error_log, nullptr, kLogWarn, 0, "%s", text.c_str());
   impl_->loading = std::make_unique<Loading>();
   Loading& now = *impl_->loading;
   now.g = g;
@@ -180,6 +185,7 @@ void Runtime::initialized() {
     impl_->dropped_privileges = true;
   }
   start_resolving(g);
+  start_stapling(g);
   // A failure is logged and nothing else, as in OpenResty.
   now.init.error.clear();
   now.init.done = [](InitRun* init, int) {

@@ -39,6 +39,7 @@ class Lingering {
 // A Plan and its VM. Retained by the runtime while current and by every request and timer that
 // began with it.
 class NameWatch;  // engine/upstream_resolve.h
+class Stapler;    // engine/stapling.h
 
 struct Generation {
   std::unique_ptr<Plan> plan;
@@ -54,6 +55,7 @@ struct Generation {
   std::unique_ptr<class Limits> limits;           // null: none; of a LuaVM
   Lingering* lingering = nullptr;
   std::vector<std::unique_ptr<NameWatch>> names;  // of upstreams that are resolved again and again
+  std::vector<std::unique_ptr<Stapler>> staplers;
   Generation();
   ~Generation();
 };

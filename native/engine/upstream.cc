@@ -300,6 +300,11 @@ bool Upstream::open_stream() {
   stream_ = net::Stream::connect(net::current_loop(), addr_, addr_len_,
                                  local_len_ ? reinterpret_cast<const sockaddr*>(&local_) : nullptr,
                                  local_len_, kEvents, this, &bound);
+  if (stream_ && conf->socket_keepalive) {
+    int on = 1;
+    if (setsockopt(stream_->fd(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0)
+      MOONPHASE_LOG(r, kLogAlert, errno, "setsockopt(SO_KEEPALIVE) failed, ignored");
+  }
   if (stream_) return true;
   int err = errno;
   if (!bound) {
@@ -541,6 +546,11 @@ void Upstream::on_writable() {
 void Upstream::on_timeout() {
   if (stage_ != kPassing && stage_ != kUpgraded) {
     next(kFailTimeout);
+    return;
+  }
+  if (delayed_) {
+    delayed_ = false;
+    pass_body();
     return;
   }
   if (stage_ == kPassing) r->conn->action = "reading upstream";

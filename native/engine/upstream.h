@@ -51,6 +51,9 @@ struct UpstreamTls {
   bool session_reuse = true, server_name = false, verify = false;
   bool has_name = false;
   Complex name;  // without: the host of the URL
+  // proxy_ssl_certificate and _key when one of them has variables: loaded per connection.
+  bool by_name = false;
+  Complex certificate, key;
 };
 
 struct UpstreamConf {
@@ -62,7 +65,9 @@ struct UpstreamConf {
   int buffers_number = 8;
   size_t buffers_size = 4096;
   bool buffering = true, request_buffering = true, ignore_client_abort = false,
-       intercept_errors = false, intercept_404 = false;
+       intercept_errors = false, intercept_404 = false, force_ranges = false, pass_trailers = false,
+       socket_keepalive = false;
+  Complex limit_rate;  // bytes a second that are read of a buffered answer; 0: all
   uint32_t next_upstream = kFailError | kFailTimeout;
   int next_tries = 0;
   int64_t next_timeout = 0;
@@ -249,6 +254,8 @@ class Upstream final : public net::TlsOwner {
   Str ssl_name();
   void handshake();
   bool verified();
+  bool reuses_sessions() const;
+  bool use_certificate(const UpstreamTls& tls_conf, net::TlsSession* tls);
   void save_session();
   // upstream.cc
   void begin();
@@ -301,6 +308,8 @@ class Upstream final : public net::TlsOwner {
   void pass_upgraded();
   // upstream_body.cc
   void send_response();
+  void limit_reading();
+  size_t readable(size_t room);
   void pass_body();
   bool give();
   void lose_client();
@@ -316,7 +325,9 @@ class Upstream final : public net::TlsOwner {
   net::Stream* stream_ = nullptr;
   Str tls_name_;
   UpstreamLink link_;
-  bool cached_ = false;  // the connection was idle before
+  bool cached_ = false;   // the connection was idle before
+  bool delayed_ = false;  // proxy_limit_rate: nothing is read until the timer fires
+  int64_t limit_rate_ = 0, reading_since_ = 0;  // bytes a second; in seconds
   net::Timer timer_{};
   net::Resolution* resolution_ = nullptr;
   Arena::Cleanup* cleanup_ = nullptr;

@@ -1,6 +1,8 @@
 // The body of an upstream's answer on its way to the client: read into a fixed number of buffers,
 // framed by the protocol, given to the output filters. When all buffers are on their way, nothing
 // more is read.
+#include <algorithm>
+
 #include "base/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
@@ -46,6 +48,7 @@ void Upstream::send_response() {
   filling_->fed = head_buf.pos;
   filling_->last = head_buf.last;
   read_length_ = head_buf.last - head_buf.pos;
+  limit_reading();
   if (!buffering && read_length_ == 0) {
     filling_->fed = filling_->last = filling_->start;
     if (http::send_special(r, http::kSendFlush) == kError) {
@@ -55,6 +58,23 @@ void Upstream::send_response() {
     if (stage_ == kOver) return;
   }
   pass_body();
+}
+
+// proxy_limit_rate
+void Upstream::limit_reading() {
+  if (!buffering || conf->limit_rate.empty()) return;
+  limit_rate_ = http::evaluate_size(r, conf->limit_rate);
+  reading_since_ = now().wall_sec();
+}
+
+// How many of `room` bytes may be read now; 0: none, and the timer is set for when some may.
+size_t Upstream::readable(size_t room) {
+  if (!limit_rate_) return room;
+  const int64_t allowed = limit_rate_ * (now().wall_sec() - reading_since_ + 1) - read_length_;
+  if (allowed > 0) return std::min(room, static_cast<size_t>(allowed));
+  delayed_ = true;
+  set_timer(-allowed * 1000 / limit_rate_ + 1);
+  return 0;
 }
 
 bool Upstream::has_room() const { return filling_ || free_raws_ || raws_ < most_raws(); }
@@ -195,14 +215,15 @@ bool Upstream::over() {
 // Reads what is there. False: nothing has changed.
 bool Upstream::take() {
   bool fed = false;
-  while (!eof_ && !error_ && length != 0) {
+  while (!eof_ && !error_ && !delayed_ && length != 0) {
     if (!filling_ && !(filling_ = free_raw())) break;
     Raw* raw = filling_;
     int64_t there = raw->last - raw->fed;
     // What lay behind the head may be all there is.
     bool satisfied = there > 0 && length != -1 && there >= length;
     if (raw->last < raw->end && !drained_ && !satisfied) {
-      auto room = static_cast<size_t>(raw->end - raw->last);
+      const size_t room = readable(static_cast<size_t>(raw->end - raw->last));
+      if (!room) break;
       ssize_t n = stream_->recv(raw->last, room);
       if (n == net::kIoAgain || static_cast<size_t>(n) < room) drained_ = true;
       if (n > 0) {
@@ -246,8 +267,9 @@ void Upstream::pass_body() {
     c->set_write_timeout(r->loc->send_timeout);
     c->want_write(true);
   }
-  bool room = has_room();
+  const bool room = has_room() && !delayed_;
   stream_->want_read(room);
+  if (delayed_) return;
   if (room)
     set_timer(read_timeout);
   else

@@ -322,6 +322,7 @@ bool Upstream::copy_head() {
   auto hidden = [&](Str lower) { return conf->hidden.find(lower) != conf->hidden.end(); };
   for (Header& h : head.list) {
     if (h.hash == 0 || hidden(h.lower)) continue;
+    if (conf->force_ranges && h.lower == "accept-ranges") continue;
     // The whole answer will be here: its parts are ours to give.
     if ((cacheable || (cache && cache->sending)) && h.lower == "accept-ranges") {
       r->allow_ranges = true;
@@ -346,6 +347,10 @@ bool Upstream::copy_head() {
   r->headers_out.status_line = head.status_line;
   r->headers_out.content_length_n = head.content_length_n;
   r->disable_not_modified = !cacheable;
+  if (conf->force_ranges) {
+    r->allow_ranges = true;
+    r->single_range = !(cache && cache->sending);
+  }
   length = -1;
   return true;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "engine/handshake.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
 #include "engine/upstream_tls_lua.h"
@@ -34,6 +35,22 @@ Str Upstream::ssl_name() {
   return name;
 }
 
+// A session says who we are: it is not taken up where that may be somebody else the next time.
+bool Upstream::reuses_sessions() const { return conf->tls->session_reuse && !conf->tls->by_name; }
+
+// False: logged.
+bool Upstream::use_certificate(const UpstreamTls& tls_conf, net::TlsSession* tls) {
+  const Str certificate = eval(r, tls_conf.certificate);
+  if (certificate.empty()) return true;
+  std::string error;
+  if (net::use_certificate(tls, certificate_file(plan(r), certificate),
+                           certificate_file(plan(r), eval(r, tls_conf.key)),
+                           tls_conf.settings.password_file, &error))
+    return true;
+  MOONPHASE_LOG(r, kLogErr, 0, "%s", error.c_str());
+  return false;
+}
+
 void Upstream::begin_handshake() {
   r->conn->action = "SSL handshaking to upstream";
   UpstreamTls* tls_conf = conf->tls.get();
@@ -56,6 +73,10 @@ void Upstream::begin_handshake() {
     finalize(500);
     return;
   }
+  if (tls_conf->by_name && !use_certificate(*tls_conf, tls)) {
+    finalize(500);
+    return;
+  }
   const Str name = tls_name_ = ssl_name();
   net::TlsClientOptions options;
   const char* text = r->pool->c_str(name);
@@ -63,7 +84,7 @@ void Upstream::begin_handshake() {
     MOONPHASE_LOG(r, kLogDebug, 0, "upstream SSL server name: \"%s\"", text);
     options.server_name = text;
   }
-  if (tls_conf->session_reuse && walk_.current) options.session = walk_.current->tls_session;
+  if (reuses_sessions() && walk_.current) options.session = walk_.current->tls_session;
   if (net::prepare_client(tls, options)) {
     finalize(500);
     return;
@@ -111,7 +132,7 @@ bool Upstream::verified() {
 
 // With TLS 1.3 a session that can be taken up again comes only after the handshake.
 void Upstream::save_session() {
-  if (!conf->tls->session_reuse || !walk_.current) return;
+  if (!reuses_sessions() || !walk_.current) return;
   if (SSL_SESSION* session = net::get1_session(stream_->tls))
     net::free_session(std::exchange(walk_.current->tls_session, session));
 }

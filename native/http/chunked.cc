@@ -70,7 +70,8 @@ int ChunkDecoder::decode(char*& pos, char* last, const Sink& to) {
     return kAgain;
   }
   pos = const_cast<char*>(llhttp_get_error_pos(&parser));
-  if (rc == HPE_PAUSED && trailer != kNone) return skip_trailer(pos, last);
+  if (rc == HPE_PAUSED && trailer != kNone)
+    return keep_trailer ? int{kDeclined} : skip_trailer(pos, last);
   return rc == HPE_CB_CHUNK_HEADER && !overflow ? kDeclined : kError;
 }
 

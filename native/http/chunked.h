@@ -18,9 +18,11 @@ struct ChunkDecoder {
 
   void init();
   // Takes bytes from `pos`, which moves. kAgain: all taken, more must come; kDone: the body has
-  // ended at `pos`; kDeclined: the sink refused a size; kError: not a chunked body, or a
-  // chunk too large for an off_t.
+  // ended at `pos`; kDeclined: the sink refused a size, or the trailer that is to be kept begins at
+  // `pos`; kError: not a chunked body, or a chunk too large for an off_t.
   int decode(char*& pos, char* last, const Sink& sink);
+
+  bool keep_trailer = false;  // somebody reads it
 
   llhttp_t parser;
   const Sink* sink = nullptr;

@@ -20,6 +20,7 @@ enum class Slot : uint8_t {
   kEcho,        // echo_before_body, echo_after_body
   kHeaders,     // add_header, expires
   kGunzip,
+  kSub,  // sub_filter
   kCharset,
   kPostpone,  // order of subrequests' output
   kGzip,

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "net/staple.h"
 #include "net/tls_files.h"
 #include "net/tls_server.h"
 
@@ -169,7 +170,9 @@ bool set_ciphers(SSL_CTX* ctx, const TlsSettings& s, std::string* error) {
   return fail(error, "SSL_CTX_set_cipher_list(\"" + s.ciphers + "\") failed");
 }
 
-bool use_certificates(SSL_CTX* ctx, const TlsSettings& s, std::string* error) {
+// `used`: what each of the settings' certificates became.
+bool use_certificates(SSL_CTX* ctx, const TlsSettings& s, std::string* error,
+                      std::vector<const X509*>* used = nullptr) {
   TlsPasswords passwords;
   if (!s.password_file.empty() && !passwords.read(s.password_file, error)) return false;
   for (size_t i = 0; i < s.certificates.size(); ++i) {
@@ -179,6 +182,7 @@ bool use_certificates(SSL_CTX* ctx, const TlsSettings& s, std::string* error) {
     }
     if (!use_certificate(Holder{ctx, nullptr}, s.certificates[i], s.keys[i], &passwords, error))
       return false;
+    if (used) used->push_back(SSL_CTX_get0_certificate(ctx));
   }
   return true;
 }
@@ -231,11 +235,14 @@ TlsContext make_client_context(const TlsClientSettings& s, std::string* error) {
   return made;
 }
 
-TlsContext make_server_context(const TlsServerSettings& s, std::string* error) {
+TlsContext make_server_context(const TlsServerSettings& s, std::vector<std::string>* warnings,
+                               std::string* error) {
   using Settings = TlsServerSettings;
   TlsContext made = fresh(s, error);
   SSL_CTX* ctx = made.get();
-  if (!ctx || !use_certificates(ctx, s, error) || !set_ciphers(ctx, s, error)) return nullptr;
+  std::vector<const X509*> used;
+  if (!ctx || !use_certificates(ctx, s, error, &used) || !set_ciphers(ctx, s, error))
+    return nullptr;
   if (s.prefer_server_ciphers) SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
   if (s.verify != Settings::kOff) {
     if (s.verify != Settings::kOptionalNoCa && s.client_certificate.empty() &&
@@ -258,7 +265,7 @@ TlsContext make_server_context(const TlsServerSettings& s, std::string* error) {
   SSL_CTX_set_options(ctx, SSL_OP_NO_ANTI_REPLAY);
   if (s.early_data) SSL_CTX_set_max_early_data(ctx, kMostEarlyData);
   if (!set_server_sessions(ctx, s, error) || !run_commands(ctx, s, error)) return nullptr;
-  if (!s.stapling_file.empty() && !set_staple(ctx, s.stapling_file, error)) return nullptr;
+  if (s.stapling && !set_staples(ctx, s, used, warnings, error)) return nullptr;
   set_server_callbacks(ctx);
   return made;
 }

@@ -43,15 +43,18 @@ struct TlsServerSettings : TlsSettings {
   std::vector<std::string> ticket_keys;
   int64_t session_timeout = 300;  // seconds
   bool early_data = false;
-  std::string stapling_file;  // an OCSP response in DER
+  bool stapling = false;
+  std::string stapling_file, stapling_responder;
+  bool stapling_verify = false;
   bool reject_handshake = false;
   bool store_sessions = false, fetch_sessions = false;  // the owner does
   bool by_name = false;  // certificates come with the handshake: use_certificate()
 };
 
-// Null with *error.
+// Null with *error. What is done without is added to *warnings.
 TlsContext make_client_context(const TlsClientSettings& settings, std::string* error);
-TlsContext make_server_context(const TlsServerSettings& settings, std::string* error);
+TlsContext make_server_context(const TlsServerSettings& settings,
+                               std::vector<std::string>* warnings, std::string* error);
 
 // A handshake's own certificate and key, as settings name them. False: *error.
 bool use_certificate(TlsSession* tls, const std::string& certificate, const std::string& key,

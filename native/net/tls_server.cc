@@ -3,7 +3,6 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/ocsp.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
@@ -222,50 +221,6 @@ bool set_server_sessions(SSL_CTX* ctx, const TlsServerSettings& s, std::string* 
     SSL_CTX_set_ex_data(ctx, ticket_index(), keys.release());
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
   }
-  return true;
-}
-
-namespace {
-
-void free_staple(void*, void* ptr, CRYPTO_EX_DATA*, int, long, void*) {
-  delete static_cast<std::string*>(ptr);
-}
-
-int staple_index() {
-  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, free_staple);
-  return index;
-}
-
-int give_staple(SSL* ssl, void*) {
-  auto* staple =
-      static_cast<std::string*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), staple_index()));
-  void* copy = staple ? OPENSSL_memdup(staple->data(), staple->size()) : nullptr;
-  if (!copy) return SSL_TLSEXT_ERR_NOACK;
-  SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(staple->size()));
-  return SSL_TLSEXT_ERR_OK;
-}
-
-}  // namespace
-
-bool set_staple(SSL_CTX* ctx, const std::string& path, std::string* error) {
-  BIO* bio = BIO_new_file(path.c_str(), "rb");
-  if (!bio) {
-    *error = tls_error_text(("BIO_new_file(\"" + path + "\") failed").c_str());
-    return false;
-  }
-  OCSP_RESPONSE* response = d2i_OCSP_RESPONSE_bio(bio, nullptr);
-  BIO_free(bio);
-  if (!response) {
-    *error = tls_error_text(("d2i_OCSP_RESPONSE_bio(\"" + path + "\") failed").c_str());
-    return false;
-  }
-  auto bytes = std::make_unique<std::string>();
-  bytes->resize(static_cast<size_t>(std::max(i2d_OCSP_RESPONSE(response, nullptr), 0)));
-  auto* p = reinterpret_cast<unsigned char*>(bytes->data());
-  i2d_OCSP_RESPONSE(response, &p);
-  OCSP_RESPONSE_free(response);
-  SSL_CTX_set_ex_data(ctx, staple_index(), bytes.release());
-  SSL_CTX_set_tlsext_status_cb(ctx, give_staple);
   return true;
 }
 

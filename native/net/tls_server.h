@@ -10,8 +10,6 @@
 namespace moonphase::net {
 
 bool set_server_sessions(SSL_CTX* ctx, const TlsServerSettings& settings, std::string* error);
-// ssl_stapling_file: an OCSP response in DER, for clients that ask for one.
-bool set_staple(SSL_CTX* ctx, const std::string& path, std::string* error);
 void set_server_callbacks(SSL_CTX* ctx);
 
 }  // namespace moonphase::net

@@ -3,8 +3,7 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 
-#include <ctime>
-
+#include "net/staple.h"
 #include "ngx/ssl_ffi.h"
 
 using namespace moonphase;
@@ -12,21 +11,9 @@ using namespace moonphase::ngx;
 
 namespace {
 
-struct FreeRequest {
-  void operator()(OCSP_REQUEST* p) const { OCSP_REQUEST_free(p); }
-};
-struct FreeResponse {
-  void operator()(OCSP_RESPONSE* p) const { OCSP_RESPONSE_free(p); }
-};
-struct FreeBasic {
-  void operator()(OCSP_BASICRESP* p) const { OCSP_BASICRESP_free(p); }
-};
-struct FreeId {
-  void operator()(OCSP_CERTID* p) const { OCSP_CERTID_free(p); }
-};
-
 struct Pair {
   Cert cert, issuer;
+  net::OcspSubject subject() const { return {cert.get(), issuer.get()}; }
 };
 
 // Null, or what is wrong with the chain.
@@ -42,57 +29,22 @@ const char* read_issuer(BIO* bio, Pair* pair) {
   return pair->issuer ? nullptr : "d2i_X509_bio() failed";
 }
 
-bool seconds_of(const ASN1_GENERALIZEDTIME* t, long* out) {
-  tm parts{};
-  if (ASN1_TIME_to_tm(t, &parts) != 1) return false;
-  *out = static_cast<long>(timegm(&parts));
-  return true;
-}
-
-// Null, or what is wrong; longer texts go into `text`.
-const char* check_response(OCSP_RESPONSE* response, const Pair& pair, long* valid,
-                           std::string* text) {
-  const std::unique_ptr<OCSP_BASICRESP, FreeBasic> basic(OCSP_response_get1_basic(response));
-  if (!basic) return "OCSP_response_get1_basic() failed";
-  STACK_OF(X509)* chain = sk_X509_new_null();
-  sk_X509_push(chain, pair.issuer.get());
-  const int verified = OCSP_basic_verify(basic.get(), chain, nullptr, OCSP_NOVERIFY);
-  sk_X509_free(chain);
-  if (verified != 1) return "OCSP_basic_verify() failed";
-  const std::unique_ptr<OCSP_CERTID, FreeId> id(
-      OCSP_cert_to_id(nullptr, pair.cert.get(), pair.issuer.get()));
-  if (!id) return "OCSP_cert_to_id() failed";
-  int status = 0;
-  ASN1_GENERALIZEDTIME *from = nullptr, *until = nullptr;
-  if (OCSP_resp_find_status(basic.get(), id.get(), &status, nullptr, nullptr, &from, &until) != 1)
-    return "certificate status not found in the OCSP response";
-  if (status != V_OCSP_CERTSTATUS_GOOD) {
-    *text = std::string("certificate status \"") + OCSP_cert_status_str(status) +
-            "\" in the OCSP response";
-    return text->c_str();
-  }
-  constexpr long kClockSkew = 300;
-  if (OCSP_check_validity(from, until, kClockSkew, -1) != 1) return "OCSP_check_validity() failed";
-  if (until && !seconds_of(until, valid)) return "invalid nextUpdate time in certificate status";
-  return nullptr;
-}
-
-const char* validate(const unsigned char* resp, size_t resp_len, const char* chain_data,
-                     size_t chain_len, long* valid, std::string* text) {
-  const std::unique_ptr<OCSP_RESPONSE, FreeResponse> response(
-      d2i_OCSP_RESPONSE(nullptr, &resp, static_cast<long>(resp_len)));
-  if (!response) return "d2i_OCSP_RESPONSE() failed";
-  const int status = OCSP_response_status(response.get());
-  if (status != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
-    *text = "OCSP response not successful (" + std::to_string(status) + ": " +
-            OCSP_response_status_str(status) + ")";
-    return text->c_str();
-  }
+// Empty, or what is wrong.
+std::string validate(Str response, const char* chain_data, size_t chain_len, long* valid) {
   const Bio bio = bio_of(chain_data, chain_len);
   Pair pair;
   const char* why = read_leaf(bio.get(), &pair);
   if (!why) why = read_issuer(bio.get(), &pair);
-  return why ? why : check_response(response.get(), pair, valid, text);
+  if (why) return why;
+  STACK_OF(X509)* chain = sk_X509_new_null();
+  sk_X509_push(chain, pair.issuer.get());
+  net::OcspAnswer answer;
+  std::string wrong =
+      net::check_ocsp_response(response, pair.subject(), {chain, nullptr, OCSP_NOVERIFY}, &answer);
+  sk_X509_free(chain);
+  if (std::string status = net::ocsp_status_error(answer); !status.empty()) return status;
+  if (wrong.empty() && answer.ends) *valid = static_cast<long>(answer.until);
+  return wrong;
 }
 
 // Without it OpenSSL sends no status.
@@ -136,35 +88,28 @@ MOONPHASE_FFI int ngx_http_lua_ffi_ssl_create_ocsp_request(const char* chain_dat
   Pair pair;
   if (const char* why = read_leaf(bio.get(), &pair)) return ssl_error(err, why);
   if (const char* why = read_issuer(bio.get(), &pair)) return ssl_error(err, why);
-  const std::unique_ptr<OCSP_REQUEST, FreeRequest> request(OCSP_REQUEST_new());
-  if (!request) return ssl_error(err, "OCSP_REQUEST_new() failed");
-  std::unique_ptr<OCSP_CERTID, FreeId> id(
-      OCSP_cert_to_id(nullptr, pair.cert.get(), pair.issuer.get()));
-  if (!id) return ssl_error(err, "OCSP_cert_to_id() failed");
-  if (!OCSP_request_add0_id(request.get(), id.get()))
-    return ssl_error(err, "OCSP_request_add0_id() failed");
-  (void)id.release();
-  const int n = i2d_OCSP_REQUEST(request.get(), nullptr);
-  if (n <= 0) return ssl_error(err, "i2d_OCSP_REQUEST() failed");
-  const bool fits = static_cast<size_t>(n) <= *out_size;
-  *out_size = static_cast<size_t>(n);
+  const char* why = nullptr;
+  const std::string der = net::ocsp_request(pair.subject(), &why);
+  if (der.empty()) return ssl_error(err, why);
+  const bool fits = der.size() <= *out_size;
+  *out_size = der.size();
   if (!fits) {
     ssl_error(err, "output buffer too small");
     return kBusy;
   }
-  return i2d_OCSP_REQUEST(request.get(), &out) > 0 ? int{kOk}
-                                                   : ssl_error(err, "i2d_OCSP_REQUEST() failed");
+  put_bytes(reinterpret_cast<char*>(out), der);
+  return kOk;
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_ssl_validate_ocsp_response(
     const unsigned char* resp, size_t resp_len, const char* chain_data, size_t chain_len,
     unsigned char* errbuf, size_t* errbuf_size, long* valid) {
   ERR_clear_error();
-  std::string text;
-  const char* why = validate(resp, resp_len, chain_data, chain_len, valid, &text);
-  if (!why) return kOk;
+  const std::string why =
+      validate({reinterpret_cast<const char*>(resp), resp_len}, chain_data, chain_len, valid);
+  if (why.empty()) return kOk;
   ERR_clear_error();
-  return ffi_error(errbuf, errbuf_size, "%s", why);
+  return ffi_error(errbuf, errbuf_size, "%s", why.c_str());
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_ssl_set_ocsp_status_resp(Request* r, const unsigned char* resp,
@@ -172,7 +117,9 @@ MOONPHASE_FFI int ngx_http_lua_ffi_ssl_set_ocsp_status_resp(Request* r, const un
   SSL* ssl = ssl_of(r, err);
   if (!ssl) return kError;
   if (SSL_get_tlsext_status_type(ssl) == -1) return kDeclined;
-  SSL_CTX_set_tlsext_status_cb(SSL_get_SSL_CTX(ssl), status_is_set);
+  // ssl_stapling's own lets stand what is here.
+  SSL_CTX* ctx = SSL_get_SSL_CTX(ssl);
+  if (!net::staples_of(ctx)) SSL_CTX_set_tlsext_status_cb(ctx, status_is_set);
   void* copy = OPENSSL_memdup(resp, resp_len);
   if (!copy) return ffi_error(err, "OPENSSL_malloc() failed");
   if (SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(resp_len)) == 1) return kOk;

@@ -29,6 +29,7 @@ const PROXIED = 'off expired no-cache no-store private no_last_modified no_etag 
 
 const subFilter: Setter = (cf, [match = '', replacement = ''], row) => {
   if (match === '') throw cf.error('empty search pattern');
+  if (cf.list(row).length === 255) throw cf.error('number of search patterns exceeds 255');
   cf.list(row).push({ match: cf.complex(match), replacement: cf.complex(replacement) });
 };
 

@@ -50,13 +50,11 @@ export function checkPass(
   return { host, port, family, uri: uri.startsWith('?') ? `/${uri}` : uri, portText, noPort };
 }
 
-/** A file under the configuration's directory, `data:…`, or a value with variables. */
+/** A file under the configuration's directory, `data:…`, a value with variables, or nothing: none. */
 const certificate: Setter = (cf, [text = ''], row) => {
   const values = cf.values(row.level);
   if (row.field in values) return DUPLICATE;
-  const value = cf.complex(/^(data:|engine:|\$)/.test(text) ? text : cf.confName(text));
-  if (typeof value !== 'string') cf.part('with variables');
-  values[row.field] = value;
+  values[row.field] = cf.complex(/^(data:|engine:|\$|$)/.test(text) ? text : cf.confName(text));
 };
 
 const pass: Setter = (cf, [url = ''], row) => {
@@ -258,8 +256,6 @@ export const proxyModule: Module = {
     loc('proxy_ignore_client_abort', HSL, 'flag', flag(), { init: false }),
     loc('proxy_bind', HSL, '12', bind),
     loc('proxy_socket_keepalive', HSL, 'flag', flag(), { init: false }),
-    loc('proxy_socket_rcvbuf', HSL, '1', size(), { init: 0 }),
-    loc('proxy_socket_sndbuf', HSL, '1', size(), { init: 0 }),
     loc('proxy_connect_timeout', HSL, '1', msec(), { init: 60_000 }),
     loc('proxy_send_timeout', HSL, '1', msec(), { init: 60_000 }),
     loc('proxy_read_timeout', HSL, '1', msec(), { init: 60_000 }),

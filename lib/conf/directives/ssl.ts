@@ -77,9 +77,8 @@ export const sslModule: Module = {
     ignored('ssl_certificate_compression', HS, 'flag', 'certificates are sent as they are'),
     srv('ssl_stapling', HS, 'flag', flag(), { init: false }),
     srv('ssl_stapling_file', HS, '1', confPath(), { init: '' }),
-    ...later(
-      HS,
-      'ssl_ech_file ssl_ocsp ssl_ocsp_responder ssl_ocsp_cache ssl_stapling_responder ssl_stapling_verify',
-    ),
+    srv('ssl_stapling_responder', HS, '1', str(), { init: '' }),
+    srv('ssl_stapling_verify', HS, 'flag', flag(), { init: false }),
+    ...later(HS, 'ssl_ech_file ssl_ocsp ssl_ocsp_responder ssl_ocsp_cache'),
   ],
 };

@@ -250,6 +250,13 @@ int transfer(Request* r) {
                   STR(r->uri), STR(header->value));
     return 409;
   }
+  // Below an alias it must name something there.
+  if (const LocConf* conf = loc(r);
+      conf->alias && static_cast<int64_t>(target.size()) < conf->alias_length) {
+    MOONPHASE_LOG(r, kLogErr, 0, "client sent invalid \"Destination\" header: \"%.*s\"",
+                  STR(header->value));
+    return 400;
+  }
   if (!depth_is_right(r)) return 400;
   int over = overwrite(r);
   if (over < 0) return 400;

@@ -44,12 +44,12 @@ int try_files_handler(Request* r) {
   for (const Complex& file : conf->try_files->files) {
     Str name = eval(r, file);
     bool directory = names_directory(file);
+    if (directory) name.remove_suffix(1);
     // What is tried is a URI under the root; under an alias it may begin with the location's name.
     Str rest = name;
     size_t alias = conf->alias_length > 0 ? static_cast<size_t>(conf->alias_length) : 0;
     if (alias && !file.literal() && name.starts_with(r->uri.substr(0, alias)))
       rest = name.substr(alias);
-    if (directory) rest.remove_suffix(1);
 
     Str path = r->pool->join({root_of(r), rest, Str("", 1)});
     path.remove_suffix(1);

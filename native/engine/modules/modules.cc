@@ -11,8 +11,12 @@
 #include "engine/modules/real_ip.h"
 #include "engine/modules/referer.h"
 #include "engine/modules/stub_status.h"
+#include "engine/modules/sub.h"
 
 namespace moonphase::engine {
+
+// http's own contexts of a request lie behind the modules'.
+static_assert(kModSub < http::Request::kCtxGunzip);
 
 void register_modules() {
   register_charset();
@@ -29,6 +33,7 @@ void register_modules() {
   register_stub_status();
   register_memc();
   register_referer();
+  register_sub();
 }
 
 }  // namespace moonphase::engine

@@ -363,9 +363,9 @@ bool seal_proxy(Plan& plan, std::string* error) {
     add_defaults(*proxy);
     if (proxy->ssl || proxy->dynamic) {
       UpstreamTls* tls = proxy->upstream.tls.get();
-      if (tls->settings.certificates.size() > tls->settings.keys.size()) {
+      if (!tls->certificate.empty() && tls->key.empty()) {
         *error = "no \"proxy_ssl_certificate_key\" is defined for certificate \"" +
-                 tls->settings.certificates[0] + "\" in " + conf->where.file + ":" +
+                 tls->certificate.text + "\" in " + conf->where.file + ":" +
                  std::to_string(conf->where.line);
         return false;
       }

@@ -74,6 +74,7 @@ struct Ctx {
   // the answer
   enum State : uint8_t { kStatusLine, kHeaders } state = kStatusLine;
   void* chunks = nullptr;  // http::ChunkDecoder
+  Buf trailer;             // what has come of it (proxy_pass_trailers)
 };
 inline Ctx* ctx_of(const Request* r) { return static_cast<Ctx*>(r->ctx[kModProxy]); }
 extern const UpstreamProtocol kProtocol;

@@ -1,5 +1,6 @@
 // How an HTTP/1 answer is read: status line, header lines, body in chunks or by length; and
 // proxy_redirect.
+#include <algorithm>
 #include <cstdio>
 
 #include "engine/lifecycle.h"
@@ -37,25 +38,33 @@ bool parse_status_line(Str line, int* version, int* status, Str* text) {
 }
 
 // `at`: the byte that is wrong.
-int invalid_line(Request* r, Str line, size_t at) {
+bool invalid_line(Request* r, const char* what, Str line, size_t at) {
   int wrong = at < line.size() ? static_cast<unsigned char>(line[at]) : '\n';
-  MOONPHASE_LOG(r, kLogErr, 0, "upstream sent invalid header: \"%.*s\\x%02x...\"",
+  MOONPHASE_LOG(r, kLogErr, 0, "upstream sent invalid %s: \"%.*s\\x%02x...\"", what,
                 STR(line.substr(0, at)), wrong);
-  return kInvalidHeader;
+  return false;
 }
 
-// One header line without its end.
-int header_line(Upstream& u, Str line) {
+// Name and value of a line without its end; `what` it is a line of. False: it is none (logged).
+bool split_line(Request* r, const char* what, Str line, Str* name, Str* value) {
   size_t colon = line.find(':');
-  Str name = line.substr(0, colon), value = colon == Str::npos ? Str() : line.substr(colon + 1);
-  if (name.empty()) return invalid_line(u.r, line, 0);
-  for (size_t i = 0; i < name.size(); ++i)
-    if (static_cast<unsigned char>(name[i]) <= 0x20 || name[i] == 0x7f)
-      return invalid_line(u.r, line, i);
-  for (size_t i = 0; i < value.size(); ++i)
-    if (value[i] == '\0' || value[i] == '\r') return invalid_line(u.r, line, name.size() + 1 + i);
-  while (value.starts_with(' ')) value.remove_prefix(1);
-  while (value.ends_with(' ')) value.remove_suffix(1);
+  *name = line.substr(0, colon);
+  *value = colon == Str::npos ? Str() : line.substr(colon + 1);
+  if (name->empty()) return invalid_line(r, what, line, 0);
+  for (size_t i = 0; i < name->size(); ++i)
+    if (static_cast<unsigned char>((*name)[i]) <= 0x20 || (*name)[i] == 0x7f)
+      return invalid_line(r, what, line, i);
+  for (size_t i = 0; i < value->size(); ++i)
+    if ((*value)[i] == '\0' || (*value)[i] == '\r')
+      return invalid_line(r, what, line, name->size() + 1 + i);
+  while (value->starts_with(' ')) value->remove_prefix(1);
+  while (value->ends_with(' ')) value->remove_suffix(1);
+  return true;
+}
+
+int header_line(Upstream& u, Str line) {
+  Str name, value;
+  if (!split_line(u.r, "header", line, &name, &value)) return kInvalidHeader;
   return upstream_header_line(u, u.head.list.add(*u.r->pool, name, value));
 }
 
@@ -73,6 +82,32 @@ bool next_line(Buf& b, Str* line) {
 bool no_status_line(const Buf& b) {
   Str there(b.pos, std::min<size_t>(5, static_cast<size_t>(b.last - b.pos)));
   return !Str("HTTP/").starts_with(there);
+}
+
+// Takes trailer lines from `from`, which moves. kDone: they have ended; kAgain; kError (logged).
+int take_trailers(Upstream& u, char*& from, char* to) {
+  Request* r = u.r;
+  Buf& b = static_cast<Ctx*>(u.data)->trailer;
+  const auto n = static_cast<size_t>(std::min(to - from, b.end - b.last));
+  b.last = put_bytes(b.last, {from, n});
+  from += n;
+  Str line, name, value;
+  while (next_line(b, &line)) {
+    if (!line.empty()) {
+      if (!split_line(r, "trailer", line, &name, &value)) return kError;
+      MOONPHASE_LOG(r, kLogDebug, 0, "http proxy trailer: \"%.*s: %.*s\"", STR(name), STR(value));
+      u.head.trailers.add(*r->pool, name, value);
+      continue;
+    }
+    from -= b.last - b.pos;
+    for (const Header& h : u.head.trailers)
+      if (u.conf->hidden.find(h.lower) == u.conf->hidden.end())
+        r->headers_out.trailers.add(*r->pool, h.name, h.value);
+    return kDone;
+  }
+  if (b.last < b.end) return kAgain;
+  MOONPHASE_LOG(r, kLogErr, 0, "upstream sent too big trailers");
+  return kError;
 }
 
 }  // namespace
@@ -146,6 +181,7 @@ int begin_body(Upstream& u) {
   } else if (u.head.chunked) {
     auto* decoder = new (u.r->pool->alloc(sizeof(http::ChunkDecoder))) http::ChunkDecoder;
     decoder->init();
+    decoder->keep_trailer = u.conf->pass_trailers;
     ctx->chunks = decoder;
     u.length = 1;
   } else {
@@ -177,7 +213,15 @@ int body(Upstream& u, char* from, char* to) {
   const http::ChunkDecoder::Sink sink{
       [](void*, uint64_t) { return true; },
       [](void* p, char* at, size_t n) { static_cast<Upstream*>(p)->pass(at, at + n); }, &u};
-  int rc = decoder->decode(from, to, sink);
+  int rc = ctx->trailer.start ? int{kDeclined} : decoder->decode(from, to, sink);
+  if (rc == kDeclined) {
+    if (Buf& b = ctx->trailer; !b.start) {
+      b.start = b.pos = b.last = u.r->pool->bytes(u.conf->buffer_size);
+      b.end = b.start + u.conf->buffer_size;
+    }
+    rc = take_trailers(u, from, to);
+    if (rc == kError) return rc;
+  }
   if (rc == kAgain) return kOk;
   if (rc == kDone) {
     if (from != to) MOONPHASE_LOG(u.r, kLogWarn, 0, "upstream sent data after final chunk");
