@@ -9,7 +9,7 @@
 export const NATIVE_PENDING: ReadonlySet<string> = new Set(
   `
   proxy_force_ranges proxy_limit_rate
-  proxy_pass_trailers proxy_socket_keepalive proxy_socket_rcvbuf proxy_socket_sndbuf
+  proxy_pass_trailers proxy_socket_rcvbuf proxy_socket_sndbuf
   sub_filter autoindex
   `
     .trim()
@@ -23,4 +23,7 @@ export const PENDING_PARTS: ReadonlySet<string> = new Set([
   'access_log gzip',
   'proxy_http_version 2',
   'proxy_bind transparent',
+  'grpc_ssl_certificate with variables',
+  'grpc_ssl_certificate_key with variables',
+  'grpc_bind transparent',
 ]);

@@ -113,7 +113,7 @@ struct Request {
   const CoreConf* loc = nullptr;  // engine::loc(r) is the whole
   void* generation = nullptr;     // engine::Generation: plan + VM that this request began with
   void* lua = nullptr;            // engine::LuaCtx, once a Lua handler has run
-  static constexpr int kModules = 16;
+  static constexpr int kModules = 20;
   void* ctx[kModules] =
       {};  // engine numbers them from 0; cleared by internal redirects, as nginx does
   // http's own are the last ones.
