@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Checks the two include tables of the design (native folders with their foreign headers, the
 // TypeScript import order) and that some calls stand in one file only; reports files that have
-// grown too long. native/README.md has the table for people; this is the one that counts.
+// grown too long. native/README.md has the table for people; this is the one that counts, and the
+// two have to agree.
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -68,12 +69,32 @@ const long = [];
 
 for (const file of sources('native', /\.(h|cc|c)$/)) checkNative(file);
 for (const file of sources('lib', /\.[cm]?ts$/)) checkTypeScript(file);
+checkTableForPeople();
 
 for (const { file, lines, limit } of long) {
   console.log(`note: ${file} has ${lines} lines (aim: ${limit})`);
 }
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length ? 1 : 0;
+
+function checkTableForPeople() {
+  const text = fs.readFileSync(path.join(root, 'native/README.md'), 'utf8');
+  for (const [folder, { folders, foreign }] of Object.entries(native)) {
+    const row = new RegExp(`^\\| *\`${folder}\` *\\|([^|]*)\\|([^|]*)\\|$`, 'm').exec(text);
+    const problem = (what) => problems.push(`native/README.md: ${folder}: ${what}`);
+    if (!row) {
+      problem('has no row in the include table');
+      continue;
+    }
+    const may = row[1].trim();
+    const below = folder === 'bind' ? 'all' : folders.length === 0 ? '–' : folders.join(', ');
+    if (may !== below && !(folder === 'ngx' && may === 'engine and all below')) {
+      problem(`may include "${may}" there, "${below}" here`);
+    }
+    const missing = foreign.filter((name) => !row[2].includes(name));
+    if (missing.length > 0) problem(`${missing.join(', ')} may be included, too`);
+  }
+}
 
 function sources(dir, pattern) {
   const full = path.join(root, dir);
