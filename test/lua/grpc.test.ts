@@ -1,12 +1,14 @@
 // grpc_pass between a gRPC client and a gRPC server.
 import fs from 'node:fs';
 import http2 from 'node:http2';
+import type net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { certificates } from '../helpers/certificates.js';
 import { type Backend, Client, collect, startBackend } from '../helpers/grpc.js';
+import { request } from '../helpers/http.js';
 import { type Kind, Server, freePorts, sleep } from '../helpers/server.js';
 
 const one = await startBackend('one');
@@ -280,17 +282,111 @@ void t.test('body is read before: access_by_lua with ngx.req.read_body', async (
   );
 });
 
-void t.test('headers: hidden, passed, ignored; intercepted errors', async (t) => {
+void t.test('hidden headers and trailers', async (t) => {
   const { client } = await serve(
     t,
     `server { ${listen}
-       location / { grpc_pass grpc://127.0.0.1:${one.port}; grpc_hide_header x-head; grpc_hide_header x-trailer; } }`,
+       location / { grpc_pass 127.0.0.1:${one.port}; grpc_hide_header x-head; grpc_hide_header x-trailer; } }`,
   );
   const answer = await client.unary('a');
   t.equal(answer.message, 'one:a');
   t.strictSame(answer.head.get('x-head'), []);
   t.strictSame(answer.trailer.get('x-trailer'), []);
 });
+
+/** Answers in HTTP/2 what the path says: a status, and perhaps how long it takes. */
+async function plainBackend(t: Test): Promise<{ port: number; sessions(): number }> {
+  let sessions = 0;
+  const open = new Set<http2.ServerHttp2Session>();
+  const back = http2.createServer();
+  back.on('session', (session) => {
+    ++sessions;
+    open.add(session);
+    session.on('error', () => undefined);
+  });
+  back.on('stream', (stream, fields) => {
+    const status = Number(/\d+/.exec(String(fields[':path']))?.[0] ?? 200);
+    let body = '';
+    stream.on('error', () => undefined);
+    stream.on('data', (part: Buffer) => (body += part.toString('latin1')));
+    stream.on('end', () => {
+      stream.respond({
+        ':status': status,
+        date: 'of the server',
+        server: 'theirs',
+        'x-host': String(fields[':authority']),
+        'x-te': String(fields['te']),
+        'x-length': String(fields['content-length']),
+        'x-accel-redirect': status === 203 ? '/inside' : '',
+      });
+      stream.end(`${String(fields[':method'])} ${String(fields[':path'])} ${body}`);
+    });
+  });
+  await new Promise<void>((done) => back.listen(0, '127.0.0.1', done));
+  t.teardown(() => {
+    for (const session of open) session.destroy();
+    back.close();
+  });
+  return { port: (back.address() as net.AddressInfo).port, sessions: () => sessions };
+}
+
+for (const kind of ['moonphase', 'nginx'] as const) {
+  void t.test(`what else there is (${kind})`, { skip: kind === 'nginx' && nginx }, async (t) => {
+    const a = await plainBackend(t);
+    const server = await Server.start({
+      kind,
+      http: `
+        upstream back { server 127.0.0.1:${a.port}; keepalive 2; }
+        upstream two { server 127.0.0.1:${a.port}; server 127.0.0.1:${a.port}; }
+        log_format up '$upstream_status'; access_log logs/up.log up;
+        server { listen 127.0.0.1:$port;
+          grpc_socket_keepalive on; grpc_bind 127.0.0.1;
+          location / { grpc_pass grpc://back; }
+          location /h/ { grpc_pass grpc://127.0.0.1:${a.port}; grpc_pass_header Server; grpc_hide_header X-Te;
+            grpc_set_header TE "trailers, x"; grpc_set_header Host me.test; grpc_ignore_headers X-Accel-Redirect; }
+          location /i/ { grpc_pass grpc://back; grpc_intercept_errors on; error_page 404 =402 /inside; }
+          location /n/ { grpc_pass grpc://two; grpc_next_upstream http_503 non_idempotent; }
+          location /re/ { rewrite ^/re/(.*) "/a b/$1" break; grpc_pass grpc://back; }
+          location /cap { content_by_lua_block {
+            local a = ngx.location.capture("/201?x", { method = ngx.HTTP_POST, body = "of Lua" })
+            ngx.print(a.status, " ", a.body)
+          } }
+          location /inside { return 200 "inside $request_method"; } }`,
+    });
+    t.teardown(() => server.stop());
+    const get = (path: string, options = {}) => request(server.port, path, options);
+    const first = await get('/200?a=b');
+    t.equal(first.body, 'GET /200?a=b ');
+    t.equal(first.header('x-host'), 'back');
+    t.equal(first.header('x-te'), 'undefined');
+    t.not(first.header('server'), 'theirs');
+    t.not(first.header('date'), 'of the server');
+    const posted = await get('/201', { method: 'POST', body: 'text', headers: { TE: 'trailers' } });
+    t.equal(posted.status, 201);
+    t.equal(posted.body, 'POST /201 text');
+    t.equal(posted.header('x-te'), 'trailers');
+    t.equal(posted.header('x-length'), '4');
+    t.equal(posted.header('x-host'), 'back');
+    t.equal((await get('/re/x')).body, 'GET /a%20b/x ');
+    t.equal((await get('/cap')).body, '201 POST /201?x of Lua');
+    t.equal((await get('/203')).body, 'inside GET');
+    t.equal(a.sessions(), 1, 'one connection did');
+    const shown = await get('/h/203');
+    t.equal(shown.status, 203);
+    t.equal(shown.header('server'), 'theirs');
+    t.equal(shown.header('x-te'), undefined);
+    t.equal(shown.header('x-host'), 'undefined');
+    t.equal((await get('/404')).body, 'GET /404 ');
+    const instead = await get('/i/404');
+    t.strictSame([instead.status, instead.body], [402, 'inside GET']);
+    t.equal((await get('/n/503', { method: 'POST', body: 'again' })).body, 'POST /n/503 again');
+    t.equal((await get('/204')).status, 204);
+    t.equal((await get('/200', { method: 'HEAD' })).status, 200);
+    const log = () => fs.readFileSync(path.join(server.prefix, 'logs/up.log'), 'latin1');
+    for (let i = 0; i < 50 && log().split('\n').length < 13; i++) await sleep(20);
+    t.match(log(), '\n503, 503\n');
+  });
+}
 
 void t.test('the client goes, the server goes, a reload comes', async (t) => {
   const back: Backend = await startBackend('mortal');

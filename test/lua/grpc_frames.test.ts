@@ -380,6 +380,13 @@ const cases: readonly Case[] = [
     logs: 'upstream sent headers frame with invalid length: 0',
   },
   {
+    name: 'a window that does not open',
+    body: 'x'.repeat(70_000),
+    send: settings,
+    gets: '504',
+    logs: 'upstream timed out (110: Connection timed out) while sending request to upstream',
+  },
+  {
     name: 'silence',
     send: Buffer.alloc(0),
     gets: '504',
@@ -424,13 +431,13 @@ t.teardown(() => {
   backend.close();
 });
 
-const SLOW = new Set(['silence', 'silence in the body']);
+const SLOW = new Set(['silence', 'silence in the body', 'a window that does not open']);
 
 async function run(t: Test, kind: Kind): Promise<Map<string, { gets: string; logs: string }>> {
   const server = await Server.start({
     kind,
     http: `server { listen 127.0.0.1:$port;
-      location / { grpc_pass 127.0.0.1:${port}; grpc_read_timeout 300ms; } 
+      location / { grpc_pass 127.0.0.1:${port}; grpc_read_timeout 300ms; grpc_send_timeout 300ms; } 
       location /slow/ { grpc_pass 127.0.0.1:${port}; grpc_read_timeout 5s; } }`,
   });
   t.teardown(() => server.stop());
