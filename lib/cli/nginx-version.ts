@@ -13,7 +13,6 @@ export const CONFIGURE_ARGUMENTS: readonly string[] = [
   '--without-http_fastcgi_module',
   '--without-http_uwsgi_module',
   '--without-http_scgi_module',
-  '--without-http_grpc_module',
   '--without-http_ssi_module',
   '--without-http_userid_module',
   '--without-http_autoindex_module',

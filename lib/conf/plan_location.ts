@@ -8,6 +8,7 @@ import type {
   GzipPlan,
   LimitConnPlan,
   LimitReqPlan,
+  GrpcPlan,
   LuaSslPlan,
   MemcPlan,
   MirrorPlan,
@@ -172,8 +173,9 @@ export interface LocationConf {
   readonly set_base32_padding: boolean;
   readonly set_base32_alphabet: Bytes;
 
-  // proxy and memc, where this location passes requests to them
+  // proxy, grpc and memc, where this location passes requests to them
   readonly proxy?: ProxyPlan;
+  readonly grpc?: GrpcPlan;
   readonly memc?: MemcPlan;
 
   // filters
@@ -205,6 +207,7 @@ export interface LocationConf {
 export type ContentHandler =
   | { readonly kind: 'lua' }
   | { readonly kind: 'proxy' }
+  | { readonly kind: 'grpc' }
   | { readonly kind: 'echo' }
   | { readonly kind: 'memc' }
   | { readonly kind: 'empty_gif' }

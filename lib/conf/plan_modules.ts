@@ -27,7 +27,7 @@ export interface MoreHeaders {
 }
 
 /** Where to pass requests to: with variables only `url` is there. */
-export interface ProxyPass {
+export interface PassTarget {
   /** The whole argument. */
   readonly url: Complex;
   readonly ssl?: boolean;
@@ -48,9 +48,49 @@ export type ProxyRewrite =
   | { readonly pattern: Complex; readonly replacement: Complex }
   | { readonly regex: Regex; readonly replacement: Complex };
 
+/** What `proxy_*` and `grpc_*` both have. */
+interface PassFields {
+  readonly bind?: { readonly address: Complex; readonly transparent: boolean };
+  readonly socket_keepalive: boolean;
+  readonly connect_timeout: number;
+  readonly send_timeout: number;
+  readonly read_timeout: number;
+  readonly intercept_errors: boolean;
+  /** As configured; the native side adds nginx's defaults for those that are not named. */
+  readonly set_header: readonly { readonly name: Bytes; readonly value: Complex }[];
+  readonly buffer_size: number;
+  readonly next_upstream: readonly Bytes[];
+  readonly next_upstream_tries: number;
+  readonly next_upstream_timeout: number;
+  readonly pass_header: readonly Bytes[];
+  readonly hide_header: readonly Bytes[];
+  readonly ignore_headers: readonly Bytes[];
+  readonly ssl_session_reuse: boolean;
+  readonly ssl_protocols: readonly Bytes[];
+  readonly ssl_ciphers: Bytes;
+  readonly ssl_name?: Complex;
+  readonly ssl_server_name: boolean;
+  readonly ssl_verify: boolean;
+  readonly ssl_verify_depth: number;
+  readonly ssl_trusted_certificate: Bytes;
+  readonly ssl_crl: Bytes;
+  readonly ssl_certificate?: Complex;
+  readonly ssl_certificate_key?: Complex;
+  readonly ssl_password_file?: Bytes;
+  readonly ssl_conf_command: readonly (readonly [Bytes, Bytes])[];
+}
+type Pass<Kind extends string> = {
+  readonly [Name in keyof PassFields as `${Kind}_${Name}`]: PassFields[Name];
+};
+
+/** The `grpc_*` directives of a location with `grpc_pass`. */
+export interface GrpcPlan extends Pass<'grpc'> {
+  readonly grpc_pass: PassTarget;
+}
+
 /** The `proxy_*` directives of a location with `proxy_pass`. */
-export interface ProxyPlan {
-  readonly proxy_pass: ProxyPass;
+export interface ProxyPlan extends Pass<'proxy'> {
+  readonly proxy_pass: PassTarget;
   readonly proxy_redirect?: readonly ProxyRewrite[] | 'off';
   readonly proxy_cookie_domain?: readonly ProxyRewrite[] | 'off';
   readonly proxy_cookie_path?: readonly ProxyRewrite[] | 'off';
@@ -64,20 +104,11 @@ export interface ProxyPlan {
   readonly proxy_buffering: boolean;
   readonly proxy_request_buffering: boolean;
   readonly proxy_ignore_client_abort: boolean;
-  readonly proxy_bind?: { readonly address: Complex; readonly transparent: boolean };
-  readonly proxy_socket_keepalive: boolean;
-  readonly proxy_connect_timeout: number;
-  readonly proxy_send_timeout: number;
-  readonly proxy_read_timeout: number;
-  readonly proxy_intercept_errors: boolean;
-  /** As configured; the native side adds nginx's defaults for those that are not named. */
-  readonly proxy_set_header: readonly { readonly name: Bytes; readonly value: Complex }[];
   readonly proxy_set_body?: Complex;
   readonly proxy_method?: Complex;
   readonly proxy_pass_request_headers: boolean;
   readonly proxy_pass_request_body: boolean;
   readonly proxy_pass_trailers: boolean;
-  readonly proxy_buffer_size: number;
   readonly proxy_buffers: { readonly number: number; readonly size: number };
   readonly proxy_busy_buffers_size?: number;
   readonly proxy_force_ranges: boolean;
@@ -101,30 +132,11 @@ export interface ProxyPlan {
   readonly proxy_cache_revalidate: boolean;
   readonly proxy_cache_convert_head: boolean;
   readonly proxy_cache_background_update: boolean;
-  readonly proxy_next_upstream: readonly Bytes[];
-  readonly proxy_next_upstream_tries: number;
-  readonly proxy_next_upstream_timeout: number;
-  readonly proxy_pass_header: readonly Bytes[];
-  readonly proxy_hide_header: readonly Bytes[];
-  readonly proxy_ignore_headers: readonly Bytes[];
   readonly proxy_http_version: '1.0' | '1.1' | '2';
-  readonly proxy_ssl_session_reuse: boolean;
-  readonly proxy_ssl_protocols: readonly Bytes[];
-  readonly proxy_ssl_ciphers: Bytes;
-  readonly proxy_ssl_name?: Complex;
-  readonly proxy_ssl_server_name: boolean;
-  readonly proxy_ssl_verify: boolean;
-  readonly proxy_ssl_verify_depth: number;
-  readonly proxy_ssl_trusted_certificate: Bytes;
-  readonly proxy_ssl_crl: Bytes;
-  readonly proxy_ssl_certificate?: Complex;
-  readonly proxy_ssl_certificate_key?: Complex;
-  readonly proxy_ssl_password_file?: Bytes;
-  readonly proxy_ssl_conf_command: readonly (readonly [Bytes, Bytes])[];
 }
 
 export interface MemcPlan {
-  readonly memc_pass: Omit<ProxyPass, 'ssl' | 'uri' | 'location'>;
+  readonly memc_pass: Omit<PassTarget, 'ssl' | 'uri' | 'location'>;
   readonly memc_connect_timeout: number;
   readonly memc_send_timeout: number;
   readonly memc_read_timeout: number;

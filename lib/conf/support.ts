@@ -19,4 +19,7 @@ export const PENDING_PARTS: ReadonlySet<string> = new Set([
   'access_log gzip',
   'proxy_http_version 2',
   'proxy_bind transparent',
+  'grpc_ssl_certificate with variables',
+  'grpc_ssl_certificate_key with variables',
+  'grpc_bind transparent',
 ]);

@@ -4,6 +4,7 @@ import { davModule } from './directives/dav.js';
 import { echoModule } from './directives/echo.js';
 import { filesModule } from './directives/files.js';
 import { filtersModule, gzipModule } from './directives/filters.js';
+import { grpcModule } from './directives/grpc.js';
 import { headersModule } from './directives/headers.js';
 import { headersMoreModule } from './directives/headers_more.js';
 import { httpCoreModule } from './directives/http_core.js';
@@ -40,6 +41,7 @@ export const MODULES: readonly Module[] = [
   mapsModule,
   upstreamModule,
   proxyModule,
+  grpcModule,
   sslModule,
   http2Module,
   gzipModule,

@@ -205,6 +205,7 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
       {"proxy", ContentKind::kProxy},
       {"echo", ContentKind::kEcho},
       {"memc", ContentKind::kMemc},
+      {"grpc", ContentKind::kGrpc},
       {"empty_gif", ContentKind::kEmptyGif},
       {"stub_status", ContentKind::kStubStatus},
   };
@@ -231,6 +232,7 @@ void read_location(PlanParts& parts, const PlanValue& v, LocConf& conf) {
   read_proxy(parts, v, conf);
   read_filters(parts, v, conf);
   read_memc(v, conf);
+  read_grpc(v, conf);
   read(v.get("set_base32_padding"), conf.set_misc.base32_padding);
   read(v.get("set_base32_alphabet"), conf.set_misc.base32_alphabet);
   read_modules(parts, v, conf);

@@ -8,6 +8,7 @@
 
 #include "bind/plan_value.h"
 #include "engine/cache_zone.h"
+#include "engine/modules/pass.h"
 #include "engine/plan.h"
 #include "engine/upstream.h"
 
@@ -42,14 +43,32 @@ class PlanParts {
   std::unordered_map<std::string, Log> logs_;
 };
 
+// The fields of a group whose names begin alike: `proxy_`, `grpc_`.
+class PassValues {
+ public:
+  PassValues(const PlanValue& v, const char* kind) : v_(v), kind_(kind) {}
+  PlanValue get(const char* name) const { return v_.get(full(name)); }
+  bool has(const char* name) const { return v_.has(full(name)); }
+
+ private:
+  // Names must outlive the value.
+  const char* full(const char* name) const;
+  const PlanValue& v_;
+  const char* kind_;
+};
+
 void read(const PlanValue& from, engine::Where& to);
 // plan_tls.cc
 void read_client_tls(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
-std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PlanValue& v);
+std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PassValues& v);
 void read_server_tls(PlanParts& parts, const PlanValue& v, engine::ServerConf& server);
 // plan_location.cc
 std::unique_ptr<engine::ResolverPlan> read_resolver(const PlanValue& from);
 void read_location(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);
+// plan_pass.cc
+uint32_t next_upstream_bit(const std::string& word);
+void read_pass(const PassValues& v, engine::PassConf& conf);
+void read_grpc(const PlanValue& v, engine::LocConf& conf);
 // plan_proxy.cc
 void read_caches(PlanParts& parts, const PlanValue& from);
 void read_proxy(PlanParts& parts, const PlanValue& v, engine::LocConf& conf);

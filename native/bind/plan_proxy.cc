@@ -10,89 +10,20 @@ using engine::ProxyConf;
 
 namespace {
 
-void read_target(const PlanValue& v, ProxyConf& conf) {
-  if (!v.has("host")) {
-    conf.dynamic = true;
-    read(v.get("url"), conf.url);
-    return;
-  }
-  if (v.has("ssl")) read(v.get("ssl"), conf.ssl);
-  if (conf.ssl) conf.schema = "https://";
-  PLAN_READ(conf, v, host);
-  PLAN_READ(conf, v, uri);
-  PLAN_READ_OPTIONAL(conf, v, location);
-  PLAN_READ_OPTIONAL(conf, v, port);
-  if (v.has("noPort")) read(v.get("noPort"), conf.no_port);
-  if (v.has("portText")) read(v.get("portText"), conf.port_text);
-  conf.unix_socket = v.has("family") && v.get("family").bytes() == "unix";
-  if (conf.no_port && !conf.unix_socket) conf.port_text = std::to_string(conf.port);
-}
-
-uint32_t next_bit(const std::string& word) {
-  static constexpr std::pair<const char*, uint32_t> kWords[] = {
-      {"error", engine::kFailError},
-      {"timeout", engine::kFailTimeout},
-      {"invalid_header", engine::kFailInvalidHeader},
-      {"non_idempotent", engine::kFailNonIdempotent},
-      {"http_500", engine::kFail500},
-      {"http_502", engine::kFail502},
-      {"http_503", engine::kFail503},
-      {"http_504", engine::kFail504},
-      {"http_403", engine::kFail403},
-      {"http_404", engine::kFail404},
-      {"http_429", engine::kFail429},
-  };
-  for (const auto& [name, bit] : kWords)
-    if (word == name) return bit;
-  return 0;
-}
-
-uint32_t ignored_bit(const std::string& word) {
-  if (word == "X-Accel-Redirect") return engine::kIgnoreRedirect;
-  if (word == "X-Accel-Limit-Rate") return engine::kIgnoreLimitRate;
-  if (word == "X-Accel-Buffering") return engine::kIgnoreBuffering;
-  if (word == "X-Accel-Charset") return engine::kIgnoreCharset;
-  if (word == "X-Accel-Expires") return engine::kIgnoreAccelExpires;
-  if (word == "Cache-Control") return engine::kIgnoreCacheControl;
-  if (word == "Set-Cookie") return engine::kIgnoreSetCookie;
-  return word == "Vary" ? engine::kIgnoreVary : engine::kIgnoreExpires;
-}
-
-void read_upstream(const PlanValue& v, engine::UpstreamConf& conf) {
-  read(v.get("proxy_connect_timeout"), conf.connect_timeout);
-  read(v.get("proxy_send_timeout"), conf.send_timeout);
-  read(v.get("proxy_read_timeout"), conf.read_timeout);
-  conf.has_bind = v.has("proxy_bind");
-  if (conf.has_bind) read(v.get("proxy_bind").get("address"), conf.bind);
-  read(v.get("proxy_buffer_size"), conf.buffer_size);
+void read_buffering(const PlanValue& v, engine::UpstreamConf& conf) {
   PlanValue buffers = v.get("proxy_buffers");
   read(buffers.get("number"), conf.buffers_number);
   read(buffers.get("size"), conf.buffers_size);
   read(v.get("proxy_buffering"), conf.buffering);
   read(v.get("proxy_request_buffering"), conf.request_buffering);
   read(v.get("proxy_ignore_client_abort"), conf.ignore_client_abort);
-  read(v.get("proxy_intercept_errors"), conf.intercept_errors);
-  conf.next_upstream = 0;
-  bool off = false;
-  v.get("proxy_next_upstream").each([&](const PlanValue& word) {
-    std::string text = word.bytes();
-    off |= text == "off";
-    conf.next_upstream |= next_bit(text);
-  });
-  if (off) conf.next_upstream = 0;
   read(v.get("proxy_force_ranges"), conf.force_ranges);
   read(v.get("proxy_pass_trailers"), conf.pass_trailers);
-  read(v.get("proxy_socket_keepalive"), conf.socket_keepalive);
   read(v.get("proxy_limit_rate"), conf.limit_rate);
-  read(v.get("proxy_next_upstream_tries"), conf.next_tries);
-  read(v.get("proxy_next_upstream_timeout"), conf.next_timeout);
-  v.get("proxy_ignore_headers").each([&](const PlanValue& word) {
-    conf.ignore_headers |= ignored_bit(word.bytes());
-  });
 }
 
 uint32_t stale_bit(const std::string& word) {
-  return word == "updating" ? uint32_t{engine::kFailUpdating} : next_bit(word);
+  return word == "updating" ? uint32_t{engine::kFailUpdating} : next_upstream_bit(word);
 }
 
 void read_cache(PlanParts& parts, const PlanValue& v, engine::UpstreamConf& conf) {
@@ -172,21 +103,23 @@ void read_cookie_flags(PlanParts& parts, const PlanValue& v, ProxyConf& conf) {
 
 std::shared_ptr<ProxyConf> read_proxy(PlanParts& parts, const PlanValue& v) {
   auto conf = std::make_shared<ProxyConf>();
-  read_target(v.get("proxy_pass"), *conf);
-  read_upstream(v, conf->upstream);
+  PlanValue target = v.get("proxy_pass");
+  read_pass(PassValues(v, "proxy"), *conf);
+  if (conf->ssl)
+    conf->schema = "https://";
+  else
+    conf->schema = "http://";
+  if (!conf->dynamic) {
+    PLAN_READ(*conf, target, uri);
+    PLAN_READ_OPTIONAL(*conf, target, location);
+    if (conf->no_port && !conf->unix_socket) conf->port_text = std::to_string(conf->port);
+  }
+  read_buffering(v, conf->upstream);
   read_cache(parts, v, conf->upstream);
-  conf->upstream.tls = read_upstream_tls(v);
   read_rules(parts, v, "proxy_redirect", conf->redirects);
   read_rules(parts, v, "proxy_cookie_domain", conf->cookie_domains);
   read_rules(parts, v, "proxy_cookie_path", conf->cookie_paths);
   read_cookie_flags(parts, v, *conf);
-  v.get("proxy_set_header").each([&](const PlanValue& one) {
-    engine::ProxyHeader& header = conf->set_headers.emplace_back();
-    PLAN_READ(header, one, name);
-    PLAN_READ(header, one, value);
-  });
-  read(v.get("proxy_hide_header"), conf->hide_headers);
-  read(v.get("proxy_pass_header"), conf->pass_headers);
   read(v.get("proxy_pass_request_headers"), conf->pass_headers_in);
   read(v.get("proxy_pass_request_body"), conf->pass_body);
   conf->http11 = v.get("proxy_http_version").bytes() != "1.0";

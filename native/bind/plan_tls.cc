@@ -79,28 +79,28 @@ void read_client_tls(PlanParts& parts, const PlanValue& v, engine::LocConf& conf
   conf.lua.tls = known;
 }
 
-std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PlanValue& v) {
+std::shared_ptr<engine::UpstreamTls> read_upstream_tls(const PassValues& v) {
   auto tls = std::make_shared<engine::UpstreamTls>();
   net::TlsClientSettings& s = tls->settings;
-  read(v.get("proxy_ssl_protocols"), s.protocols);
-  read(v.get("proxy_ssl_ciphers"), s.ciphers);
-  read(v.get("proxy_ssl_verify_depth"), s.verify_depth);
-  read(v.get("proxy_ssl_trusted_certificate"), s.trusted_certificate);
-  read(v.get("proxy_ssl_crl"), s.crl);
-  if (v.has("proxy_ssl_password_file")) read(v.get("proxy_ssl_password_file"), s.password_file);
-  if (v.has("proxy_ssl_certificate")) read(v.get("proxy_ssl_certificate"), tls->certificate);
-  if (v.has("proxy_ssl_certificate_key")) read(v.get("proxy_ssl_certificate_key"), tls->key);
+  read(v.get("ssl_protocols"), s.protocols);
+  read(v.get("ssl_ciphers"), s.ciphers);
+  read(v.get("ssl_verify_depth"), s.verify_depth);
+  read(v.get("ssl_trusted_certificate"), s.trusted_certificate);
+  read(v.get("ssl_crl"), s.crl);
+  if (v.has("ssl_password_file")) read(v.get("ssl_password_file"), s.password_file);
+  if (v.has("ssl_certificate")) read(v.get("ssl_certificate"), tls->certificate);
+  if (v.has("ssl_certificate_key")) read(v.get("ssl_certificate_key"), tls->key);
   tls->by_name = !tls->certificate.literal() || !tls->key.literal();
   if (!tls->by_name && !tls->certificate.empty()) {
     s.certificates.push_back(tls->certificate.text);
     if (!tls->key.empty()) s.keys.push_back(tls->key.text);
   }
-  read_commands(v.get("proxy_ssl_conf_command"), s.conf_commands);
-  read(v.get("proxy_ssl_session_reuse"), tls->session_reuse);
-  read(v.get("proxy_ssl_server_name"), tls->server_name);
-  read(v.get("proxy_ssl_verify"), tls->verify);
-  tls->has_name = v.has("proxy_ssl_name");
-  if (tls->has_name) read(v.get("proxy_ssl_name"), tls->name);
+  read_commands(v.get("ssl_conf_command"), s.conf_commands);
+  read(v.get("ssl_session_reuse"), tls->session_reuse);
+  read(v.get("ssl_server_name"), tls->server_name);
+  read(v.get("ssl_verify"), tls->verify);
+  tls->has_name = v.has("ssl_name");
+  if (tls->has_name) read(v.get("ssl_name"), tls->name);
   return tls;
 }
 

@@ -9,6 +9,7 @@
 #include "engine/locations.h"
 #include "engine/map.h"
 #include "engine/modules/charset.h"
+#include "engine/modules/grpc.h"
 #include "engine/modules/limits.h"
 #include "engine/modules/memc.h"
 #include "engine/modules/proxy.h"
@@ -257,7 +258,8 @@ bool seal_tls(Plan& plan, std::string* error) {
 bool Plan::seal(std::string* error) {
   for (size_t i = 0; i < variables.size(); ++i)
     variable_index_[variables[i].name] = static_cast<int>(i);
-  if (!seal_upstreams(*this, error) || !seal_proxy(*this, error) || !seal_memc(*this, error))
+  if (!seal_upstreams(*this, error) || !seal_proxy(*this, error) || !seal_memc(*this, error) ||
+      !seal_grpc(*this, error))
     return false;
   if (!seal_tls(*this, error)) return false;
   seal_charset(*this);

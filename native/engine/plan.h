@@ -207,7 +207,16 @@ struct ResolverPlan {
   bool ipv4 = true, ipv6 = true, local = false;
 };
 
-enum class ContentKind : uint8_t { kNone, kLua, kProxy, kEcho, kMemc, kEmptyGif, kStubStatus };
+enum class ContentKind : uint8_t {
+  kNone,
+  kLua,
+  kProxy,
+  kGrpc,
+  kEcho,
+  kMemc,
+  kEmptyGif,
+  kStubStatus
+};
 
 // Everything that a request's place in the configuration says. Handlers inherited from outer levels
 // are shared.
@@ -239,7 +248,7 @@ struct LocConf : http::CoreConf {
   SetMiscConf set_misc;
   // Modules that a Plan's confs have only when used (echo, headers-more, proxy …): engine/modules.h
   // numbers them.
-  static constexpr int kModules = 16;
+  static constexpr int kModules = 20;
   std::shared_ptr<void> module[kModules];
 };
 
@@ -413,7 +422,9 @@ enum Module : int {
   kModRealIp,
   kModMirror,
   kModLimits,
-  kModSub
+  kModSub,
+  kModGrpc,
+  kModEnd
 };
 
 }  // namespace moonphase::engine

@@ -48,6 +48,7 @@ struct UpstreamEvents {
   static void readable(void* p) { enter(p)->on_readable(); }
   static void writable(void* p) { enter(p)->on_writable(); }
   static void timeout(void* p) { enter(p)->on_timeout(); }
+  static void send_timeout(void* p) { enter(p)->next(kFailTimeout); }
   static void cleanup(void* p) { static_cast<Upstream*>(p)->tear_down(); }
   static void client_event(Request* r) { Upstream::of(r)->check_client(); }
   static void client_body(Request* r) {
@@ -57,7 +58,10 @@ struct UpstreamEvents {
       u->finalize(408);
       return;
     }
-    u->send();
+    if (u->duplex())
+      u->send_frames(false);
+    else
+      u->send();
   }
   static void body_read(Request* r) { Upstream::of(r)->begin(); }
 };
@@ -75,7 +79,8 @@ Upstream* Upstream::create(Request* r, const UpstreamConf* conf, const UpstreamP
   u->send_timeout = conf->send_timeout;
   u->read_timeout = conf->read_timeout;
   u->timer_.fn = UpstreamEvents::timeout;
-  u->timer_.data = u;
+  u->send_timer_.fn = UpstreamEvents::send_timeout;
+  u->timer_.data = u->send_timer_.data = u;
   if (!r->ctx[kModUpstream]) r->ctx[kModUpstream] = r->pool->make<UpstreamRecord>();
   UpstreamRecord::of(r)->last_upstream = u;
   return u;
@@ -93,10 +98,9 @@ void Upstream::begin() {
 }
 
 void Upstream::ask() {
-  if (!conf->ignore_client_abort && !r->post_action) {
-    r->read_event_handler = r->write_event_handler = UpstreamEvents::client_event;
-    r->conn->want_read(true);
-  }
+  watch_client();
+  if (!conf->ignore_client_abort && !r->post_action)
+    r->write_event_handler = UpstreamEvents::client_event;
   if (protocol->create_request(*this) != kOk) {
     finalize_request(r, 500);
     return;
@@ -110,6 +114,11 @@ void Upstream::ask() {
 
 void Upstream::find_peers() {
   if (!group) group = find_group(plan(r), host, port, false);
+  if (!group && port == 0 && !host.starts_with("unix:")) {
+    MOONPHASE_LOG(r, kLogErr, 0, "no port in upstream \"%.*s\"", STR(host));
+    finalize(500);
+    return;
+  }
   if (!group) {
     net::ResolveResult at_once;
     net::ResolvedAddress one{};
@@ -164,8 +173,14 @@ void Upstream::set_timer(int64_t ms) {
   net::current_loop()->set_timer(&timer_, static_cast<uint64_t>(ms));
 }
 
-void Upstream::close_stream() {
+void Upstream::clear_timers() {
   net::current_loop()->clear_timer(&timer_);
+  net::current_loop()->clear_timer(&send_timer_);
+}
+
+void Upstream::close_stream() {
+  clear_timers();
+  out_ = nullptr;
   if (!stream_) return;
   if (tls_lua) end_asking(std::exchange(tls_lua, nullptr));
   stream_->close();
@@ -227,10 +242,10 @@ void Upstream::chosen(int rc) {
   head = UpstreamHead();
   upgraded = false;
   head_buf.pos = head_buf.last = head_buf.start;
-  request_sent_ = body_sent_ = false;
+  request_sent_ = body_sent_ = held_back_ = false;
   out_ = nullptr;
   out_end_ = &out_;
-  append_out(request, true);
+  if (!duplex()) append_out(request, true);
   ++link_.requests;
   keepalive = false;
   if (cached_) {
@@ -264,6 +279,17 @@ bool Upstream::local_address(sockaddr_storage* addr, socklen_t* len) {
   return false;
 }
 
+KeepaliveKey Upstream::connection_key() const {
+  KeepaliveKey key;
+  key.addr = addr_;
+  key.len = addr_len_;
+  key.protocol = protocol;
+  key.user = conf;
+  if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
+  key.local_len = local_len_;
+  return key;
+}
+
 // An idle connection or a new one. False: it has ended another way.
 bool Upstream::open_stream() {
   static constexpr net::Stream::Events kEvents = {UpstreamEvents::readable,
@@ -274,13 +300,7 @@ bool Upstream::open_stream() {
   if (lua_pool()) {
     take_lua_idle();
   } else if (group->keepalive) {
-    KeepaliveKey key;
-    key.addr = addr_;
-    key.len = addr_len_;
-    key.user = conf;
-    if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
-    key.local_len = local_len_;
-    stream_ = group->keepalive->take(key, &link_);
+    stream_ = group->keepalive->take(connection_key(), &link_);
     if (stream_)
       MOONPHASE_LOG(r, kLogDebug, 0, "get keepalive peer: using connection %p",
                     static_cast<void*>(stream_));
@@ -300,12 +320,13 @@ bool Upstream::open_stream() {
   stream_ = net::Stream::connect(net::current_loop(), addr_, addr_len_,
                                  local_len_ ? reinterpret_cast<const sockaddr*>(&local_) : nullptr,
                                  local_len_, kEvents, this, &bound);
-  if (stream_ && conf->socket_keepalive) {
-    int on = 1;
-    if (setsockopt(stream_->fd(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0)
+  if (stream_) {
+    const int on = 1;
+    if (conf->socket_keepalive &&
+        setsockopt(stream_->fd(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0)
       MOONPHASE_LOG(r, kLogAlert, errno, "setsockopt(SO_KEEPALIVE) failed, ignored");
+    return true;
   }
-  if (stream_) return true;
   int err = errno;
   if (!bound) {
     MOONPHASE_LOG(r, kLogCrit, err, "bind(%.*s) failed", STR(local_name_));
@@ -412,7 +433,7 @@ int Upstream::take_client_body() {
 
 int Upstream::send_request() {
   if (!r->request_body_no_buffering && !frame_body) return write_out();
-  if (!request_sent_) r->read_event_handler = UpstreamEvents::client_body;
+  if (!request_sent_) watch_body();
   for (;;) {
     if (Chain* in = r->body ? r->body->bufs : nullptr) {
       r->body->bufs = nullptr;
@@ -438,14 +459,15 @@ int Upstream::send_request() {
     request_sent_ = true;
     if (int rc = take_client_body(); rc != kOk) return rc;
   }
-  if (!conf->ignore_client_abort && !r->post_action) {
-    r->read_event_handler = UpstreamEvents::client_event;
-    r->conn->want_read(true);
-  }
+  watch_client();
   return kOk;
 }
 
 void Upstream::send() {
+  if (duplex()) {
+    send_frames(true);
+    return;
+  }
   if (stage_ != kSending) return;
   r->conn->action = "sending request to upstream";
   int rc = send_request();
@@ -485,7 +507,10 @@ void Upstream::read_head() {
   int rc;
   for (;;) {
     ssize_t n = stream_->recv(head_buf.last, static_cast<size_t>(head_buf.end - head_buf.last));
-    if (n == net::kIoAgain) return;
+    if (n == net::kIoAgain) {
+      if (duplex()) send_frames(true);
+      return;
+    }
     if (n == 0) MOONPHASE_LOG(r, kLogErr, 0, "upstream prematurely closed connection");
     if (n < 0 && !ssl) MOONPHASE_LOG(r, kLogErr, stream_->error(), "recv() failed");
     if (n <= 0) {
@@ -535,7 +560,7 @@ void Upstream::on_writable() {
     connected();
   else if (stage_ == kHandshaking)
     handshake();
-  else if (stage_ == kSending)
+  else if (stage_ == kSending || duplex())
     send();
   else if (stage_ == kUpgraded)
     pass_upgraded();
@@ -545,6 +570,7 @@ void Upstream::on_writable() {
 
 void Upstream::on_timeout() {
   if (stage_ != kPassing && stage_ != kUpgraded) {
+    if (stage_ == kWaiting) r->conn->action = "reading response header from upstream";
     next(kFailTimeout);
     return;
   }
@@ -556,6 +582,15 @@ void Upstream::on_timeout() {
   if (stage_ == kPassing) r->conn->action = "reading upstream";
   MOONPHASE_LOG(r, kLogErr, ETIMEDOUT, "upstream timed out");
   finalize(504);
+}
+
+void Upstream::watch_body() { r->read_event_handler = UpstreamEvents::client_body; }
+
+// Nothing more is read from the client, but it may go.
+void Upstream::watch_client() {
+  if (conf->ignore_client_abort || r->post_action) return;
+  r->read_event_handler = UpstreamEvents::client_event;
+  r->conn->want_read(true);
 }
 
 // The client may have gone while nobody reads from it.

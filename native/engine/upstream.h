@@ -60,14 +60,15 @@ struct UpstreamConf {
   std::shared_ptr<UpstreamTls> tls;
   bool has_bind = false;
   Complex bind;  // proxy_bind
+  bool socket_keepalive = false;
   int64_t connect_timeout = 60000, send_timeout = 60000, read_timeout = 60000;
   size_t buffer_size = 4096;
   int buffers_number = 8;
   size_t buffers_size = 4096;
   bool buffering = true, request_buffering = true, ignore_client_abort = false,
-       intercept_errors = false, intercept_404 = false, force_ranges = false, pass_trailers = false,
-       socket_keepalive = false;
-  Complex limit_rate;  // bytes a second that are read of a buffered answer; 0: all
+       intercept_errors = false, intercept_404 = false, force_ranges = false, pass_trailers = false;
+  bool change_buffering = true;  // X-Accel-Buffering may
+  Complex limit_rate;            // bytes a second that are read of a buffered answer; 0: all
   uint32_t next_upstream = kFailError | kFailTimeout;
   int next_tries = 0;
   int64_t next_timeout = 0;
@@ -133,6 +134,11 @@ struct UpstreamProtocol {
   bool (*rewrite_location)(Upstream& u, Header* h, size_t prefix);
   // Set-Cookie on its way to the client; may be null.
   void (*rewrite_cookie)(Upstream& u, Header* h) = nullptr;
+  // Where it is there, the request goes on while the answer comes, framed as the connection wants
+  // it, instead of u.request: takes more of the client's body (null: none now) over, and gives what
+  // is due as bytes. kOk: nothing is held back; kBusy: more when these are sent; kAgain: the server
+  // takes no more for now; kError.
+  int (*output)(Upstream& u, Chain* in, Chain** out) = nullptr;
 };
 
 // How a try has ended, as get_last_failure() numbers it.
@@ -213,6 +219,8 @@ class Upstream final : public net::TlsOwner {
   int64_t length = -1;
   // Body bytes that go to the client, in a buffer of ours.
   void pass(char* from, char* to);
+  // Sends what protocol->output() has. kOk: all of it; kAgain, kError.
+  int push_out(Chain* in = nullptr);
 
   // Ends it: kOk, kError or a status; the request is finalized. kDeclined: only the upstream ends.
   void finalize(int rc);
@@ -275,11 +283,15 @@ class Upstream final : public net::TlsOwner {
   int take_client_body();
   void read_head();
   void set_timer(int64_t ms);
+  void clear_timers();
+  KeepaliveKey connection_key() const;
   void close_stream();
   void on_readable();
   void on_writable();
   void on_timeout();
   void check_client();
+  void watch_client();
+  void watch_body();
   // upstream_balancer.cc
   void choose_by_lua();
   void chosen_by_lua(int rc);
@@ -296,6 +308,11 @@ class Upstream final : public net::TlsOwner {
   void free_peer(int how);
   void release_stream();
   void tear_down();
+  // upstream_duplex.cc
+  bool duplex() const { return protocol->output != nullptr; }
+  int write_frames(bool write);
+  void send_frames(bool write);
+  void pass_trailers();
   // upstream_head.cc
   bool test_next();
   bool intercept();
@@ -329,6 +346,7 @@ class Upstream final : public net::TlsOwner {
   bool delayed_ = false;  // proxy_limit_rate: nothing is read until the timer fires
   int64_t limit_rate_ = 0, reading_since_ = 0;  // bytes a second; in seconds
   net::Timer timer_{};
+  net::Timer send_timer_{};  // of a request that goes on while the answer comes
   net::Resolution* resolution_ = nullptr;
   Arena::Cleanup* cleanup_ = nullptr;
   PeerWalk walk_;
@@ -343,7 +361,7 @@ class Upstream final : public net::TlsOwner {
   int64_t start_ms_ = 0, begin_ms_ = 0;
   int64_t sent_ = 0;
   Chain *out_ = nullptr, **out_end_ = &out_;
-  bool request_sent_ = false, body_sent_ = false;
+  bool request_sent_ = false, body_sent_ = false, held_back_ = false;
   Tunnel* tunnels_ = nullptr;  // after an upgrade, one for each Way
   // body
   Raw *filling_ = nullptr, *free_raws_ = nullptr;

@@ -93,12 +93,8 @@ bool Upstream::lua_keeps() const {
 bool Upstream::take_lua_idle() {
   if (!group->lua_keepalive) return false;
   if (ssl && lua->host.empty()) lua->host = ssl_name();
-  KeepaliveKey key;
-  key.addr = addr_;
-  key.len = addr_len_;
+  KeepaliveKey key = connection_key();
   key.host = lua->host;
-  if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
-  key.local_len = local_len_;
   stream_ = group->lua_keepalive->take(key, &link_);
   if (stream_)
     MOONPHASE_LOG(r, kLogDebug, 0,
@@ -116,12 +112,8 @@ void Upstream::put_lua_idle() {
                 "lua balancer: keepalive saving connection %p, host: %.*s, name: %.*s",
                 static_cast<void*>(stream_), STR(lua->name), STR(lua->host));
   if (stream_->tls) stream_->tls->set_owner(nullptr);
-  KeepaliveKey key;
-  key.addr = addr_;
-  key.len = addr_len_;
+  KeepaliveKey key = connection_key();
   key.host = lua->host;
-  if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
-  key.local_len = local_len_;
   group->lua_keepalive->put(stream_, key, link_, lua->keepalive_timeout);
   stream_ = nullptr;
 }

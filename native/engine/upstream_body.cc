@@ -37,7 +37,7 @@ void Upstream::send_response() {
     return;
   }
   stage_ = kPassing;
-  stream_->want_write(false);
+  if (!duplex()) stream_->want_write(false);
   r->write_event_handler = [](Request* r) { of(r)->on_client_writable(); };
 
   // What came behind the head is the first of the body, in the same buffer.
@@ -219,11 +219,12 @@ bool Upstream::take() {
     if (!filling_ && !(filling_ = free_raw())) break;
     Raw* raw = filling_;
     int64_t there = raw->last - raw->fed;
-    // What lay behind the head may be all there is.
-    bool satisfied = there > 0 && length != -1 && there >= length;
+    // What lay behind the head may be all there is, and unbuffered it goes first.
+    bool satisfied = there > 0 && (!buffering || (length != -1 && there >= length));
     if (raw->last < raw->end && !drained_ && !satisfied) {
       const size_t room = readable(static_cast<size_t>(raw->end - raw->last));
       if (!room) break;
+      r->conn->action = "reading upstream";
       ssize_t n = stream_->recv(raw->last, room);
       if (n == net::kIoAgain || static_cast<size_t>(n) < room) drained_ = true;
       if (n > 0) {
@@ -253,7 +254,7 @@ void Upstream::pass_body() {
   if (passing_) return;
   passing_ = true;
   drained_ = false;
-  r->conn->action = "reading upstream";
+  if (buffering) r->conn->action = "reading upstream";
   do {
     if (!give() || over()) {
       passing_ = false;
@@ -274,6 +275,7 @@ void Upstream::pass_body() {
     set_timer(read_timeout);
   else
     net::current_loop()->clear_timer(&timer_);
+  if (duplex()) send_frames(true);
 }
 
 void Upstream::on_client_writable() {

@@ -49,7 +49,7 @@ void Upstream::free_peer(int how) {
 // The request is done with its connection.
 void Upstream::release_stream() {
   const bool fit = stream_ && keepalive && body_sent_ && has_peer() && !generation(r)->exiting;
-  net::current_loop()->clear_timer(&timer_);
+  clear_timers();
   if (fit && by_lua_ && lua_keeps()) {
     put_lua_idle();
   } else if (fit && !lua_pool() && group && group->keepalive) {
@@ -62,13 +62,7 @@ void Upstream::release_stream() {
       }
       MOONPHASE_LOG(r, kLogDebug, 0, "free keepalive peer: saving connection %p",
                     static_cast<void*>(stream_));
-      KeepaliveKey key;
-      key.addr = addr_;
-      key.len = addr_len_;
-      key.user = conf;
-      if (local_len_) key.local = reinterpret_cast<const sockaddr*>(&local_);
-      key.local_len = local_len_;
-      group->keepalive->put(stream_, key, link_, plan->keepalive_timeout);
+      group->keepalive->put(stream_, connection_key(), link_, plan->keepalive_timeout);
       stream_ = nullptr;
     }
   }
@@ -103,7 +97,7 @@ void Upstream::next(uint32_t failure) {
   if (request_sent_ && (r->method & (http::kPost | http::kLock | http::kPatch)))
     failure |= kFailNonIdempotent;
   bool late = conf->next_timeout && now().monotonic_ms - begin_ms_ >= conf->next_timeout;
-  if (walk_.tries == 0 || (conf->next_upstream & failure) != failure ||
+  if (header_sent || walk_.tries == 0 || (conf->next_upstream & failure) != failure ||
       (request_sent_ && r->request_body_no_buffering) || late) {
     if (cache && cache->stale_instead(failure & ~kFailNonIdempotent)) return;
     finalize(status);
@@ -149,6 +143,7 @@ void Upstream::finalize(int rc) {
     return;
   }
   if (rc == kOk) {
+    pass_trailers();
     rc = http::send_special(r, http::kSendLast);
   } else if (flush) {
     r->keepalive = false;

@@ -227,7 +227,7 @@ int upstream_header_line(Upstream& u, Header* h) {
       if (contains(h->value, "close")) head.connection_close = true;
       return kOk;
     case Known::kBuffering:
-      if (u.conf->ignore_headers & kIgnoreBuffering) return kOk;
+      if (u.conf->ignore_headers & kIgnoreBuffering || !u.conf->change_buffering) return kOk;
       if (same_text(h->value, "no")) u.buffering = false;
       if (same_text(h->value, "yes")) u.buffering = true;
       return kOk;

@@ -10,7 +10,7 @@ namespace moonphase::engine {
 
 bool UpstreamKeepalive::serves(const Idle& idle, const KeepaliveKey& key) const {
   if (idle.len != key.len || std::memcmp(&idle.addr, key.addr, key.len) != 0) return false;
-  if (local_ && idle.user != key.user) return false;
+  if (idle.protocol != key.protocol || (local_ && idle.user != key.user)) return false;
   // A plain connection's key has no host, nor a place where it would be.
   if (idle.host.size() != key.host.size()) return false;
   if (!key.host.empty() && strncasecmp(idle.host.data(), key.host.data(), key.host.size()) != 0)
@@ -47,6 +47,7 @@ void UpstreamKeepalive::put(net::Stream* stream, const KeepaliveKey& key, const 
   idle.len = key.len;
   idle.local_len = key.local ? key.local_len : 0;
   if (key.local) std::memcpy(&idle.local, key.local, key.local_len);
+  idle.protocol = key.protocol;
   idle.user = key.user;
   idle.host = key.host;
   idle.link = link;

@@ -20,11 +20,12 @@ struct UpstreamLink {
   int64_t start_ms = 0;  // monotonic
 };
 
-// Which connections serve: those to the same address with the same name for TLS and of the same
-// local address.
+// Which connections serve: those to the same address with the same name for TLS, of the same local
+// address, that speak the same.
 struct KeepaliveKey {
   const sockaddr* addr = nullptr;
   socklen_t len = 0;
+  const void* protocol = nullptr;
   const void* user = nullptr;  // whose they are, where they are not everybody's
   Str host;
   const sockaddr* local = nullptr;
@@ -53,7 +54,7 @@ class UpstreamKeepalive {
     net::Stream* stream;
     sockaddr_storage addr, local;
     socklen_t len, local_len;
-    const void* user;
+    const void *protocol, *user;
     std::string host;
     UpstreamLink link;
     net::Timer timer{};

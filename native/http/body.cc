@@ -18,11 +18,29 @@ void append(Request* r, Buf* b) {
   while (*end) end = &(*end)->next;
   *end = make_chain(*r->pool, b);
   if (b->last_buf) r->body->last_saved = true;
-  if (r->request_body_no_buffering) r->body->busy = make_chain(*r->pool, b, r->body->busy);
+  if (!r->request_body_no_buffering) return;
+  Chain* link = r->body->links;
+  if (link)
+    r->body->links = link->next;
+  else
+    link = make_chain(*r->pool, nullptr);
+  *link = {b, r->body->busy};
+  r->body->busy = link;
+}
+
+// A buffer that was used up, or a new one.
+Buf* fresh_buf(Request* r) {
+  Chain* used = r->body->free;
+  if (!used) return make_buf(*r->pool);
+  r->body->free = used->next;
+  used->next = r->body->links;
+  r->body->links = used;
+  *used->buf = Buf();
+  return used->buf;
 }
 
 Buf* part_of(Request* r, Buf* whole, char* from) {
-  Buf* b = make_buf(*r->pool);
+  Buf* b = fresh_buf(r);
   b->temporary = true;
   b->start = b->pos = b->last = from;
   b->end = whole->end;
@@ -196,7 +214,11 @@ int take(Request* r, Buf* in) {
 bool used_up(Body* body) {
   for (Chain* c = body->busy; c; c = c->next)
     if (c->buf->in_memory() && c->buf->pos != c->buf->last) return false;
-  body->busy = nullptr;
+  while (Chain* c = body->busy) {
+    body->busy = c->next;
+    c->next = body->free;
+    body->free = c;
+  }
   return true;
 }
 

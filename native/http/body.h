@@ -16,6 +16,8 @@ struct Body {
   ChunkDecoder* chunked = nullptr;
   void (*post_handler)(Request*) = nullptr;
   Chain* busy = nullptr;  // unbuffered: handed out, perhaps not used up
+  // What was, to be used again: links with their buffers, and links alone.
+  Chain *free = nullptr, *links = nullptr;
   bool last_saved = false;
 };
 

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <memory>
+
 #include "net/loop.h"
 
 namespace moonphase::net {
@@ -50,6 +52,11 @@ class Stream {
   }
   int fd() const { return fd_; }
   TlsSession* tls = nullptr;  // set by TlsSession::attach
+  // What a protocol keeps with its connection: goes with it, after the turn.
+  struct Attachment {
+    virtual ~Attachment() = default;
+  };
+  std::unique_ptr<Attachment> attached;
   // RST instead of FIN (reset_timedout_connection).
   void set_linger0();
   // Ends everything; no event comes after it. Idempotent until the turn ends.

@@ -229,6 +229,11 @@ TlsContext make_client_context(const TlsClientSettings& s, std::string* error) {
     SSL_CTX_set_verify_depth(ctx, s.verify_depth);
     if (!trust(ctx, s.trusted_certificate, false, error)) return nullptr;
   }
+  if (s.http2 &&
+      SSL_CTX_set_alpn_protos(ctx, reinterpret_cast<const unsigned char*>("\x02h2"), 3)) {
+    fail(error, "SSL_CTX_set_alpn_protos() failed");
+    return nullptr;
+  }
   if (!revoke(ctx, s.crl, error) || !open_key_log(ctx, s.key_log, error) ||
       !run_commands(ctx, s, error))
     return nullptr;

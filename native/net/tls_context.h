@@ -29,6 +29,7 @@ struct TlsSettings {
 };
 
 struct TlsClientSettings : TlsSettings {
+  bool http2 = false;  // nothing else is spoken: ALPN says so
   std::string key_log;
 };
 

@@ -121,16 +121,22 @@ export function statusOf(block: Buffer): string {
   return digits(block.subarray(at + 2, at + 2 + (n & 0x7f)), (n & 0x80) !== 0);
 }
 
-/** A client's connection as frames. */
+/** A connection as frames: a client's, or with accept() a server's. */
 export class RawPeer {
   readonly frames: Frame[] = [];
   closed = false;
   private rest = Buffer.alloc(0);
   private readonly waiting: (() => void)[] = [];
 
-  private constructor(readonly socket: net.Socket) {
+  private constructor(
+    readonly socket: net.Socket,
+    private preface = 0,
+  ) {
     socket.on('data', (data) => {
       this.rest = Buffer.concat([this.rest, data]);
+      if (this.rest.length < this.preface) return;
+      this.rest = this.rest.subarray(this.preface);
+      this.preface = 0;
       while (this.rest.length >= 9) {
         const n = this.rest.readUIntBE(0, 3);
         if (this.rest.length < 9 + n) break;
@@ -158,6 +164,10 @@ export class RawPeer {
     const peer = new RawPeer(socket);
     peer.send(first ?? Buffer.concat([PREFACE, frame(TYPE.settings, 0, 0)]));
     return peer;
+  }
+
+  static accept(socket: net.Socket): RawPeer {
+    return new RawPeer(socket, PREFACE.length);
   }
 
   private end(): void {

@@ -144,14 +144,8 @@ export const filtersModule: Module = {
       image_filter_buffer xslt_stylesheet xslt_types xslt_param xslt_string_param xslt_last_modified xml_entities`,
     ),
     ...later(HTTP, 'geoip_country geoip_city geoip_org geoip_proxy geoip_proxy_recursive'),
-    ...later(LOCATION | LOCATION_IF, 'fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass'),
-    ...later(
-      HSL,
-      `fastcgi_param fastcgi_index fastcgi_split_path_info uwsgi_param scgi_param grpc_set_header
-      grpc_pass_header grpc_hide_header grpc_ignore_headers grpc_next_upstream grpc_connect_timeout grpc_read_timeout
-      grpc_send_timeout grpc_buffer_size grpc_ssl_certificate grpc_ssl_certificate_key grpc_ssl_conf_command
-      grpc_ssl_name grpc_ssl_server_name grpc_ssl_verify grpc_ssl_trusted_certificate`,
-    ),
+    ...later(LOCATION | LOCATION_IF, 'fastcgi_pass uwsgi_pass scgi_pass memcached_pass'),
+    ...later(HSL, 'fastcgi_param fastcgi_index fastcgi_split_path_info uwsgi_param scgi_param'),
     ...['fastcgi', 'uwsgi', 'scgi'].map((name) =>
       ignored(`${name}_temp_path`, HSL, '1234', `there is no ${name}_pass that would write there`),
     ),

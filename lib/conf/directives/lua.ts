@@ -16,6 +16,7 @@ import {
   type Module,
   type Setter,
 } from '../directive.js';
+import { PROTOCOLS } from './pass.js';
 import {
   DUPLICATE,
   confName,
@@ -157,8 +158,6 @@ const loadRestyCore: Setter = (cf) => {
     'lua_load_resty_core is deprecated (the lua-resty-core library is required since ngx_lua v0.10.16)',
   );
 };
-
-const PROTOCOLS = ['SSLv2', 'SSLv3', 'TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
 
 export const luaModule: Module = {
   name: 'http_lua',

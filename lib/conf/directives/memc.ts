@@ -1,7 +1,7 @@
 import { HSL, LOCATION, LOCATION_IF, loc, type Module, type Setter } from '../directive.js';
 import { DUPLICATE, flag, mask, msec, size } from '../kinds.js';
 import { hasVariables } from '../complex.js';
-import { parseUrl } from '../inet.js';
+import { checkPass } from './pass.js';
 
 /** memc-nginx-module: memcached by its text protocol. */
 
@@ -19,13 +19,7 @@ const pass: Setter = (cf, [url = ''], row) => {
     scope.loc[row.field] = { url: cf.complex(url) };
     return;
   }
-  const parsed = parseUrl(url, { noResolve: true, defaultPort: 0 });
-  if (typeof parsed === 'string') throw cf.error(`${parsed} in upstream "${url}"`);
-  const { host, port, family, noPort, portText } = parsed;
-  if (!noPort && cf.upstreams.some((u) => u.name.toLowerCase() === host.toLowerCase())) {
-    throw cf.error(`upstream "${host}" may not have port ${port}`);
-  }
-  scope.loc[row.field] = { url, host, port, family, noPort, portText };
+  scope.loc[row.field] = { url, ...checkPass(cf, url, 0) };
 };
 
 const commands: Setter = (cf, args, row) => {

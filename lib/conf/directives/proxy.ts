@@ -1,61 +1,10 @@
 import type { Conf } from '../conf.js';
-import {
-  HSL,
-  LIMIT_EXCEPT,
-  LOCATION,
-  LOCATION_IF,
-  ignored,
-  later,
-  loc,
-  type Merge,
-  type Module,
-  type Setter,
-} from '../directive.js';
-import { parseUrl } from '../inet.js';
-import {
-  DUPLICATE,
-  bufs,
-  complex,
-  complexSize,
-  confPath,
-  flag,
-  mask,
-  msec,
-  num,
-  oneOf,
-  pairs,
-  size,
-  str,
-  strings,
-  tempPath,
-} from '../kinds.js';
+import { HSL, ignored, later, loc, type Merge, type Module, type Setter } from '../directive.js';
+import { DUPLICATE, bufs, complex, complexSize, flag, oneOf, size, tempPath } from '../kinds.js';
 import { hasVariables } from '../complex.js';
+import { NEXT_UPSTREAM, PASS, checkPass, inheritPass, passRows } from './pass.js';
 import { cacheRows, settleCache } from './proxy_cache.js';
-import type { ProxyPass, ProxyRewrite } from '../plan.js';
-
-const PASS = LOCATION | LOCATION_IF | LIMIT_EXCEPT;
-
-/** Checks an address to pass requests to, which names an upstream or a host. */
-export function checkPass(
-  cf: Conf,
-  url: string,
-  defaultPort: number,
-): Omit<ProxyPass, 'url' | 'ssl' | 'location'> {
-  const parsed = parseUrl(url, { uriPart: true, noResolve: true, defaultPort });
-  if (typeof parsed === 'string') throw cf.error(`${parsed} in upstream "${url}"`);
-  const { host, port, noPort, portText, family, uri } = parsed;
-  if (!noPort && cf.upstreams.some((u) => u.name.toLowerCase() === host.toLowerCase())) {
-    throw cf.error(`upstream "${host}" may not have port ${port}`);
-  }
-  return { host, port, family, uri: uri.startsWith('?') ? `/${uri}` : uri, portText, noPort };
-}
-
-/** A file under the configuration's directory, `data:…`, a value with variables, or nothing: none. */
-const certificate: Setter = (cf, [text = ''], row) => {
-  const values = cf.values(row.level);
-  if (row.field in values) return DUPLICATE;
-  values[row.field] = cf.complex(/^(data:|engine:|\$|$)/.test(text) ? text : cf.confName(text));
-};
+import type { PassTarget, ProxyRewrite } from '../plan.js';
 
 const pass: Setter = (cf, [url = ''], row) => {
   const { scope } = cf;
@@ -63,13 +12,13 @@ const pass: Setter = (cf, [url = ''], row) => {
   cf.content('proxy');
   if (!scope.noname && scope.name.endsWith('/')) scope.autoRedirect = true;
   if (hasVariables(url)) {
-    scope.loc[row.field] = { url: cf.complex(url) } satisfies ProxyPass;
+    scope.loc[row.field] = { url: cf.complex(url) } satisfies PassTarget;
     return;
   }
   const scheme = /^https?:\/\//i.exec(url)?.[0];
   if (scheme === undefined) throw cf.error('invalid URL prefix');
   const ssl = scheme.length === 8;
-  const target = checkPass(cf, url.slice(scheme.length), ssl ? 443 : 80);
+  const target = checkPass(cf, url.slice(scheme.length), ssl ? 443 : 80, true);
   const takesUri = scope.kind === 'prefix' || scope.kind === 'exact';
   if (target.uri !== '' && !takesUri) {
     throw cf.error(
@@ -82,7 +31,7 @@ const pass: Setter = (cf, [url = ''], row) => {
     ssl,
     ...target,
     location: takesUri ? scope.name : '',
-  } satisfies ProxyPass;
+  } satisfies PassTarget;
 };
 
 /** `proxy_redirect`, `proxy_cookie_path`, `proxy_cookie_domain`: `off`, `default`, or a pattern and its replacement. */
@@ -100,7 +49,7 @@ function rewriteRule(kind: 'redirect' | 'path' | 'domain'): Setter {
       }
       if (kind !== 'redirect' || pattern !== 'default')
         throw cf.error(`invalid parameter "${pattern}"`);
-      const target = cf.scope.loc['proxy_pass'] as ProxyPass | undefined;
+      const target = cf.scope.loc['proxy_pass'] as PassTarget | undefined;
       if (target === undefined) {
         throw cf.error(
           '"proxy_redirect default" should be placed after the "proxy_pass" directive',
@@ -126,7 +75,7 @@ function rewriteRule(kind: 'redirect' | 'path' | 'domain'): Setter {
   };
 }
 
-function defaultRedirect({ url, uri, location }: ProxyPass): ProxyRewrite {
+function defaultRedirect({ url, uri, location }: PassTarget): ProxyRewrite {
   const text = url as string;
   if (uri !== undefined && uri !== '') return { pattern: text, replacement: location ?? '' };
   return { pattern: `${text}/`, replacement: '/' };
@@ -148,48 +97,16 @@ const cookieFlags: Setter = (cf, [name = '', ...flags], row) => {
   cf.list(row).push({ ...cookie, flags: flags.map((text) => cf.complex(text)) });
 };
 
-const setHeader: Setter = (cf, [name = '', value = ''], row) => {
-  cf.list(row).push({ name, value: cf.complex(value) });
-};
-
 const versions = oneOf('1.0', '1.1', '2');
 const httpVersion: Setter = (cf, args, row) => {
   cf.part(args[0] ?? '');
   return versions(cf, args, row);
 };
 
-const bind: Setter = (cf, [address = '', transparent], row) => {
-  const values = cf.values(row.level);
-  if (row.field in values) return DUPLICATE;
-  if (transparent !== undefined && transparent !== 'transparent') {
-    throw cf.error(`invalid parameter "${transparent}"`);
-  }
-  if (transparent !== undefined) cf.part(transparent);
-  values[row.field] = {
-    address: address === 'off' ? '' : cf.complex(address),
-    transparent: transparent !== undefined,
-  };
-};
-
-export const NEXT_UPSTREAM =
-  `error timeout non_idempotent http_500 http_502 http_503 http_504 http_403 http_404 http_429
-  updating off denied invalid_header`.split(/\s+/);
-const IGNORED_HEADERS =
-  `X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset Expires
-  Cache-Control Set-Cookie Vary`.split(/\s+/);
-export const PROTOCOLS = ['SSLv2', 'SSLv3', 'TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
-const DEFAULT_PROTOCOLS = ['TLSv1.2', 'TLSv1.3'];
-
-function merge(cf: Conf, { own, parent, conf, scope }: Merge): void {
-  // an `if` or `limit_except` without proxy_pass passes where its location does
-  if (scope.noname) {
-    conf['proxy_pass'] ??= parent?.['proxy_pass'];
-    const outer = parent?.['content'] as { kind: string } | undefined;
-    if (scope.kind === 'limit_except' && conf['content'] === undefined && outer?.kind === 'proxy') {
-      conf['content'] = outer;
-    }
-  }
-  const target = own['proxy_pass'] as ProxyPass | undefined;
+function merge(cf: Conf, merged: Merge): void {
+  const { own, conf } = merged;
+  inheritPass('proxy', merged);
+  const target = own['proxy_pass'] as PassTarget | undefined;
   if (
     conf['proxy_redirect'] === undefined &&
     target !== undefined &&
@@ -198,7 +115,7 @@ function merge(cf: Conf, { own, parent, conf, scope }: Merge): void {
     conf['proxy_redirect'] = [defaultRedirect(target)];
   }
   for (const handler of ['proxy_ssl_certificate_by_lua', 'proxy_ssl_verify_by_lua']) {
-    const pass = conf['proxy_pass'] as ProxyPass | undefined;
+    const pass = conf['proxy_pass'] as PassTarget | undefined;
     if (own[handler] !== undefined && (pass === undefined || pass.ssl === false)) {
       throw cf.error(`${handler}* should be used with proxy_pass https url`);
     }
@@ -254,19 +171,11 @@ export const proxyModule: Module = {
     loc('proxy_buffering', HSL, 'flag', flag(), { init: true }),
     loc('proxy_request_buffering', HSL, 'flag', flag(), { init: true }),
     loc('proxy_ignore_client_abort', HSL, 'flag', flag(), { init: false }),
-    loc('proxy_bind', HSL, '12', bind),
-    loc('proxy_socket_keepalive', HSL, 'flag', flag(), { init: false }),
-    loc('proxy_connect_timeout', HSL, '1', msec(), { init: 60_000 }),
-    loc('proxy_send_timeout', HSL, '1', msec(), { init: 60_000 }),
-    loc('proxy_read_timeout', HSL, '1', msec(), { init: 60_000 }),
-    loc('proxy_intercept_errors', HSL, 'flag', flag(), { init: false }),
-    loc('proxy_set_header', HSL, '2', setHeader, { init: [] }),
     loc('proxy_set_body', HSL, '1', complex()),
     loc('proxy_method', HSL, '1', complex()),
     loc('proxy_pass_request_headers', HSL, 'flag', flag(), { init: true }),
     loc('proxy_pass_request_body', HSL, 'flag', flag(), { init: true }),
     loc('proxy_pass_trailers', HSL, 'flag', flag(), { init: false }),
-    loc('proxy_buffer_size', HSL, '1', size(), { init: 4096 }),
     loc('proxy_buffers', HSL, '2', bufs(), { init: { number: 8, size: 4096 } }),
     loc('proxy_busy_buffers_size', HSL, '1', size()),
     loc('proxy_force_ranges', HSL, 'flag', flag(), { init: false }),
@@ -274,35 +183,11 @@ export const proxyModule: Module = {
     loc('proxy_temp_path', HSL, '1234', tempPath()),
     loc('proxy_max_temp_file_size', HSL, '1', size(), { init: 1 << 30 }),
     loc('proxy_temp_file_write_size', HSL, '1', size()),
-    loc('proxy_next_upstream', HSL, '1+', mask(...NEXT_UPSTREAM), { init: ['error', 'timeout'] }),
-    loc('proxy_next_upstream_tries', HSL, '1', num(), { init: 0 }),
-    loc('proxy_next_upstream_timeout', HSL, '1', msec(), { init: 0 }),
-    loc('proxy_pass_header', HSL, '1', strings(), { init: [] }),
-    loc('proxy_hide_header', HSL, '1', strings(), { init: [] }),
-    loc('proxy_ignore_headers', HSL, '1+', mask(...IGNORED_HEADERS), { init: [] }),
     loc('proxy_http_version', HSL, '1', httpVersion, { init: '1.1' }),
-    loc('proxy_ssl_session_reuse', HSL, 'flag', flag(), { init: true }),
-    loc('proxy_ssl_protocols', HSL, '1+', mask(...PROTOCOLS), { init: DEFAULT_PROTOCOLS }),
-    loc('proxy_ssl_ciphers', HSL, '1', str(), { init: 'DEFAULT' }),
-    loc('proxy_ssl_name', HSL, '1', complex()),
-    loc('proxy_ssl_server_name', HSL, 'flag', flag(), { init: false }),
-    loc('proxy_ssl_verify', HSL, 'flag', flag(), { init: false }),
-    loc('proxy_ssl_verify_depth', HSL, '1', num(), { init: 1 }),
-    loc('proxy_ssl_trusted_certificate', HSL, '1', confPath(), { init: '' }),
-    loc('proxy_ssl_crl', HSL, '1', confPath(), { init: '' }),
-    loc('proxy_ssl_certificate', HSL, '1', certificate),
-    loc('proxy_ssl_certificate_key', HSL, '1', certificate),
-    loc('proxy_ssl_password_file', HSL, '1', confPath()),
-    loc('proxy_ssl_conf_command', HSL, '2', pairs(), { init: [] }),
+    ...passRows('proxy', [...NEXT_UPSTREAM, 'updating', 'denied']),
     ignored('proxy_headers_hash_max_size', HSL, '1', 'hash tables size themselves'),
     ignored('proxy_headers_hash_bucket_size', HSL, '1', 'hash tables size themselves'),
     ignored('proxy_send_lowat', HSL, '1', 'Linux has no such setting'),
-    ignored(
-      'proxy_ssl_certificate_cache',
-      HSL,
-      '123',
-      'certificates are kept as long as the configuration',
-    ),
     ...cacheRows,
     ...later(HSL, 'proxy_store proxy_store_access'),
   ],

@@ -13,7 +13,7 @@ import {
   strings,
 } from '../kinds.js';
 import { parseSize } from '../numbers.js';
-import { PROTOCOLS } from './proxy.js';
+import { PROTOCOLS } from './pass.js';
 
 const HS = HTTP | SERVER;
 

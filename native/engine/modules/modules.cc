@@ -3,6 +3,7 @@
 #include "engine/content.h"
 #include "engine/modules/charset.h"
 #include "engine/modules/echo.h"
+#include "engine/modules/grpc.h"
 #include "engine/modules/headers_more.h"
 #include "engine/modules/limits.h"
 #include "engine/modules/memc.h"
@@ -12,11 +13,12 @@
 #include "engine/modules/referer.h"
 #include "engine/modules/stub_status.h"
 #include "engine/modules/sub.h"
+#include "http/request.h"
 
 namespace moonphase::engine {
 
-// http's own contexts of a request lie behind the modules'.
-static_assert(kModSub < http::Request::kCtxGunzip);
+// A request's last slots are the filters'.
+static_assert(kModEnd <= http::Request::kCtxGunzip && kModEnd <= LocConf::kModules);
 
 void register_modules() {
   register_charset();
@@ -24,6 +26,7 @@ void register_modules() {
   register_empty_gif();
   register_headers_more();
   register_proxy();
+  register_grpc();
   register_auth_request();
   // In nginx's order within their phases.
   register_real_ip();

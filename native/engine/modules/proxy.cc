@@ -1,8 +1,6 @@
 // proxy_pass: where a request goes, and what is written there.
 #include "engine/modules/proxy.h"
 
-#include <strings.h>
-
 #include <algorithm>
 #include <charconv>
 
@@ -26,108 +24,14 @@ const ProxyConf* conf_of(const LocConf& conf) {
   return static_cast<const ProxyConf*>(conf.module[kModProxy].get());
 }
 
-bool same_text(Str a, Str b) {
-  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
-}
-
-std::string lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  return text;
-}
-
-// --- configuration ---
-
-void add_defaults(ProxyConf& conf) {
-  struct Default {
-    const char* name;
-    const char* value;  // "": the request has its own, or none
-  };
-  static constexpr Default kDefaults[] = {{"Host", ""},
-                                          {"Connection", ""},
-                                          {"Content-Length", ""},
-                                          {"Transfer-Encoding", ""},
-                                          {"TE", ""},
-                                          {"Keep-Alive", ""},
-                                          {"Expect", ""},
-                                          {"Upgrade", ""},
-                                          {"Proxy-Connection", ""}};
-  for (const ProxyHeader& h : conf.set_headers) {
-    std::string name = lower(h.name);
-    if (name == "host") conf.sets_host = true;
-    conf.replaced[name] = true;
-  }
-  for (const Default& d : kDefaults) {
-    if (!conf.replaced.emplace(lower(d.name), true).second || !*d.value) continue;
-    ProxyHeader& h = conf.set_headers.emplace_back();
-    h.name = d.name;
-    h.value.text = d.value;
-  }
-  static constexpr const char* kHidden[] = {"date",
-                                            "server",
-                                            "x-pad",
-                                            "x-accel-expires",
-                                            "x-accel-redirect",
-                                            "x-accel-limit-rate",
-                                            "x-accel-buffering",
-                                            "x-accel-charset"};
-  for (const char* name : kHidden) conf.upstream.hidden[name] = true;
-  for (const std::string& name : conf.hide_headers) conf.upstream.hidden[lower(name)] = true;
-  for (const std::string& name : conf.pass_headers) conf.upstream.hidden.erase(lower(name));
-}
-
 // --- the target of a proxy_pass with variables ---
-
-// "host:port/uri" behind the scheme. False: logged.
-bool parse_target(Request* r, Upstream& u, Ctx& ctx, Str url) {
-  auto fail = [&](const char* why) {
-    MOONPHASE_LOG(r, kLogErr, 0, "%s in upstream \"%.*s\"", why, STR(url));
-    return false;
-  };
-  Str rest = url;
-  if (rest.size() > 5 && same_text(rest.substr(0, 5), "unix:")) {
-    rest.remove_prefix(5);
-    size_t colon = rest.find(':');
-    u.host = r->pool->join({"unix:", rest.substr(0, colon)});
-    ctx.uri = colon == Str::npos ? Str() : rest.substr(colon + 1);
-    ctx.host_header = "localhost";
-    ctx.port = "";
-    return u.host.size() > 5 || fail("no path in the unix domain socket");
-  }
-  size_t end = rest.find_first_of("/?#");
-  Str authority = rest.substr(0, end);
-  ctx.uri = end == Str::npos ? Str() : rest.substr(end);
-  if (ctx.uri.starts_with('?')) ctx.uri = r->pool->join({"/", ctx.uri});
-  size_t bracket = authority.starts_with('[') ? authority.find(']') : 0;
-  if (bracket == Str::npos) return fail("invalid host");
-  size_t colon = authority.find(':', bracket);
-  u.host = authority.substr(0, colon);
-  const int usual = u.ssl ? 443 : 80;
-  u.port = usual;
-  bool no_port = colon == Str::npos;
-  if (!no_port) {
-    Str text = authority.substr(colon + 1);
-    auto [at, err] = std::from_chars(text.data(), text.data() + text.size(), u.port);
-    if (err != std::errc() || at != text.data() + text.size() || u.port < 1 || u.port > 65535)
-      return fail("invalid port");
-  }
-  if (u.host.empty()) return fail("no host");
-  u.group = find_group(plan(r), u.host, u.port, no_port);
-  ctx.host_header = no_port || u.port == usual ? u.host : authority;
-  ctx.port = no_port ? Str(u.ssl ? "443" : "80") : authority.substr(colon + 1);
-  return true;
-}
 
 bool evaluate_target(Request* r, Upstream& u, Ctx& ctx) {
   Str url = eval(r, ctx.conf->url);
-  u.ssl = url.size() > 8 && same_text(url.substr(0, 8), "https://");
-  if (!u.ssl && (url.size() <= 7 || !same_text(url.substr(0, 7), "http://"))) {
-    MOONPHASE_LOG(r, kLogErr, 0, "invalid URL prefix in \"%.*s\"", STR(url));
-    return false;
-  }
-  const size_t schema = u.ssl ? 8 : 7;
-  ctx.schema = u.schema = url.substr(0, schema);
-  return parse_target(r, u, ctx, url.substr(schema));
+  if (take_schema(u, &url, "http://", "https://", &ctx))
+    return parse_target(r, u, url, u.ssl ? 443 : 80, &ctx);
+  MOONPHASE_LOG(r, kLogErr, 0, "invalid URL prefix in \"%.*s\"", STR(url));
+  return false;
 }
 
 // --- the request ---
@@ -252,7 +156,7 @@ int create_request(Upstream& u) {
   w.add(conf.http11 ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n");
   if (!conf.sets_host) w.line("Host", ctx->host_header);
   bool sets_length = false;
-  for (const ProxyHeader& h : conf.set_headers) {
+  for (const PassHeader& h : conf.set_headers) {
     if (same_text(h.name, "Content-Length")) sets_length = true;
     Str value = eval(r, h.value);
     if (!value.empty()) w.line(h.name, value);
@@ -357,26 +261,14 @@ const UpstreamProtocol proxy::kProtocol = {create_request,
                                            }};
 
 bool seal_proxy(Plan& plan, std::string* error) {
+  static constexpr const char* kReplaced[] = {
+      "host",       "connection", "content-length", "transfer-encoding", "te",
+      "keep-alive", "expect",     "upgrade",        "proxy-connection",  nullptr};
   for (const auto& conf : plan.confs) {
     auto* proxy = static_cast<ProxyConf*>(conf->module[kModProxy].get());
-    if (!proxy || !proxy->replaced.empty()) continue;
-    add_defaults(*proxy);
-    if (proxy->ssl || proxy->dynamic) {
-      UpstreamTls* tls = proxy->upstream.tls.get();
-      if (!tls->certificate.empty() && tls->key.empty()) {
-        *error = "no \"proxy_ssl_certificate_key\" is defined for certificate \"" +
-                 tls->certificate.text + "\" in " + conf->where.file + ":" +
-                 std::to_string(conf->where.line);
-        return false;
-      }
-      tls->context = net::make_client_context(tls->settings, error);
-      if (!tls->context) return false;
-    }
-    if (proxy->dynamic) continue;
-    std::string host = proxy->unix_socket ? "unix:" + proxy->host : proxy->host;
-    proxy->group = group_for(plan, host, proxy->unix_socket ? 0 : proxy->port, proxy->no_port,
-                             conf->where, error);
-    if (!proxy->group) return false;
+    if (!proxy) continue;
+    if (proxy->replaced.empty()) proxy->upstream.hidden["x-pad"] = true;
+    if (!seal_pass(plan, *proxy, {"proxy", kReplaced}, conf->where, error)) return false;
   }
   return true;
 }

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/modules/pass.h"
 #include "engine/regex.h"
-#include "engine/upstream.h"
 
 namespace moonphase::engine {
 
@@ -23,31 +23,13 @@ struct ProxyCookieFlags {
   std::vector<Complex> flags;
 };
 
-struct ProxyHeader {
-  std::string name;
-  Complex value;
-};
-
-struct ProxyConf {
-  UpstreamConf upstream;
-  // Where to: as parts, or `url` with variables.
-  Complex url;
-  bool dynamic = false, ssl = false;
-  std::string schema = "http://", host, uri, location;
-  int port = 80;
-  bool no_port = true, unix_socket = false;
-  std::string port_text;
-  UpstreamGroup* group = nullptr;  // made by seal_proxy()
-
+struct ProxyConf : PassConf {
+  std::string uri, location;
   std::vector<ProxyRedirect> redirects, cookie_domains, cookie_paths;
   std::vector<ProxyCookieFlags> cookie_flags;
   bool rewrites_cookies() const {
     return !cookie_domains.empty() || !cookie_paths.empty() || !cookie_flags.empty();
   }
-  std::vector<ProxyHeader> set_headers;  // as configured; the defaults behind them by seal_proxy()
-  bool sets_host = false;                // `Host` is one of them
-  StrMap<bool> replaced;  // lower-case names of the client's headers that are not passed
-  std::vector<std::string> hide_headers, pass_headers;
   bool has_body = false, has_method = false, pass_headers_in = true, pass_body = true,
        http11 = true;
   Complex body, method;
@@ -66,9 +48,8 @@ struct AuthRequestConf {
 
 namespace proxy {
 // One request's; behind Upstream::data and r->ctx[kModProxy].
-struct Ctx {
+struct Ctx : PassTarget {
   const ProxyConf* conf = nullptr;
-  Str schema, host_header, port, uri;  // $proxy_host, $proxy_port
   int64_t body_length = -1;
   bool chunked_body = false, head = false;
   // the answer

@@ -100,9 +100,6 @@ int take_trailers(Upstream& u, char*& from, char* to) {
       continue;
     }
     from -= b.last - b.pos;
-    for (const Header& h : u.head.trailers)
-      if (u.conf->hidden.find(h.lower) == u.conf->hidden.end())
-        r->headers_out.trailers.add(*r->pool, h.name, h.value);
     return kDone;
   }
   if (b.last < b.end) return kAgain;

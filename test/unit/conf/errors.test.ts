@@ -167,6 +167,10 @@ t.test("nginx's words", async (t) => {
     ['allow x;', 'invalid parameter "x" in nginx.conf:6'],
     ['resolver x.invalid;', 'host not found in resolver "x.invalid" in nginx.conf:6'],
     ['proxy_pass x;', 'invalid URL prefix in nginx.conf:6'],
+    ['grpc_pass grpc://;', 'no host in upstream "" in nginx.conf:6'],
+    ['grpc_pass grpc://a/x;', 'invalid host in upstream "a/x" in nginx.conf:6'],
+    ['grpc_pass a:1; grpc_pass b:1;', '"grpc_pass" directive is duplicate in nginx.conf:6'],
+    ['grpc_next_upstream updating;', 'invalid value "updating" in nginx.conf:6'],
     ['proxy_buffers 1 4k;', 'there must be at least 2 "proxy_buffers" in nginx.conf:5'],
     ['set_by_lua a b;', 'invalid variable name "a" in nginx.conf:6'],
     ['content_by_js "#x";', 'no module in "#x" in nginx.conf:6'],
@@ -185,6 +189,10 @@ t.test('what the native side does not do yet is refused by name', async (t) => {
   for (const name of [...NATIVE_PENDING, ...PENDING_PARTS]) {
     t.ok(TABLE.has(name.split(' ')[0] ?? ''), `${name} is a directive`);
   }
+  for (const name of ['uwsgi', 'scgi', 'memcached'])
+    t.throws(() => compileText(location(`${name}_pass 127.0.0.1:1;`)), {
+      words: `"${name}_pass" directive is not supported yet`,
+    });
   t.throws(() => compileText(location('fastcgi_pass 127.0.0.1:1;')), {
     code: 'ERR_MOONPHASE_CONFIG_UNSUPPORTED',
     words: '"fastcgi_pass" directive is not supported yet',
