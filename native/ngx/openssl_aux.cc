@@ -1,5 +1,6 @@
-// What lua-resty-openssl wants of nginx (its lua-resty-openssl-aux-module): OpenSSL's objects behind a request and a
-// cosocket. Without these functions it looks them up at offsets of nginx's structures, and gives up on ours.
+// What lua-resty-openssl wants of nginx (its lua-resty-openssl-aux-module): OpenSSL's objects
+// behind a request and a cosocket. Without these functions it looks them up at offsets of nginx's
+// structures, and gives up on ours.
 #include "ngx/ssl_ffi.h"
 
 using namespace moonphase;

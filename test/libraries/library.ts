@@ -67,8 +67,11 @@ export async function answers(t: Test, options: Answers): Promise<Server> {
   });
   t.teardown(() => server.stop());
   for (let i = 0; i < (options.times ?? 2); ++i) {
-    const answer = await request(server.port, '/t', { ms: 20_000 });
-    t.same(answer.body.trim().split('\n'), options.expected, `request ${i + 1}`);
+    const answer = await request(server.port, '/t', { ms: 20_000 }).catch((error: Error) => {
+      throw new Error(`${error.message}\n${server.errorLog()}`);
+    });
+    const same = t.same(answer.body.trim().split('\n'), options.expected, `request ${i + 1}`);
+    if (!same) t.comment(server.errorLog());
   }
   t.notMatch(server.errorLog(), options.errors ?? /\[(error|alert|crit|emerg)\]/);
   return server;
