@@ -48,9 +48,12 @@ MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_sslhandshake(Request* r, StreamSoc
   options.chain = chain;
   options.key = pkey;
   const Rc rc = s->handshake(options);
-  if (rc == kAgain) engine::wait_later(ctx, s->handshake_wait());
-  if (rc == kError) *errmsg = const_cast<char*>(s->handshake_error);
-  return rc;
+  if (rc != kAgain && rc != kError) return rc;
+  engine::wait_later(ctx, s->handshake_wait());
+  // Only who waited is given the number of what is wrong with a certificate: lua-resty-core would
+  // add the last handshake's.
+  if (rc == kError) engine::wake_later(s->handshake_wait());
+  return kAgain;
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_get_sslhandshake_result(Request* r, StreamSocket* u,
