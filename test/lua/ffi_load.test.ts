@@ -5,7 +5,8 @@ import { request } from '../helpers/http.js';
 import { Server } from '../helpers/server.js';
 
 const arch = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
-const sanitized = process.env['MOONPHASE_SANITIZER'] !== undefined && 'sanitizers refuse RTLD_DEEPBIND';
+const sanitized =
+  process.env['MOONPHASE_SANITIZER'] !== undefined && 'sanitizers refuse RTLD_DEEPBIND';
 const lacks = (file: string) =>
   sanitized || (!fs.existsSync(`/usr/lib/${arch}-linux-gnu/${file}`) && `no ${file}`);
 
