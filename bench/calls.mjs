@@ -4,12 +4,10 @@
 import fs from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { LuaVM } from '../dist/index.js';
+import { number, options } from './options.mjs';
 
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const ms = Number(options.ms ?? 300);
-const rounds = Number(options.rounds ?? 5);
+const ms = number('ms', 300);
+const rounds = number('rounds', 5);
 const object = (name) =>
   JSON.parse(fs.readFileSync(fileURLToPath(new URL(`objects/${name}.json`, import.meta.url))));
 const flat = object('flat');

@@ -7,16 +7,11 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { number, root } from './options.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.dirname(here);
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const sleeping = Number(options.sleeping ?? 100_000);
-const pairs = Number(options.pairs ?? 1_000_000);
-const rounds = Number(options.rounds ?? 3);
+const sleeping = number('sleeping', 100_000);
+const pairs = number('pairs', 1_000_000);
+const rounds = number('rounds', 3);
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-bench-'));
 
 const config = (port, head) => `${head}

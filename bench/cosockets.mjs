@@ -8,18 +8,14 @@ import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { number, options, root } from './options.mjs';
 import { freePort, makePrefix } from './place.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.dirname(here);
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const rounds = Number(options.rounds ?? 5);
-const requests = Number(options.requests ?? 40_000);
-const megabytes = Number(options.megabytes ?? 100);
-const idle = Number(options.idle ?? 10_000);
+const here = path.join(root, 'bench');
+const rounds = number('rounds', 5);
+const requests = number('requests', 40_000);
+const megabytes = number('megabytes', 100);
+const idle = number('idle', 10_000);
 const only = options.only?.split(',') ?? ['redis', 'body', 'idle'];
 
 const load = path.join(makePrefix('load'), 'load');

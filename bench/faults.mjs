@@ -6,17 +6,13 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { startPeers } from '../test/lifetime/faults/peers.mjs';
 import * as faults from '../test/lifetime/faults/run.mjs';
+import { number, options, root } from './options.mjs';
 import { freePort, makePrefix } from './place.mjs';
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const rounds = Number(options.rounds ?? 10_000);
-const clients = Number(options.clients ?? 64);
+const rounds = number('rounds', 10_000);
+const clients = number('clients', 64);
 const dir = makePrefix('faults');
 const peers = await startPeers(dir);
 const port = await freePort();

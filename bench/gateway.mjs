@@ -4,16 +4,12 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { buildLoad, drive, median, nginxModules, pin } from './measure.mjs';
+import { number, root } from './options.mjs';
 import { freePort, makePrefix } from './place.mjs';
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const rounds = Number(options.rounds ?? 7);
-const requests = Number(options.requests ?? 20000);
+const rounds = number('rounds', 7);
+const requests = number('requests', 20000);
 
 const head = (dir) => `worker_processes 1;
 daemon off;

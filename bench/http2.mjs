@@ -6,15 +6,11 @@ import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { number, root } from './options.mjs';
 import { freePort, makePrefix } from './place.mjs';
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '3' }, rounds: { type: 'string', default: '3' } },
-});
-const seconds = Number(values.seconds);
+const seconds = number('seconds', 3);
+const rounds = number('rounds', 3);
 const pin = (cpu, command) =>
   os.availableParallelism() > 1 ? ['taskset', '-c', String(cpu), ...command] : command;
 
@@ -108,7 +104,7 @@ const servers = [await start('Moonphase'), await start('nginx')];
 try {
   for (const test of cases) {
     const cost = new Map(servers.map((s) => [s.name, []]));
-    for (let round = 0; round < Number(values.rounds); ++round) {
+    for (let round = 0; round < rounds; ++round) {
       for (const server of servers) {
         const before = cpuSeconds(server.child.pid);
         const n = test.run(server);

@@ -12,13 +12,10 @@ import v8 from 'node:v8';
 import vm from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { LuaVM, createGateway } from '../dist/index.js';
+import { number, options } from './options.mjs';
 import { makePrefix } from './place.mjs';
 
 const self = fileURLToPath(import.meta.url);
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const size = (name, full) => Number(options[name] ?? full);
 /** Growth that is no leak: allocators keep some. */
 const ALLOWED = 32;
 
@@ -215,8 +212,8 @@ async function reloads(count, every) {
 if (options.load !== undefined) {
   await clients(Number(options.load));
 } else {
-  if (size('calls', 1e7) > 0) await calls(size('calls', 1e7));
-  if (size('workers', 1000) > 0) await workers(size('workers', 1000));
-  if (size('reloads', 500) > 0) await reloads(size('reloads', 500), size('every', 600));
+  if (number('calls', 1e7) > 0) await calls(number('calls', 1e7));
+  if (number('workers', 1000) > 0) await workers(number('workers', 1000));
+  if (number('reloads', 500) > 0) await reloads(number('reloads', 500), number('every', 600));
   process.exitCode = failed ? 1 : 0;
 }

@@ -8,16 +8,14 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { number } from './options.mjs';
 import { freePort } from './place.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const rounds = Number(options.rounds ?? 41);
-const requests = Number(options.requests ?? 8000);
-const warmup = Number(options.warmup ?? 60_000); // the JIT's turn
-const limit = Number(options.limit ?? 3);
+const rounds = number('rounds', 41);
+const requests = number('requests', 8000);
+const warmup = number('warmup', 60_000); // the JIT's turn
+const limit = number('limit', 3);
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-bench-'));
 const load = path.join(work, 'load');
 execFileSync('g++', ['-O2', '-std=c++20', path.join(here, 'load/load.cc'), '-o', load]);

@@ -6,17 +6,13 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { get } from '../test/lifetime/scenarios.mjs';
+import { number, root } from './options.mjs';
 import { freePort, makePrefix } from './place.mjs';
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const reloads = Number(options.reloads ?? 1000);
-const requests = Number(options.requests ?? 3000);
-const clients = Number(options.clients ?? 4);
+const reloads = number('reloads', 1000);
+const requests = number('requests', 3000);
+const clients = number('clients', 4);
 /** Growth between the first part and the end that is no leak: allocators keep some. A VM here has 3 MB. */
 const ALLOWED = 24;
 

@@ -6,18 +6,11 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { buildLoad, drive, median, nginxModules, pin } from './measure.mjs';
+import { number, options, root } from './options.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.dirname(here);
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => {
-    const [name, value = 'yes'] = arg.replace(/^--/, '').split('=');
-    return [name, value];
-  }),
-);
-const seconds = Number(options.seconds ?? 60);
+const here = path.join(root, 'bench');
+const seconds = number('seconds', 60);
 const only = options.only?.split(',');
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-bench-'));
 const load = buildLoad(work);

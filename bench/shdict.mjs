@@ -7,15 +7,11 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { number, options, root } from './options.mjs';
 
-const here = path.dirname(fileURLToPath(import.meta.url));
-const root = path.dirname(here);
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
-const ms = Number(options.ms ?? 1000);
-const rounds = Number(options.rounds ?? 5);
+const here = path.join(root, 'bench');
+const ms = number('ms', 1000);
+const rounds = number('rounds', 5);
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-shdict-'));
 const sleep = (time) => new Promise((done) => setTimeout(done, time));
 let nextPort = 17000 + (process.pid % 1000) * 10;

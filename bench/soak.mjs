@@ -7,21 +7,17 @@
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as scenarios from '../test/lifetime/scenarios.mjs';
+import { number, options, root } from './options.mjs';
 import { freePort, makePrefix } from './place.mjs';
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const options = Object.fromEntries(
-  process.argv.slice(2).map((arg) => arg.replace(/^--/, '').split('=')),
-);
 const { get, leave } = scenarios;
 const extended = 'extended' in options; // lua_phase_capabilities extended
 const http = extended ? scenarios.extendedHttp : scenarios.http;
 const places = extended ? scenarios.extendedPlaces : scenarios.places;
-const minutes = Number(options.minutes ?? 10);
-const count = Number(options.clients ?? 64);
-const workers = Number(options.workers ?? 2);
+const minutes = number('minutes', 10);
+const count = number('clients', 64);
+const workers = number('workers', 2);
 
 if (options.only !== 'server') {
   for (const [mode, test, scale] of [

@@ -96,11 +96,12 @@ export interface NativeDoor {
     version: number,
     method: string,
     url: string,
-    peer: string,
-    local: string,
+    headers: string,
     connection: number,
     requests: number,
-    headers: string,
+    /** The connection's, read when its number is new. */
+    peer: string,
+    local: string,
   ): number | undefined;
   /** Bytes of its body; false: enough for now. */
   push(id: number, bytes: Uint8Array): boolean | undefined;

@@ -12,7 +12,7 @@ export const Passed = {
 } as const;
 
 /** What is said of a request that comes in. */
-export const Begin = { ssl: 1, body: 2, stream: 4, passesOn: 8 } as const;
+export const Begin = { ssl: 1, body: 2, stream: 4, passesOn: 8, bodyByHead: 16 } as const;
 
 /** The addon's calls: see native/bind/door.h. */
 enum Event {
@@ -88,11 +88,11 @@ export class Door {
       version,
       method as string,
       url,
-      peer.remote,
-      peer.local,
+      rawHeaders.join('\n'),
       peer.connection,
       peer.requests,
-      rawHeaders.join('\n'),
+      peer.remote,
+      peer.local,
     );
     if (how === undefined) this.release(exchange);
     return how;

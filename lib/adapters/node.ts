@@ -109,8 +109,7 @@ export class NodeExchange extends Exchange {
   /** Runs the request as far as it goes. False: the gateway has ended. */
   begin(): boolean {
     const { req, peer, door, next } = this;
-    let flags = this.hasBody() ? Begin.body : 0;
-    if (next !== undefined) flags |= Begin.passesOn;
+    const flags = this.bodyFlag() | (next === undefined ? 0 : Begin.passesOn);
     const version = req.httpVersionMajor * 1000 + req.httpVersionMinor;
     const url = this.options?.url ?? (req.url as string);
     const how = door.begin(this, flags, version, req, url, peer);
@@ -124,12 +123,9 @@ export class NodeExchange extends Exchange {
     return true;
   }
 
-  private hasBody(): boolean {
-    const { req } = this;
-    if (this.http2) return req.stream?.endAfterHeaders !== true;
-    const { headers } = req;
-    const length = headers['content-length'];
-    return length === undefined ? headers['transfer-encoding'] !== undefined : length !== '0';
+  private bodyFlag(): number {
+    if (!this.http2) return Begin.bodyByHead; // `headers` would have to be made first
+    return this.req.stream?.endAfterHeaders === true ? 0 : Begin.body;
   }
 
   private watch(): void {

@@ -57,6 +57,8 @@ class Codec {
   bool push_value(lua_State* L, int32_t tag);
   int32_t next() { return at_ < count_ ? ops_[at_++] : kNil; }
   bool write(lua_State* L, int index, int depth);
+  // The stack as it was, with the table of names on it; -1: there is no room.
+  int start(lua_State* L);
   bool write_table(lua_State* L, int index, int depth);
   bool write_text(const char* s, size_t n);
   int shape_of(size_t first);
@@ -133,6 +135,17 @@ void Codec::push_key(lua_State* L, int table, VmNames* names, int key) {
 }
 
 // --- from JavaScript ---
+
+int Codec::start(lua_State* L) {
+  if (!lua_checkstack(L, 8)) return -1;
+  const int top = lua_gettop(L);
+  names_ = names_of(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, names_->table_ref);
+  table_ = top + 1;
+  at_ = num_ = byte_ = 0;
+  long_ = 0;
+  return top;
+}
 
 bool Codec::push_value(lua_State* L, int32_t tag) {
   switch (tag) {
@@ -211,13 +224,8 @@ bool Codec::push(lua_State* L, napi_value object) {
   }
   int32_t count = 0;
   if (napi_get_value_int32(env_, result, &count) != napi_ok || count <= 0) return false;
-  if (!lua_checkstack(L, 8)) return false;
-  const int top = lua_gettop(L);
-  names_ = names_of(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, names_->table_ref);
-  table_ = top + 1;
-  at_ = num_ = byte_ = 0;
-  long_ = 0;
+  const int top = start(L);
+  if (top < 0) return false;
   count_ = static_cast<size_t>(count);
   const bool ok = push_value(L, next());
   if (large_) js_set(env_, get(longs_), "length", js_number(env_, 0));
@@ -336,13 +344,8 @@ int Codec::shape_of(size_t first) {
 }
 
 napi_value Codec::read(lua_State* L, int index) {
-  if (!lua_checkstack(L, 8)) return nullptr;
-  const int top = lua_gettop(L);
-  names_ = names_of(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, names_->table_ref);
-  table_ = top + 1;
-  at_ = num_ = byte_ = 0;
-  long_ = 0;
+  const int top = start(L);
+  if (top < 0) return nullptr;
   path_keys_.clear();
   const bool ok = write_table(L, index, 0);
   lua_settop(L, top);

@@ -23,7 +23,7 @@ enum Passed : uint32_t {
   kLogs = 32,
 };
 // What is said of a request that begins.
-enum Begin : uint32_t { kSsl = 1, kHasBody = 2, kStream = 4, kPassesOn = 8 };
+enum Begin : uint32_t { kSsl = 1, kHasBody = 2, kStream = 4, kPassesOn = 8, kBodyByHead = 16 };
 
 constexpr size_t kShort = 16384;  // bodies up to here are strings: Node writes them with the head
 
@@ -184,27 +184,38 @@ Door* door_of(void* data) {
   return door->runtime() ? door : nullptr;
 }
 
-// begin(id, flags, version, method, url, peer, local, connection, requests, headers): how it is
+// What is known of a connection; read of its texts when it is new here.
+const http::HostedPeer* peer_of(napi_env env, Door* door, uint32_t connection, bool ssl,
+                                napi_value remote, napi_value local) {
+  http::HostedPeer* peer = door->peer(connection);
+  if (peer->connection != connection) {
+    peer->connection = connection;
+    peer->ssl = ssl;
+    peer->set_remote(Bytes(env, remote));
+    peer->set_local(Bytes(env, local));
+  }
+  return peer;
+}
+
+// begin(id, flags, version, method, url, headers, connection, requests, peer, local): how it is
 // passed on; 0: it is not, or not yet. Undefined: the gateway has ended.
 napi_value begin(napi_env env, napi_callback_info info) {
   Args<10> args(env, info);
   Door* door = door_of(args.data);
   if (!door || !door->is_open()) return js_undefined(env);
   FromJs from_js(door->env());
-  const Bytes method(env, args[3]), url(env, args[4]), peer(env, args[5]), local(env, args[6]),
-      headers(env, args[9]);
+  const Bytes method(env, args[3]), url(env, args[4]), headers(env, args[5]);
   http::HostedRequest from;
   const uint32_t flags = number(env, args[1]);
   from.version = static_cast<int>(number(env, args[2]));
   from.method = method;
   from.url = url;
-  from.peer = peer;
-  from.local = local;
-  from.connection = number(env, args[7]);
-  from.requests = number(env, args[8]);
   from.headers = headers;
-  from.ssl = flags & kSsl;
-  from.body = flags & kHasBody;
+  from.peer = peer_of(env, door, number(env, args[6]), flags & kSsl, args[8], args[9]);
+  from.requests = number(env, args[7]);
+  from.body = flags & kHasBody      ? http::HostedBody::kSome
+              : flags & kBodyByHead ? http::HostedBody::kByHead
+                                    : http::HostedBody::kNone;
   from.stream = flags & kStream;
   from.passes_on = flags & kPassesOn;
   return js_number(env, door->begin(number(env, args[0]), from));

@@ -26,6 +26,9 @@ class Door final : public http::Host {
 
   // What JavaScript gets: 0, or what the request passes on with (Passed).
   uint32_t begin(uint32_t id, const http::HostedRequest& from);
+  // Of a connection with that number: what is known of it, or what another one was known by, whose
+  // place it takes (`connection` tells).
+  http::HostedPeer* peer(uint32_t connection) { return &peers_[connection % kPeers]; }
   http::HostedConnection* find(uint32_t id) const {
     return id < open_.size() ? open_[id] : nullptr;
   }
@@ -51,6 +54,8 @@ class Door final : public http::Host {
   engine::Runtime* runtime_;
   napi_ref callback_ = nullptr;
   std::vector<http::HostedConnection*> open_;
+  static constexpr uint32_t kPeers = 256;
+  const std::unique_ptr<http::HostedPeer[]> peers_ = std::make_unique<http::HostedPeer[]>(kPeers);
   http::HostedConnection* beginning_ = nullptr;
   uint32_t passed_ = 0;
   // What `answered` has been told; Lua may run JavaScript that tells of another answer.

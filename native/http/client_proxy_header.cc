@@ -20,16 +20,8 @@ bool Client::take_proxy_header() {
 // In front of a handshake, whose bytes are not ours to read.
 bool Client::peek_proxy_header() {
   char buf[kLongestProxyHeader];
-  const ssize_t n = stream->peek(buf, sizeof buf);
-  if (n == net::kIoAgain) return false;
-  if (n <= 0) {
-    if (n == 0)
-      log_write(log, this, kLogInfo, 0, "client closed connection");
-    else
-      log_write(log, this, kLogInfo, stream->error(), "recv() failed");
-    close();
-    return false;
-  }
+  const ssize_t n = peek_or_close(buf, sizeof buf);
+  if (!n) return false;
   proxy_header_due_ = false;
   action = "reading PROXY protocol";
   size_t used = read_proxy_header({buf, static_cast<size_t>(n)}, log, this, &proxy_protocol);

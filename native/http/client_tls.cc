@@ -15,22 +15,25 @@ constexpr unsigned char kHandshakeRecord = 0x16, kSslv2 = 0x80;
 constexpr int kUnrecognizedName = 112;  // an alert of TLS
 }  // namespace
 
+ssize_t Client::peek_or_close(void* buf, size_t n) {
+  const ssize_t got = stream->peek(buf, n);
+  if (got > 0) return got;
+  if (got == net::kIoAgain) return 0;
+  if (got == 0)
+    log_write(log, this, kLogInfo, 0, "client closed connection");
+  else
+    log_write(log, this, kLogInfo, stream->error(), "recv() failed");
+  close();
+  return 0;
+}
+
 // Goes on with the handshake, or begins it when the first byte is one of TLS: others speak plain
 // HTTP, and are told so with their request.
 void Client::handshake() {
   if (in_handshake_ || (proxy_header_due_ && !peek_proxy_header())) return;
   if (!stream->tls) {
     unsigned char first;
-    const ssize_t n = stream->peek(&first, 1);
-    if (n == net::kIoAgain) return;
-    if (n <= 0) {
-      if (n == 0)
-        log_write(log, this, kLogInfo, 0, "client closed connection");
-      else
-        log_write(log, this, kLogInfo, stream->error(), "recv() failed");
-      close();
-      return;
-    }
+    if (!peek_or_close(&first, 1)) return;
     if (first != kHandshakeRecord && !(first & kSslv2)) {
       if (log.enabled(kLogDebug)) log_write(log, this, kLogDebug, 0, "plain http");
       end_handshake();

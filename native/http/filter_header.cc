@@ -225,15 +225,7 @@ int header_filter(Request* r) {
     p = put(put(p, it->value), "\r\n");
   }
   p = put(p, "\r\n");
-  r->header_size = p - start;
-
-  Buf* b = make_buf(*r->pool);
-  b->start = b->pos = start;
-  b->last = p;
-  b->end = start + size;
-  b->temporary = true;
-  if (r->header_only) b->last_buf = true;
-  return write_header(r, b);
+  return write_header(r, start, p);
 }
 
 }  // namespace moonphase::http

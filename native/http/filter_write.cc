@@ -168,7 +168,13 @@ int write_filter(Request* r, Chain* in) {
   return kOk;
 }
 
-int write_header(Request* r, Buf* b) {
+int write_header(Request* r, char* start, char* end) {
+  r->header_size = end - start;
+  Buf* b = make_buf(*r->pool);
+  b->start = b->pos = start;
+  b->last = b->end = end;
+  b->temporary = true;
+  if (r->header_only) b->last_buf = true;
   if (!r->out && !b->last_buf && !r->conn->error &&
       b->size() < static_cast<off_t>(r->loc->postpone_output)) {
     r->out = new_link(r, b);

@@ -16,6 +16,7 @@ int chunked_header_filter(Request* r);
 int chunked_body_filter(Request* r, Chain* in);
 int header_filter(Request* r);
 int write_filter(Request* r, Chain* in);
-int write_header(Request* r, Buf* b);  // the same, of a head that is made: it mostly has to wait
+// The same, of a head that lies in the request's arena: it mostly waits for what follows.
+int write_header(Request* r, char* start, char* end);
 
 }  // namespace moonphase::http

@@ -1,7 +1,5 @@
 #include "http/host.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -16,53 +14,6 @@ namespace moonphase::http {
 namespace {
 
 constexpr size_t kMostInput = 65536;  // unread bytes of a body, about
-
-// As inet_pton has it, in network order; false: it is none.
-bool parse_ipv4(Str s, in_addr* out) {
-  unsigned char bytes[4];
-  const char* p = s.data();
-  const char* const end = p + s.size();
-  for (int i = 0; i < 4; ++i) {
-    if (i && (p == end || *p++ != '.')) return false;
-    unsigned n = 0;
-    const char* const begin = p;
-    while (p < end && *p >= '0' && *p <= '9' && p - begin < 3)
-      n = n * 10 + static_cast<unsigned>(*p++ - '0');
-    if (p == begin || n > 255 || (*begin == '0' && p - begin > 1)) return false;
-    bytes[i] = static_cast<unsigned char>(n);
-  }
-  if (p != end) return false;
-  std::memcpy(out, bytes, sizeof bytes);
-  return true;
-}
-
-// "127.0.0.1 1234"; an address that is none is a unix socket's.
-socklen_t parse_address(Str text, sockaddr_storage* out, char* host, size_t size) {
-  std::memset(out, 0, sizeof *out);
-  const size_t space = text.find(' ');
-  Str name = text.substr(0, space);
-  if (name.starts_with("::ffff:") && name.find('.') != Str::npos) name.remove_prefix(7);
-  unsigned port = 0;
-  if (space != Str::npos) std::from_chars(text.data() + space + 1, text.data() + text.size(), port);
-  if (!name.empty() && name.size() < size) {
-    *put_bytes(host, name) = 0;
-    auto* in = reinterpret_cast<sockaddr_in*>(out);
-    if (parse_ipv4(name, &in->sin_addr)) {
-      in->sin_family = AF_INET;
-      in->sin_port = htons(static_cast<uint16_t>(port));
-      return sizeof *in;
-    }
-    auto* in6 = reinterpret_cast<sockaddr_in6*>(out);
-    if (inet_pton(AF_INET6, host, &in6->sin6_addr) == 1) {
-      in6->sin6_family = AF_INET6;
-      in6->sin6_port = htons(static_cast<uint16_t>(port));
-      return sizeof *in6;
-    }
-  }
-  std::strcpy(host, "unix:");
-  out->ss_family = AF_UNIX;
-  return sizeof(sa_family_t);
-}
 
 Str version_text(int version) {
   return version == kVersion20 ? "HTTP/2.0" : version == kVersion10 ? "HTTP/1.0" : "HTTP/1.1";
@@ -102,22 +53,20 @@ HostedConnection::~HostedConnection() {
 }
 
 void HostedConnection::begin(const HostedRequest& from) {
-  connection = from.connection;
   requests = from.requests;
-  ssl = from.ssl;
   stream_ = from.stream;
   hosted = !stream_;
   need_last_buf = hosted;
   once = stream_;
   passes_on_ = from.passes_on;
-  input_end_ = !from.body && !stream_;
+  input_end_ = from.body == HostedBody::kNone && !stream_;
   const Clock& clock = server->loop->clock();
   start_ms = clock.monotonic_ms;
   read_timer.data = write_timer.data = event_.data = this;
   read_timer.fn = [](void* p) { static_cast<HostedConnection*>(p)->on_read_timeout(); };
   write_timer.fn = [](void* p) { static_cast<HostedConnection*>(p)->on_write_timeout(); };
   event_.fn = [](void* p) { static_cast<HostedConnection*>(p)->on_event(); };
-  set_addresses(from);
+  take_addresses(*from.peer);
 
   slot_ = pool_->take_slot();
   Request* r = open_request(this, slot_);
@@ -138,18 +87,17 @@ void HostedConnection::begin(const HostedRequest& from) {
   run_posted();
 }
 
-void HostedConnection::set_addresses(const HostedRequest& from) {
-  peer_len = parse_address(from.peer, &peer, addr_buf_, sizeof addr_buf_);
-  addr_text = addr_buf_;
-  local_size_ = from.local.copy(local_text_, sizeof local_text_);
+void HostedConnection::take_addresses(const HostedPeer& from) {
+  connection = from.connection;
+  ssl = from.ssl;
+  std::memcpy(&peer, &from.remote, from.remote_len);
+  peer_len = from.remote_len;
+  addr_text = {addr_buf_, from.host.copy(addr_buf_, sizeof addr_buf_)};
+  std::memcpy(&local, &from.local, from.local_len);
+  local_len = from.local_len;
 }
 
 const sockaddr* HostedConnection::local_address() {
-  if (local_size_) {
-    char unused[64];
-    local_len = parse_address({local_text_, local_size_}, &local, unused, sizeof unused);
-    local_size_ = 0;
-  }
   return reinterpret_cast<const sockaddr*>(&local);
 }
 
@@ -205,9 +153,12 @@ int HostedConnection::read_head(const HostedRequest& from) {
   r->header_bytes = {text, static_cast<size_t>(p - text)};
   r->request_length = p - text;
   if (const int status = check_headers(r)) return status;
+  const HeadersIn& in = r->headers_in;
+  const bool body = from.body == HostedBody::kByHead ? in.chunked || in.content_length_n > 0
+                                                     : from.body == HostedBody::kSome;
+  input_end_ = !body && !stream_;
   // A length that is not known beforehand: the body reader gets it in chunks.
-  if (from.body && !r->headers_in.content_length) r->headers_in.chunked = true;
-  if (!from.body) r->headers_in.chunked = false;
+  r->headers_in.chunked = body && !in.content_length;
   framed_ = hosted && r->headers_in.chunked;
   return 0;
 }

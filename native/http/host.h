@@ -5,6 +5,7 @@
 #include <string>
 
 #include "http/client.h"
+#include "http/host_peer.h"
 
 namespace moonphase::http {
 
@@ -31,14 +32,16 @@ class Host {
   ~Host() = default;
 };
 
+// Whether a body may come, of whatever length.
+enum class HostedBody : uint8_t { kNone, kSome, kByHead };
+
 struct HostedRequest {
   Str method, url;
   int version = kVersion11;
-  Str headers;      // "Name\nvalue\nName\nvalue"
-  Str peer, local;  // "127.0.0.1 1234"
-  uint64_t connection = 0, requests = 1;
-  bool ssl = false;
-  bool body = false;       // one may come, of whatever length
+  Str headers;  // "Name\nvalue\nName\nvalue"
+  const HostedPeer* peer = nullptr;
+  uint64_t requests = 1;
+  HostedBody body = HostedBody::kNone;
   bool stream = false;     // an upgrade: the bytes of the connection itself
   bool passes_on = false;  // content that nobody here gives is the host's
 };
@@ -99,7 +102,7 @@ class HostedConnection final : public Connection {
   HostedConnection() = default;
   int read_head(const HostedRequest& from);
   int add_headers(Str lines);
-  void set_addresses(const HostedRequest& from);
+  void take_addresses(const HostedPeer& from);
   void room_for(size_t n);
   void call_reader();
   void call_writer();
@@ -136,8 +139,6 @@ class HostedConnection final : public Connection {
   bool answering_ = false, answer_over_ = false;
   bool head_due_ = false;  // take_end has a head that nobody has asked for
   char addr_buf_[64] = {};
-  char local_text_[64];
-  size_t local_size_ = 0;  // of local_text_, until somebody asks for the address
 };
 
 // Takes "name\nvalue\n" off the front; false: nothing is left.

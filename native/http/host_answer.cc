@@ -71,15 +71,8 @@ int hosted_header(Request* r, Str status, Str base) {
     p = put_clean(p, h.value);
     *p++ = '\n';
   }
-  r->header_size = p - start;
-  Buf* b = make_buf(*r->pool);
-  b->start = b->pos = start;
-  b->last = p;
-  b->end = start + size;
-  b->temporary = true;
-  if (r->header_only) b->last_buf = true;
   static_cast<HostedConnection*>(r->conn)->head_size = static_cast<size_t>(p - start);
-  return write_header(r, b);
+  return write_header(r, start, p);
 }
 
 // --- what is passed on ---

@@ -2,8 +2,9 @@ import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import t from 'tap';
+import ts from 'typescript';
 import { createGateway, MoonphaseError } from '../../lib/index.js';
-import { freePorts, sleep } from '../helpers/server.js';
+import { freePorts, Server, sleep } from '../helpers/server.js';
 
 const get = async (port: number, at: string): Promise<[number, string]> => {
   const response = await fetch(`http://127.0.0.1:${port}${at}`, {
@@ -186,4 +187,37 @@ t.test('AsyncLocalStorage, many at once, and stop() while handlers wait', async 
   await sleep(30);
   await gw.stop({ timeout: 20 });
   t.pass('stopped');
+});
+
+t.test('an error of compiled TypeScript names its source', async (t) => {
+  const source = `interface Visit { readonly page: string }
+
+export async function report(): Promise<void> {
+  const visit: Visit = { page: 'index' };
+  await Promise.resolve();
+  throw new Error('no report on ' + visit.page);
+}
+`;
+  const { outputText, sourceMapText = '' } = ts.transpileModule(source, {
+    fileName: 'report.mts',
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.ESNext,
+      sourceMap: true,
+    },
+  });
+  const server = await Server.start({
+    files: { 'report.mts': source, 'report.mjs': outputText, 'report.mjs.map': sourceMapText },
+    env: { NODE_OPTIONS: '--enable-source-maps' },
+    http: `server {
+      listen 127.0.0.1:$port;
+      location / { content_by_js report.mjs#report; }
+    }`,
+  });
+  t.teardown(() => server.stop());
+  t.equal((await get(server.port, '/'))[0], 500);
+  t.match(
+    server.errorLog(),
+    /aborted: runtime error: Error: no report on index\n +at report \(.*report\.mts:6:9\)/,
+  );
 });

@@ -6,11 +6,10 @@
 // Port 8080 becomes a free one.
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import ts from 'typescript';
-import { freePorts, plainEnv, root, sleep } from '../helpers/server.js';
+import { connects, freePorts, plainEnv, root, sleep } from '../helpers/server.js';
 
 export interface Block {
   readonly kind: string;
@@ -206,14 +205,4 @@ export class Place {
     await this.stopServers();
     fs.rmSync(this.dir, { recursive: true, force: true });
   }
-}
-
-function connects(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = net.connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      done(true);
-    });
-    socket.on('error', () => done(false));
-  });
 }

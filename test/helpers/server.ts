@@ -11,9 +11,9 @@ export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '
 
 /** tap puts its loaders into NODE_OPTIONS: they are not for the commands. It does so again where `node` is spawned. */
 export function plainEnv(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const env = { ...process.env, ...more };
+  const env = { ...process.env };
   delete env['NODE_OPTIONS'];
-  return env;
+  return { ...env, ...more };
 }
 
 /** `node` with such arguments, for spawn: a process that tap does not know of. */
@@ -160,7 +160,8 @@ ${options.http}
 
 export const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
-function connects(port: number): Promise<boolean> {
+/** Whether somebody listens there. */
+export function connects(port: number): Promise<boolean> {
   return new Promise((done) => {
     const socket = net.connect(port, '127.0.0.1', () => {
       socket.destroy();
