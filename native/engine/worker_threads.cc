@@ -211,7 +211,7 @@ int WorkerTask::results(lua_State* L) {
   WorkerThreads* threads = owner;
   Generation* g = gen;
   threads->give_back(std::move(vm));
-  --threads->running_;
+  threads->count(-1);
   delete this;
   release(g);
   return n < 0 ? 2 : n + 1;
@@ -227,7 +227,7 @@ void WorkerThreads::done(void* data) {
   }
   Generation* g = task->gen;
   task->owner->give_back(std::move(task->vm));
-  --task->owner->running_;
+  task->owner->count(-1);
   delete task;
   release(g);
 }
@@ -301,13 +301,18 @@ WorkerTask* WorkerThreads::run(ThreadPool* pool, std::unique_ptr<WorkerTask> tas
   t->letter.fn = done;
   t->letter.data = t;
   retain(gen_);
-  ++running_;
+  count(1);
   if (pool->post(&t->task)) return t;
-  --running_;
+  count(-1);
   release(gen_);
   give_back(std::move(t->vm));
   delete t;
   return nullptr;
+}
+
+void WorkerThreads::count(int change) {
+  running_ += change;
+  mailbox_->expect(running_ > 0);
 }
 
 void WorkerThreads::finish() {

@@ -68,6 +68,7 @@ class WorkerThreads {
   friend struct WorkerTask;
   static void work(void* task);
   static void done(void* task);
+  void count(int change);  // of `running_`: while there is any, the process is held
   Generation* gen_;
   net::Mailbox* mailbox_;
   std::unordered_map<std::string, std::unique_ptr<ThreadPool>> pools_;

@@ -72,6 +72,7 @@ int load_resty_core(lua_State* L) {
     run_embedded(L, "moonphase/resp.lua");
     run_embedded(L, "moonphase/socket.lua");
   }
+  run_embedded(L, "moonphase/ffi_load.lua");
   run_embedded(L, "moonphase/shared.lua");
   // The last one: resty.core makes globals of its own.
   run_embedded(L, "moonphase/write_guard.lua");

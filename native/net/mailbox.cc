@@ -16,6 +16,14 @@ Mailbox* Mailbox::open(Loop* loop) {
   return box;
 }
 
+void Mailbox::expect(bool something) {
+  auto* h = reinterpret_cast<uv_handle_t*>(&async_);
+  if (something)
+    uv_ref(h);
+  else
+    uv_unref(h);
+}
+
 void Mailbox::send(Letter* letter) {
   letter->next = nullptr;
   std::lock_guard lock(mutex_);

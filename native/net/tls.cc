@@ -203,8 +203,15 @@ int TlsSession::read_early(void* buf, size_t n, size_t* got) {
   }
 }
 
+ssize_t TlsSession::ended(int* error) {
+  more_ = false;
+  *error = over_error_;
+  return *over_;
+}
+
 ssize_t TlsSession::recv(void* buf, size_t n, int* error) {
   ++reads;
+  if (over_) return ended(error);
   size_t done = 0;
   while (done < n) {
     ERR_clear_error();
@@ -229,14 +236,14 @@ ssize_t TlsSession::recv(void* buf, size_t n, int* error) {
       continue;
     }
     more_ = false;
-    if (done) {
-      // What is wrong, or the end, is met again by the next call.
-      const int why = SSL_get_error(ssl_, got);
-      more_ = why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE;
-      ERR_clear_error();
-      return static_cast<ssize_t>(done);
+    if (!done) return failed(got, "SSL_read() failed", error);
+    const int why = SSL_get_error(ssl_, got);
+    if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
+      // The socket tells only once of a reset, OpenSSL of what is wrong: the next call says so.
+      over_ = failed(got, "SSL_read() failed", &over_error_);
+      more_ = true;
     }
-    return failed(got, "SSL_read() failed", error);
+    return static_cast<ssize_t>(done);
   }
   more_ = true;
   return static_cast<ssize_t>(done);
@@ -244,6 +251,7 @@ ssize_t TlsSession::recv(void* buf, size_t n, int* error) {
 
 ssize_t TlsSession::peek(void* buf, size_t n, int* error) {
   ++reads;
+  if (over_) return ended(error);
   if (early_ == kEarly) return kIoAgain;
   ERR_clear_error();
   errno = 0;

@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -89,6 +90,7 @@ class TlsSession {
  private:
   TlsSession() = default;
   ssize_t failed(int n, const char* what, int* error);
+  ssize_t ended(int* error);
   bool write(const char* data, size_t n, ssize_t* taken, int* error);
   int read_early(void* buf, size_t n, size_t* got);
   void log_handshake() const;
@@ -97,6 +99,8 @@ class TlsSession {
   Stream* stream_ = nullptr;
   TlsOwner* owner_ = nullptr;
   bool done_ = false, more_ = false, broken_ = false;
+  std::optional<ssize_t> over_;  // what reads answer from now on: 0 or kIoError with over_error_
+  int over_error_ = 0;
   // TLS 1.3: the client may send a request before the handshake is over.
   enum : uint8_t { kNoEarly, kMayCome, kEarly } early_ = kNoEarly;
   bool early_unread_ = false;  // its first byte, which handshake() has read

@@ -1,20 +1,14 @@
 // TLS of cosockets: what lua-resty-core's sslhandshake and its companions call.
-#include <openssl/ssl.h>
-
-#include "engine/cosocket.h"
 #include "engine/running.h"
-#include "ngx/ffi.h"
 #include "ngx/socket_stream.h"
+#include "ngx/ssl_ffi.h"
 
 using namespace moonphase;
 using namespace moonphase::ngx;
 using engine::CoSocket;
 using engine::StreamSocket;
 
-namespace {
-
-// Null: *err says why.
-SSL* ssl_of(StreamSocket* u, char** err, const char* without = "no ssl connection") {
+SSL* moonphase::ngx::ssl_of(StreamSocket* u, char** err, const char* without) {
   if (!u || (!u->busy_connecting() && u->read_closed() && u->write_closed())) {
     ffi_error(err, "closed");
     return nullptr;
@@ -24,8 +18,6 @@ SSL* ssl_of(StreamSocket* u, char** err, const char* without = "no ssl connectio
   if (!tls) ffi_error(err, without);
   return tls ? tls->ssl() : nullptr;
 }
-
-}  // namespace
 
 MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_sslhandshake(Request* r, StreamSocket* u, void* sess,
                                                            int enable_session_reuse,
@@ -56,9 +48,12 @@ MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_sslhandshake(Request* r, StreamSoc
   options.chain = chain;
   options.key = pkey;
   const Rc rc = s->handshake(options);
-  if (rc == kAgain) engine::wait_later(ctx, s->handshake_wait());
-  if (rc == kError) *errmsg = const_cast<char*>(s->handshake_error);
-  return rc;
+  if (rc != kAgain && rc != kError) return rc;
+  engine::wait_later(ctx, s->handshake_wait());
+  // Only who waited is given the number of what is wrong with a certificate: lua-resty-core would
+  // add the last handshake's.
+  if (rc == kError) engine::wake_later(s->handshake_wait());
+  return kAgain;
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_get_sslhandshake_result(Request* r, StreamSocket* u,

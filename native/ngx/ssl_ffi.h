@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "engine/cosocket.h"
 #include "engine/handshake.h"
 #include "ngx/ffi.h"
 
@@ -15,6 +16,9 @@ inline SSL* ssl_of(const Request* r, char** err) {
   if (!tls) ffi_error(err, "bad request");
   return tls ? tls->ssl() : nullptr;
 }
+
+// The TLS session of a cosocket (socket_tls.cc). Null: *err says why.
+SSL* ssl_of(engine::StreamSocket* u, char** err, const char* without = "no ssl connection");
 
 // OpenSSL has failed.
 inline int ssl_error(char** err, const char* text) {

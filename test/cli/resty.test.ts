@@ -75,6 +75,12 @@ t.test('ngx without a server', async (t) => {
   const threads =
     'local t = ngx.thread.spawn(function() ngx.sleep(0.01) return "ok" end) print(ngx.thread.wait(t))';
   t.same(await resty(['-e', threads]), good('true\tok\n'));
+  const workers =
+    'for i = 1, 3 do io.write(tostring(ngx.run_worker_thread("p", "tablepool", "clear", "x")), " ") end';
+  t.same(
+    await resty(['--main-conf', 'thread_pool p threads=2', '-e', workers]),
+    good('true true true '),
+  );
   t.same(
     await resty(['-e', 'print(ngx.re.match("a1", [[\\d]])[0], ngx.md5("a"):sub(1, 4))']),
     good('1\t0cc1\n'),

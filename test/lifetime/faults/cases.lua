@@ -66,10 +66,13 @@ case("closed after a part, any", "part_close", { "abc nil closed " }, function(s
   return say(sock:receiveany(10)) .. " " .. say(sock:receiveany(10))
 end, UNIX)
 
-case("reset after a part", "part_reset", { "nil connection reset by peer abc" }, function(sock, dial)
-  assert(dial(sock))
-  return say(sock:receive(10))
-end)
+-- On a busy machine the reset may be there before the connect is looked at.
+case("reset after a part", "part_reset", { "nil connection reset by peer abc", "nil connection reset by peer" },
+  function(sock, dial)
+    local ok, err = dial(sock)
+    if not ok then return say(ok, err) end
+    return say(sock:receive(10))
+  end)
 
 case("half closed: still hears", "half", { "abc nil closed  4" }, function(sock, dial)
   assert(dial(sock))
@@ -89,7 +92,10 @@ case("never answers", "silent", { "nil timeout " }, function(sock, dial)
   return say(sock:receive("*l"))
 end, UNIX)
 
-case("stops in the middle", "stall", { "nil timeout abc nil timeout " }, function(sock, dial)
+-- On a busy machine the part may come after the first timeout.
+case("stops in the middle", "stall", {
+  "nil timeout abc nil timeout ", "nil timeout  nil timeout abc",
+}, function(sock, dial)
   assert(dial(sock))
   return say(sock:receive(10)) .. " " .. say(sock:receive(10))
 end, UNIX)
@@ -114,8 +120,10 @@ case("sends after a reset", "reset_soon", {
   return say(sock:receive("*l")) .. " " .. say(sock:send("x"))
 end)
 
--- nil: what the pool had was another round's, and ended just then.
-case("kept, then closed", "close_on_line", { "bye 1 0 bye", "nil 1 0 bye" }, function(sock, dial)
+-- nil, or the second time from the pool: what it had was another round's, and ended just then.
+case("kept, then closed", "close_on_line", {
+  "bye 1 0 bye", "nil 1 0 bye", "bye 1 1 nil closed", "nil 1 1 nil closed",
+}, function(sock, dial)
   assert(dial(sock))
   sock:send("x\n")
   local bye = sock:receive("*l")
@@ -138,7 +146,7 @@ case("kept with bytes unread", "chatty", { "abc nil unread data in buffer", "abc
 case("kept where the peer has closed", "part_close", { "abc nil closed" }, function(sock, dial)
   assert(dial(sock))
   local part = sock:receive(3)
-  ngx.sleep(0.01)
+  ngx.sleep(0.1)
   return say(part, sock:setkeepalive(1000))
 end, UNIX)
 
@@ -211,6 +219,14 @@ over_tls("reset", "tls_reset_later", { "nil connection reset by peer abc" },
   function(sock) return say(sock:receive("*l")) end)
 over_tls("garbage after the handshake", "tls_spoilt", { "nil protocol error abc" },
   function(sock) return say(sock:receive("*l")) end)
+-- Both are there when the first byte is asked for.
+local function later(sock)
+  ngx.sleep(0.1)
+  return say(sock:receive("*l")) .. " " .. say(sock:receive("*l"))
+end
+over_tls("reset, read later", "tls_reset_later", { "nil connection reset by peer abc nil closed" }, later)
+over_tls("garbage, read later", "tls_spoilt", { "nil protocol error abc nil closed" }, later)
+over_tls("close notify, read later", "tls_notify", { "nil closed abc nil closed" }, later)
 over_tls("never reads", "tls_deaf", { "nil timeout" }, function(sock) return say(sock:send(big)) end, { heavy = true })
 over_tls("one byte at a time", "tls_drip", { "abc" }, function(sock)
   sock:settimeouts(5000, 5000, 5000)
@@ -221,11 +237,13 @@ end, { heavy = true })
 -- UDP: `dial` is setpeername.
 
 local UDP = { udp = true }
-case("UDP: nobody there", "refuse", { "1 nil connection refused", "1 nil connection refused nil connection refused" },
-  function(sock, dial)
-    assert(dial(sock))
-    return say(sock:send("x")) .. " " .. say(sock:receive())
-  end, UDP)
+-- x: the port that the system gave the socket is the very one that it talks to.
+case("UDP: nobody there", "refuse", {
+  "1 nil connection refused", "1 nil connection refused nil connection refused", "1 x",
+}, function(sock, dial)
+  assert(dial(sock))
+  return say(sock:send("x")) .. " " .. say(sock:receive())
+end, UDP)
 case("UDP: never answers", "udp_silent", { "1 nil timeout" }, function(sock, dial)
   assert(dial(sock))
   return say(sock:send("x")) .. " " .. say(sock:receive())
