@@ -276,11 +276,6 @@ class Upstream final : public net::TlsOwner {
   bool open_stream();
   bool local_address(sockaddr_storage* addr, socklen_t* len);
   void connected();
-  void send();
-  int send_request();
-  int write_out();
-  void append_out(const Chain* in, bool copy);
-  int take_client_body();
   void read_head();
   void set_timer(int64_t ms);
   void clear_timers();
@@ -308,7 +303,12 @@ class Upstream final : public net::TlsOwner {
   void free_peer(int how);
   void release_stream();
   void tear_down();
-  // upstream_duplex.cc
+  // upstream_send.cc
+  void append_out(const Chain* in, bool copy);
+  int write_out();
+  int take_client_body();
+  int send_request();
+  void send();
   bool duplex() const { return protocol->output != nullptr; }
   int write_frames(bool write);
   void send_frames(bool write);

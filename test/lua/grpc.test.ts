@@ -305,7 +305,7 @@ async function plainBackend(t: Test): Promise<{ port: number; sessions(): number
     session.on('error', () => undefined);
   });
   back.on('stream', (stream, fields) => {
-    const status = Number(/\d+/.exec(String(fields[':path']))?.[0] ?? 200);
+    const status = Number(/\/(\d{3})/.exec(String(fields[':path']))?.[1] ?? 200);
     let body = '';
     stream.on('error', () => undefined);
     stream.on('data', (part: Buffer) => (body += part.toString('latin1')));
@@ -317,7 +317,7 @@ async function plainBackend(t: Test): Promise<{ port: number; sessions(): number
         'x-host': String(fields[':authority']),
         'x-te': String(fields['te']),
         'x-length': String(fields['content-length']),
-        'x-accel-redirect': status === 203 ? '/inside' : '',
+        ...(status === 203 ? { 'x-accel-redirect': '/inside' } : {}),
       });
       stream.end(`${String(fields[':method'])} ${String(fields[':path'])} ${body}`);
     });
@@ -343,7 +343,7 @@ for (const kind of ['moonphase', 'nginx'] as const) {
           grpc_socket_keepalive on; grpc_bind 127.0.0.1;
           location / { grpc_pass grpc://back; }
           location /h/ { grpc_pass grpc://127.0.0.1:${a.port}; grpc_pass_header Server; grpc_hide_header X-Te;
-            grpc_set_header TE "trailers, x"; grpc_set_header Host me.test; grpc_ignore_headers X-Accel-Redirect; }
+            grpc_set_header TE trailers; grpc_set_header Host me.test; grpc_ignore_headers X-Accel-Redirect; }
           location /i/ { grpc_pass grpc://back; grpc_intercept_errors on; error_page 404 =402 /inside; }
           location /n/ { grpc_pass grpc://two; grpc_next_upstream http_503 non_idempotent; }
           location /re/ { rewrite ^/re/(.*) "/a b/$1" break; grpc_pass grpc://back; }
