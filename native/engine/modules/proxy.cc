@@ -55,10 +55,10 @@ void add_defaults(ProxyConf& conf) {
   for (const ProxyHeader& h : conf.set_headers) {
     std::string name = lower(h.name);
     if (name == "host") conf.sets_host = true;
-    conf.replaced[name] = true;
+    conf.replaced.add(name);
   }
   for (const Default& d : kDefaults) {
-    if (!conf.replaced.emplace(lower(d.name), true).second || !*d.value) continue;
+    if (!conf.replaced.add(lower(d.name)) || !*d.value) continue;
     ProxyHeader& h = conf.set_headers.emplace_back();
     h.name = d.name;
     h.value.text = d.value;
@@ -71,9 +71,9 @@ void add_defaults(ProxyConf& conf) {
                                             "x-accel-limit-rate",
                                             "x-accel-buffering",
                                             "x-accel-charset"};
-  for (const char* name : kHidden) conf.upstream.hidden[name] = true;
-  for (const std::string& name : conf.hide_headers) conf.upstream.hidden[lower(name)] = true;
-  for (const std::string& name : conf.pass_headers) conf.upstream.hidden.erase(lower(name));
+  for (const char* name : kHidden) conf.upstream.hidden.add(name);
+  for (const std::string& name : conf.hide_headers) conf.upstream.hidden.add(lower(name));
+  for (const std::string& name : conf.pass_headers) conf.upstream.hidden.remove(lower(name));
 }
 
 // --- the target of a proxy_pass with variables ---
@@ -211,8 +211,7 @@ void add_conditions(Writer& w, const Upstream& u, const ProxyConf& conf) {
   const UpstreamCache* c = u.cache;
   if (!c || !c->conf->revalidate || c->status != UpstreamCache::kExpired) return;
   const auto add = [&](const char* lower, Str name, Str value) {
-    if (!value.empty() && conf.replaced.find(Str(lower)) == conf.replaced.end())
-      w.line(name, value);
+    if (!value.empty() && !conf.replaced.has(lower)) w.line(name, value);
   };
   char date[64];
   if (c->last_modified != -1)
@@ -262,8 +261,7 @@ int create_request(Upstream& u) {
   if (u.cacheable) add_conditions(w, u, conf);
   if (conf.pass_headers_in) {
     for (const Header& h : r->headers_in.list)
-      if (h.hash && conf.replaced.find(h.lower) == conf.replaced.end() &&
-          !(u.cacheable && is_condition(h.lower)))
+      if (h.hash && !conf.replaced.has(h.lower) && !(u.cacheable && is_condition(h.lower)))
         w.line(h.name, h.value);
   }
   w.add("\r\n");

@@ -46,7 +46,7 @@ struct ProxyConf {
   }
   std::vector<ProxyHeader> set_headers;  // as configured; the defaults behind them by seal_proxy()
   bool sets_host = false;                // `Host` is one of them
-  StrMap<bool> replaced;  // lower-case names of the client's headers that are not passed
+  http::NameSet replaced;                // the client's headers that are not passed
   std::vector<std::string> hide_headers, pass_headers;
   bool has_body = false, has_method = false, pass_headers_in = true, pass_body = true,
        http11 = true;
