@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // npm run prebuild: the addons that are shipped, prebuilds/linux-ARCH/ with
 //   moonphase.glibc.node   the addon, as prebuildify names it and node-gyp-build finds it
-//   librestysignal.so      what lua-resty-signal looks for beside it
+//   librestysignal.so …    what lua-resty-signal and lua-resty-balancer look for beside it
 //   manifest.json          what they were made of
-// Both are built by binding.gyp, as on a user's machine, but against the headers and libraries of an
+// They are built by binding.gyp, as on a user's machine, but against the headers and libraries of an
 // older Debian (scripts/prebuild/sysroot.json), and stripped; their symbols stay in build/prebuild/symbols.
 //
 //   node scripts/prebuild.mjs [x64] [arm64]      both when none is named
@@ -17,16 +17,13 @@ import { nodeDir } from './node-dir.mjs';
 import { buildFloor } from './prebuild/floor.mjs';
 import { checkPrebuild } from './prebuild/gate.mjs';
 import { sourceHash } from './prebuild/inputs.mjs';
+import { products } from './prebuild/products.mjs';
 import { makeToolchain, triples } from './prebuild/sysroot.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const cache = path.resolve(process.env.MOONPHASE_DEPS_CACHE ?? path.join(root, 'build/deps'));
 const wanted = process.argv.slice(2);
-const products = {
-  'moonphase.node': 'moonphase.glibc.node',
-  'librestysignal.so': 'librestysignal.so',
-};
 
 try {
   for (const arch of wanted.length ? wanted : Object.keys(triples)) {
@@ -82,7 +79,7 @@ function build(arch) {
   fs.rmSync(out, { recursive: true, force: true });
   for (const dir of [out, symbols]) fs.mkdirSync(dir, { recursive: true });
   const files = {};
-  for (const [from, to] of Object.entries(products)) {
+  for (const [from, to] of products(root)) {
     const built = path.join(stage, 'build/Release', from);
     const debug = path.join(symbols, `${to}.debug`);
     const target = path.join(out, to);

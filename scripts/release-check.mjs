@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { readIfThere, readJson } from './deps/util.mjs';
 import { checkPrebuild } from './prebuild/gate.mjs';
 import { pack } from './prebuild/pack.mjs';
+import { products } from './prebuild/products.mjs';
 import { triples } from './prebuild/sysroot.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -101,10 +102,9 @@ function packageContents() {
         'lualib/jit/vmdef.lua',
         'native/sources.txt',
       ],
-      ...Object.keys(triples).flatMap((arch) => [
-        `prebuilds/linux-${arch}/moonphase.glibc.node`,
-        `prebuilds/linux-${arch}/librestysignal.so`,
-      ]),
+      ...Object.keys(triples).flatMap((arch) =>
+        [...products(root).values()].map((name) => `prebuilds/linux-${arch}/${name}`),
+      ),
       ...licences(),
       ...Object.values(about.bin),
     ];

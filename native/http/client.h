@@ -3,44 +3,9 @@
 
 #include "http/connection.h"
 #include "http/parse.h"
+#include "http/pool.h"
 
 namespace moonphase::http {
-
-// A request and its arena, reused from a free list. The arena's first block comes with it.
-struct RequestSlot {
-  Arena arena{4096};
-  alignas(Request) unsigned char memory[sizeof(Request)];
-  RequestSlot* next = nullptr;
-  class Pool* pool = nullptr;
-};
-
-constexpr size_t kReadBuffer = 8192;    // first size of a read buffer; idle connections have none
-constexpr size_t kWriteBuffer = 32768;  // answers to pipelined requests, gathered
-
-// Slots and buffers of a thread that nobody uses. Connections keep a pointer to it: looking up
-// thread-local storage from inside a shared object is a call. Not under AddressSanitizer: it should
-// see each death.
-class Pool {
- public:
-  static Pool* of_thread();
-  ~Pool();
-  RequestSlot* take_slot();
-  static void recycle_slot(void* slot);
-  char* take_buffer(size_t n);
-  void recycle_buffer(char* p, size_t n);
-
- private:
-#ifdef __SANITIZE_ADDRESS__
-  static constexpr unsigned kMostSlots = 0, kMostBuffers = 0;
-#else
-  static constexpr unsigned kMostSlots = 256, kMostBuffers = 64;
-#endif
-  static int kind_of(size_t n) { return n == kReadBuffer ? 0 : n == kWriteBuffer ? 1 : -1; }
-  RequestSlot* slots_ = nullptr;
-  unsigned slot_count_ = 0;
-  char* buffers_[2][kMostBuffers + 1];
-  unsigned buffer_count_[2] = {};
-};
 
 class H2Session;
 
@@ -158,14 +123,6 @@ class Client final : public Connection {
   char* request_start_ = nullptr;
   char addr_buf_[64];
 };
-
-// A new request of the connection, in its slot: counted, and the connection's from now on.
-Request* open_request(Connection* c, RequestSlot* slot);
-// Its head has been read: it is counted as one that is answered.
-void head_is_read(Request* r);
-// Its end: counted and logged. False: it still logs, and goes on without its connection
-// (detach_request).
-bool retire_request(Connection* c, Request* r, int rc);
 
 // The end of a log line: ", client: …, server: …, request: …".
 char* append_request(const Connection& c, Str line, char* p, char* end);

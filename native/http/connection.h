@@ -214,6 +214,13 @@ class Connection : public LogContext, public net::TlsOwner {
   void run_handler(EventHandler Request::*handler);
 };
 
+// A new request of the connection, in its slot: counted, and the connection's from now on.
+Request* open_request(Connection* c, struct RequestSlot* slot);
+// Its head has been read: it is counted as one that is answered.
+void head_is_read(Request* r);
+// Its end: counted and logged. False: it still logs, and goes on without its connection
+// (detach_request).
+bool retire_request(Connection* c, Request* r, int rc);
 // A handler that the handshake waited for is done.
 void continue_handshake(Connection* c);
 // The end of a main request, called by the engine's lifecycle when its count is 0 or the connection

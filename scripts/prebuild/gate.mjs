@@ -4,6 +4,7 @@ import path from 'node:path';
 import { have, run, sha256, UserError } from '../deps/util.mjs';
 import { floor } from './floor.mjs';
 import { sourceHash } from './inputs.mjs';
+import { products } from './products.mjs';
 
 const machines = { x64: 'Advanced Micro Devices X86-64', arm64: 'AArch64' };
 const libraries =
@@ -70,7 +71,7 @@ export function checkBinary(file, { arch, exportsMap, limits, stripped, host }) 
   };
 }
 
-/** Both files of prebuilds/linux-ARCH and their manifest. */
+/** The files of prebuilds/linux-ARCH and their manifest. */
 export function checkPrebuild(root, arch, report = () => {}) {
   const dir = path.join(root, 'prebuilds', `linux-${arch}`);
   const manifestFile = path.join(dir, 'manifest.json');
@@ -78,6 +79,9 @@ export function checkPrebuild(root, arch, report = () => {}) {
     return [`prebuilds/linux-${arch} is missing: npm run prebuild ${arch}`];
   const manifest = JSON.parse(fs.readFileSync(manifestFile, 'utf8'));
   const faults = [];
+  for (const name of products(root).values()) {
+    if (!(name in manifest.files)) faults.push(`prebuilds/linux-${arch}/${name} is missing`);
+  }
   for (const [name, sum] of Object.entries(manifest.files)) {
     const file = path.join(dir, name);
     if (!fs.existsSync(file) || sha256(fs.readFileSync(file)) !== sum) {

@@ -62,6 +62,21 @@ const library = {
     const wanted = [Math.E, Math.LN10, Math.SQRT2, Math.SQRT2, Math.sin(1), 1];
     for (const [i, value] of lua(code).entries()) assert.ok(Math.abs(value - wanted[i]) < 1e-12);
   },
+  'C parts of lua-resty-signal and lua-resty-balancer'() {
+    const code = `
+      local ffi = require "ffi"
+      ffi.cdef "int resty_signal_signum(int); void chash_point_init(void *, uint32_t, uint32_t, uint32_t, uint32_t);"
+      local function find(name)
+        for path in package.cpath:gmatch("[^;]+") do
+          local file = path:match("^(.*/)") .. name
+          local f = io.open(file)
+          if f then f:close() return ffi.load(file) end
+        end
+        error(name .. " is not along " .. package.cpath)
+      end
+      return find("librestysignal.so").resty_signal_signum(2), find("librestychash.so").chash_point_init ~= nil`;
+    assert.deepEqual(lua(code), [2, true]);
+  },
   'VM: errors, pcall, tracebacks'() {
     assert.deepEqual(lua(`return pcall(error, { code = 7 })`)[0], false);
     const vm = new LuaVM();
