@@ -1,6 +1,6 @@
 #include "base/arena.h"
 
-#include <cstdlib>
+#include "base/blocks.h"
 
 namespace moonphase {
 
@@ -8,42 +8,12 @@ namespace {
 
 constexpr size_t kCommonBlock = 4096;
 
-// Blocks of the common size wait here for the next arena. Not under AddressSanitizer: it should see
-// each death.
-struct FreeBlocks {
-#ifdef __SANITIZE_ADDRESS__
-  static constexpr unsigned kMost = 0;
-#else
-  static constexpr unsigned kMost = 256;
-#endif
-  void* items[kMost + 1];
-  unsigned count = 0;
-  ~FreeBlocks() {
-    while (count) std::free(items[--count]);
-  }
-};
-thread_local FreeBlocks t_free;
-
-void* get_memory(size_t n) {
-  if (n == kCommonBlock && t_free.count) return t_free.items[--t_free.count];
-  void* p = std::malloc(n);
-  if (!p) std::abort();
-  return p;
-}
-
-void put_memory(void* p, size_t n) {
-  if (n == kCommonBlock && t_free.count < FreeBlocks::kMost)
-    t_free.items[t_free.count++] = p;
-  else
-    std::free(p);
-}
-
 constexpr size_t round16(size_t n) { return (n + 15) & ~size_t{15}; }
 
 }  // namespace
 
 Arena::Arena(size_t first_block) : block_size_(first_block < 256 ? 256 : first_block) {
-  auto* b = static_cast<Block*>(get_memory(block_size_));
+  auto* b = static_cast<Block*>(take_block(block_size_));
   *b = {nullptr, block_size_};
   blocks_ = b;
   pos_ = reinterpret_cast<char*>(b) + round16(sizeof(Block));
@@ -54,7 +24,7 @@ Arena::~Arena() {
   run_cleanups();
   while (Block* b = blocks_) {
     blocks_ = b->next;
-    put_memory(b, b->size);
+    put_block(b, b->size);
   }
 }
 
@@ -62,7 +32,7 @@ void Arena::reset() {
   run_cleanups();
   forgotten_ = nullptr;
   while (Block* next = blocks_->next) {
-    put_memory(blocks_, blocks_->size);
+    put_block(blocks_, blocks_->size);
     blocks_ = next;
   }
   pos_ = reinterpret_cast<char*>(blocks_) + round16(sizeof(Block));
@@ -73,7 +43,7 @@ void* Arena::alloc_slow(size_t n) {
   constexpr size_t head = round16(sizeof(Block));
   if (n > kCommonBlock - head) {
     // Alone in its block; the current one goes on being filled.
-    auto* b = static_cast<Block*>(get_memory(head + n));
+    auto* b = static_cast<Block*>(take_block(head + n));
     *b = {blocks_->next, head + n};
     // The first block stays last in the list, the current one first.
     if (blocks_->next) {
@@ -84,7 +54,7 @@ void* Arena::alloc_slow(size_t n) {
     }
     return reinterpret_cast<char*>(b) + head;
   }
-  auto* b = static_cast<Block*>(get_memory(kCommonBlock));
+  auto* b = static_cast<Block*>(take_block(kCommonBlock));
   *b = {blocks_, kCommonBlock};
   blocks_ = b;
   char* p = reinterpret_cast<char*>(b) + head;

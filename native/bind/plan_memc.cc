@@ -55,7 +55,7 @@ void read_memc(const PlanValue& location, engine::LocConf& to) {
   up.intercept_errors = up.intercept_404 = true;
   up.next_upstream = next_bits(v.get("memc_next_upstream"));
   // memcached sends no headers: the answer has those that are ours.
-  up.hidden = {{"server", true}, {"date", true}};
+  for (const char* name : {"server", "date"}) up.hidden.add(name);
   read(v.get("memc_flags_to_last_modified"), conf->flags_to_last_modified);
   conf->allowed = 0;
   v.get("memc_cmds_allowed").each([&](const PlanValue& word) {

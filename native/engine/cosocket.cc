@@ -142,12 +142,8 @@ void CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
     close();
     return;
   }
-  auto idle = std::make_unique<IdleConnection>();
-  idle->stream = stream_;
-  idle->peer = peer_;
-  idle->reused = reused_;
   if (stream_->tls) stream_->tls->set_owner(nullptr);
-  stream_ = nullptr;
+  KeptConnection kept{std::exchange(stream_, nullptr), peer_, reused_};
   if (!counted_ || pool_ != pool) {
     ++pool->connections;
     if (counted_) pool_->release();
@@ -159,7 +155,7 @@ void CoSocket::keepalive(SocketPool* pool, int64_t keep_ms) {
                   static_cast<long long>(keep_ms));
   else
     MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket keepalive timeout: unlimited");
-  pool->put(std::move(idle), keep_ms);
+  pool->put(std::move(kept), keep_ms);
   drop();
   pool->admit();
 }

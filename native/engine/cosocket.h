@@ -50,6 +50,11 @@ class CoSocket final : public StreamSocket, public net::TlsOwner {
   void set_trusted_store(void* store);  // X509_STORE*, for the next handshake
   net::TlsSession* tls() const { return stream_ ? stream_->tls : nullptr; }
 
+  // What a handshake has left behind, or is to find.
+  bool has_tls_state() const { return session_ || trusted_store_ || !server_name_.empty(); }
+  // For others whose connections are in pools: never connects.
+  bool stands_in = false;
+
   // Why the connection cannot go into a pool: an error string of setkeepalive, or null.
   const char* unfit_for_pool();
   void keepalive(SocketPool* pool, int64_t keep_ms);
@@ -86,7 +91,7 @@ class CoSocket final : public StreamSocket, public net::TlsOwner {
   Rc resolve();
   Rc dial();
   Rc dialled();
-  void attach(std::unique_ptr<IdleConnection> idle);
+  void attach(KeptConnection kept);
   static void on_readable(void* data);
   static void on_writable(void* data);
 

@@ -21,8 +21,8 @@ Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storag
   local_len_ = local ? local_len : 0;
   transparent_ = transparent;
   if (pool) {
-    if (std::unique_ptr<IdleConnection> idle = pool->take()) {
-      attach(std::move(idle));
+    if (std::optional<KeptConnection> kept = pool->take()) {
+      attach(std::move(*kept));
       return kOk;
     }
     ++pool->connections;
@@ -46,12 +46,12 @@ Rc CoSocket::connect(Str host, int port, SocketPool* pool, const sockaddr_storag
   return resolve();
 }
 
-void CoSocket::attach(std::unique_ptr<IdleConnection> idle) {
+void CoSocket::attach(KeptConnection kept) {
   MOONPHASE_LOG(r_, kLogDebug, 0, "lua tcp socket get keepalive peer: using connection %p, fd:%d",
-                static_cast<void*>(idle->stream), idle->stream->fd());
-  stream_ = idle->stream;
-  peer_ = std::move(idle->peer);
-  reused_ = idle->reused + 1;
+                static_cast<void*>(kept.stream), kept.stream->fd());
+  stream_ = kept.stream;
+  peer_ = std::move(kept.peer);
+  reused_ = kept.reused + 1;
   nodelay_set_ = true;
   counted_ = true;
   stream_->set_events({on_readable, on_writable}, this);
@@ -63,8 +63,8 @@ void CoSocket::resume_connect() {
   queued_ = false;
   loop_->clear_timer(&connect_timer_);
   Rc rc;
-  if (std::unique_ptr<IdleConnection> idle = pool_->take()) {
-    attach(std::move(idle));
+  if (std::optional<KeptConnection> kept = pool_->take()) {
+    attach(std::move(*kept));
     rc = kOk;
   } else {
     ++pool_->connections;

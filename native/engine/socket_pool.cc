@@ -1,6 +1,7 @@
 #include "engine/socket_pool.h"
 
 #include <cstdarg>
+#include <utility>
 
 #include "engine/cosocket.h"
 #include "engine/runtime.h"
@@ -11,7 +12,7 @@ SocketPool::~SocketPool() { drop_all(); }
 
 void SocketPool::drop_all() {
   while (!idle_.empty()) {
-    drop(idle_.front().get());
+    drop(&idle_.front());
     --connections;
   }
 }
@@ -24,53 +25,57 @@ void SocketPool::debug(const char* format, ...) const {
   va_end(ap);
 }
 
-std::unique_ptr<IdleConnection> SocketPool::take() {
-  if (idle_.empty()) return nullptr;
-  std::unique_ptr<IdleConnection> idle = std::move(idle_.front());
-  idle_.pop_front();
-  pools_->loop->clear_timer(&idle->timer);
-  return idle;
+std::optional<KeptConnection> SocketPool::take() {
+  if (idle_.empty()) return std::nullopt;
+  Idle& idle = idle_.front();
+  pools_->loop->clear_timer(&idle.timer);
+  std::optional<KeptConnection> taken = std::move(idle.connection);
+  taken_.splice(taken_.begin(), idle_, idle_.begin());
+  return taken;
 }
 
-void SocketPool::drop(IdleConnection* idle) {
-  debug("lua tcp socket keepalive close handler: fd:%d", idle->stream->fd());
+void SocketPool::drop(Idle* idle) {
+  debug("lua tcp socket keepalive close handler: fd:%d", idle->connection.stream->fd());
   pools_->loop->clear_timer(&idle->timer);
-  idle->stream->close();
+  idle->connection.stream->close();
   idle_.erase(idle->place);
 }
 
 void SocketPool::on_readable(void* data) {
-  auto* idle = static_cast<IdleConnection*>(data);
+  auto* idle = static_cast<Idle*>(data);
   char byte;
-  if (idle->stream->peek(&byte, 1) == net::kIoAgain) return;
+  if (idle->connection.stream->peek(&byte, 1) == net::kIoAgain) return;
   SocketPool* pool = idle->pool;
   pool->drop(idle);
   pool->release();
 }
 
 void SocketPool::on_timeout(void* data) {
-  auto* idle = static_cast<IdleConnection*>(data);
+  auto* idle = static_cast<Idle*>(data);
   SocketPool* pool = idle->pool;
   pool->debug("lua tcp socket keepalive max idle timeout");
   pool->drop(idle);
   pool->release();
 }
 
-void SocketPool::put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms) {
+void SocketPool::put(KeptConnection connection, int64_t keep_ms) {
   if (full()) {
-    drop(idle_.back().get());
+    drop(&idle_.back());
     --connections;
   }
-  IdleConnection* raw = idle.get();
-  raw->pool = this;
-  raw->timer.fn = on_timeout;
-  raw->timer.data = raw;
-  if (keep_ms > 0) pools_->loop->set_timer(&raw->timer, static_cast<uint64_t>(keep_ms), 300);
-  raw->stream->set_events({on_readable, [](void*) {}}, raw);
-  raw->stream->want_write(false);
-  raw->stream->want_read(true);
-  idle_.push_front(std::move(idle));
-  raw->place = idle_.begin();
+  if (taken_.empty()) taken_.emplace_front();
+  idle_.splice(idle_.begin(), taken_, taken_.begin());
+  Idle* idle = &idle_.front();
+  idle->connection = std::move(connection);
+  idle->pool = this;
+  idle->place = idle_.begin();
+  idle->timer.fn = on_timeout;
+  idle->timer.data = idle;
+  if (keep_ms > 0) pools_->loop->set_timer(&idle->timer, static_cast<uint64_t>(keep_ms), 300);
+  net::Stream* stream = idle->connection.stream;
+  stream->set_events({on_readable, [](void*) {}}, idle);
+  stream->want_write(false);
+  stream->want_read(true);
 }
 
 void SocketPool::admit() {
@@ -93,7 +98,7 @@ void SocketPool::release() {
 }
 
 SocketPool* SocketPools::find(Str key) {
-  auto it = pools_.find(std::string(key));
+  auto it = pools_.find(key);
   return it == pools_.end() ? nullptr : it->second.get();
 }
 

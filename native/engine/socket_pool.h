@@ -5,11 +5,13 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "base/log.h"
 #include "engine/peer.h"
+#include "engine/plan.h"
 #include "lua/vm.h"
 #include "net/resolver.h"
 #include "net/stream.h"
@@ -20,14 +22,11 @@ struct Generation;
 class CoSocket;
 class SocketPools;
 
-// A connection at rest in a pool.
-struct IdleConnection {
+// What a pool keeps and gives back.
+struct KeptConnection {
   net::Stream* stream = nullptr;
   Peer peer;
   int reused = 0;
-  net::Timer timer{};
-  class SocketPool* pool = nullptr;
-  std::list<std::unique_ptr<IdleConnection>>::iterator place;
 };
 
 class SocketPool {
@@ -36,10 +35,10 @@ class SocketPool {
       : pools_(pools), key_(std::move(key)), size_(size), backlog_(backlog) {}
   ~SocketPool();
 
-  // The idle connection used last, or null.
-  std::unique_ptr<IdleConnection> take();
+  // The idle connection used last, if there is one.
+  std::optional<KeptConnection> take();
   // `keep_ms` 0: for ever. The least recently used one goes when the pool is full.
-  void put(std::unique_ptr<IdleConnection> idle, int64_t keep_ms);
+  void put(KeptConnection connection, int64_t keep_ms);
   bool full() const { return static_cast<int>(idle_.size()) >= size_; }
 
   int size() const { return size_; }
@@ -55,16 +54,24 @@ class SocketPool {
 
  private:
   friend class SocketPools;
+  // A connection at rest.
+  struct Idle {
+    KeptConnection connection;
+    net::Timer timer{};
+    SocketPool* pool = nullptr;
+    std::list<Idle>::iterator place;
+  };
   static void on_readable(void* data);
   static void on_timeout(void* data);
-  void drop(IdleConnection* idle);
+  void drop(Idle* idle);
   void drop_all();
   void debug(const char* format, ...) const __attribute__((format(printf, 2, 3)));
   SocketPools* pools_;
   std::string key_;
   int size_;
   int backlog_;
-  std::list<std::unique_ptr<IdleConnection>> idle_;
+  std::list<Idle> idle_;   // the front was used last
+  std::list<Idle> taken_;  // nodes without a connection, for the next ones
 };
 
 class SocketPools {
@@ -83,7 +90,7 @@ class SocketPools {
   friend SocketPools& socket_pools(Generation* g, lua::Vm* vm);
   static void vm_closes(void* pools);
   const Log* log_;
-  std::unordered_map<std::string, std::unique_ptr<SocketPool>> pools_;
+  StrMap<std::unique_ptr<SocketPool>> pools_;
   std::unordered_map<lua::Vm*, std::unique_ptr<SocketPools>> of_vms_;
   SocketPools* parent_ = nullptr;  // of a VM's own: the generation's
   lua::Vm* vm_ = nullptr;

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "base/blocks.h"
 #include "engine/lifecycle.h"
 #include "engine/peer.h"
 #include "engine/runtime.h"
@@ -35,7 +35,7 @@ StreamSocket::StreamSocket(Kind kind)
 
 StreamSocket::~StreamSocket() {
   leave_request();
-  std::free(rbuf_);
+  put_block(rbuf_, static_cast<size_t>(rend_ - rbuf_));
 }
 
 void StreamSocket::leave_request() {
@@ -129,11 +129,14 @@ void StreamSocket::push_back(Str bytes) {
   const auto size = static_cast<size_t>(rend_ - rbuf_);
   const size_t at = static_cast<size_t>(rpos_ - rbuf_);
   if (n + rest > size) {
-    rbuf_ = static_cast<char*>(std::realloc(rbuf_, n + rest));
-    if (!rbuf_) std::abort();
+    auto* larger = static_cast<char*>(take_block(n + rest));
+    put_bytes(larger + n, {rbuf_ + at, rest});
+    put_block(rbuf_, size);
+    rbuf_ = larger;
     rend_ = rbuf_ + n + rest;
+  } else {
+    std::memmove(rbuf_ + n, rbuf_ + at, rest);
   }
-  std::memmove(rbuf_ + n, rbuf_ + at, rest);
   std::memcpy(rbuf_, bytes.data(), n);
   rpos_ = rbuf_;
   rlast_ = rbuf_ + n + rest;
@@ -142,8 +145,7 @@ void StreamSocket::push_back(Str bytes) {
 Rc StreamSocket::gather() {
   if (!rbuf_) {
     const size_t size = std::max<size_t>(loc(r_)->lua.socket_buffer_size, 1);
-    rbuf_ = rpos_ = rlast_ = static_cast<char*>(std::malloc(size));
-    if (!rbuf_) std::abort();
+    rbuf_ = rpos_ = rlast_ = static_cast<char*>(take_block(size));
     rend_ = rbuf_ + size;
   }
   bool drained = false;

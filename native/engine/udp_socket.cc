@@ -185,6 +185,7 @@ Rc UdpSocket::dial() {
     return refuse("connect() failed");
   stream_ = net::Stream::open(loop_, fd, {on_readable, [](void*) {}}, this);
   if (!stream_) return fail(Failure::kErrno, errno);
+  stream_->carries_datagrams();
   return kOk;
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "engine/upstream_peer.h"
+#include "http/names.h"
 #include "http/request.h"
 #include "net/stream.h"
 #include "net/tls_context.h"
@@ -73,7 +74,7 @@ struct UpstreamConf {
   int next_tries = 0;
   int64_t next_timeout = 0;
   uint32_t ignore_headers = 0;
-  StrMap<bool> hidden;                      // lower case
+  http::NameSet hidden;                     // headers of the answer
   std::shared_ptr<struct CacheConf> cache;  // null: off
 };
 

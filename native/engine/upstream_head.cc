@@ -122,11 +122,8 @@ constexpr Known kKnown[] = {
     {"content-encoding", Known::kNothing, nullptr, Known::kSlot, &O::content_encoding, false},
 };
 
-const Known* known(Str lower) {
-  for (const Known& k : kKnown)
-    if (k.lower == lower) return &k;
-  return nullptr;
-}
+constexpr http::NameTable<Known, std::size(kKnown), http::longest_name(kKnown)> kByName(kKnown);
+const Known* known(Str lower) { return kByName.find(lower); }
 
 int duplicate(Request* r, const Header* h, const Header* before, bool fatal) {
   MOONPHASE_LOG(
@@ -319,9 +316,8 @@ bool Upstream::copy_head() {
     return false;
   }
 
-  auto hidden = [&](Str lower) { return conf->hidden.find(lower) != conf->hidden.end(); };
   for (Header& h : head.list) {
-    if (h.hash == 0 || hidden(h.lower)) continue;
+    if (h.hash == 0 || conf->hidden.has(h.lower)) continue;
     if (conf->force_ranges && h.lower == "accept-ranges") continue;
     // The whole answer will be here: its parts are ours to give.
     if ((cacheable || (cache && cache->sending)) && h.lower == "accept-ranges") {
@@ -338,7 +334,7 @@ bool Upstream::copy_head() {
   static constexpr std::pair<Str, Header * HeadersOut::*> kOwn[] = {{"server", &HeadersOut::server},
                                                                     {"date", &HeadersOut::date}};
   for (const auto& [name, slot] : kOwn) {
-    if (r->headers_out.*slot || hidden(name)) continue;
+    if (r->headers_out.*slot || conf->hidden.has(name)) continue;
     Header* none = r->pool->make<Header>();
     none->name = none->lower = name;
     r->headers_out.*slot = none;

@@ -25,7 +25,7 @@ net::Stream* UpstreamKeepalive::take(const KeepaliveKey& key, UpstreamLink* link
     net::Stream* stream = idle.stream;
     *link = idle.link;
     net::current_loop()->clear_timer(&idle.timer);
-    idle_.erase(idle.place);
+    taken_.splice(taken_.begin(), idle_, idle.place);
     return stream;
   }
   return nullptr;
@@ -39,7 +39,9 @@ void UpstreamKeepalive::put(net::Stream* stream, const KeepaliveKey& key, const 
     return;
   }
   if (static_cast<int>(idle_.size()) >= most_) drop(&idle_.back());
-  Idle& idle = idle_.emplace_front();
+  if (taken_.empty()) taken_.emplace_front();
+  idle_.splice(idle_.begin(), taken_, taken_.begin());
+  Idle& idle = idle_.front();
   idle.place = idle_.begin();
   idle.cache = this;
   idle.stream = stream;

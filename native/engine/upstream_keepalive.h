@@ -66,7 +66,8 @@ class UpstreamKeepalive {
   int most_;
   bool local_;
   const Log* log_;
-  std::list<Idle> idle_;  // the front was used last
+  std::list<Idle> idle_;   // the front was used last
+  std::list<Idle> taken_;  // nodes without a connection, for the next ones
 };
 
 }  // namespace moonphase::engine

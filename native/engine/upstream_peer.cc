@@ -114,9 +114,15 @@ std::string address_name(const sockaddr_storage& addr) {
     inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
     return "[" + std::string(text) + "]:" + std::to_string(ntohs(v6->sin6_port));
   }
+  // balancer_by_lua names a server for each request: inet_ntop's sprintf would be most of it.
   auto* v4 = reinterpret_cast<const sockaddr_in*>(&addr);
-  inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
-  return std::string(text) + ":" + std::to_string(ntohs(v4->sin_port));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&v4->sin_addr);
+  char *p = text, *end = text + sizeof text;
+  for (int i = 0; i < 4; ++i) {
+    p = std::to_chars(p, end, bytes[i]).ptr;
+    *p++ = i < 3 ? '.' : ':';
+  }
+  return std::string(text, std::to_chars(p, end, ntohs(v4->sin_port)).ptr);
 }
 
 UpstreamPeer::~UpstreamPeer() { net::free_session(tls_session); }

@@ -226,8 +226,7 @@ void Upstream::send_frames(bool write) {
 void Upstream::pass_trailers() {
   if (!conf->pass_trailers) return;
   for (const Header& h : head.trailers)
-    if (h.hash && conf->hidden.find(h.lower) == conf->hidden.end())
-      *r->headers_out.trailers.push(*r->pool) = h;
+    if (h.hash && !conf->hidden.has(h.lower)) *r->headers_out.trailers.push(*r->pool) = h;
 }
 
 }  // namespace moonphase::engine

@@ -1,6 +1,7 @@
 #include "http/headers_in.h"
 
 #include "http/connection.h"
+#include "http/names.h"
 #include "http/virtual_server.h"
 
 namespace moonphase::http {
@@ -33,24 +34,7 @@ constexpr KnownIn kKnown[] = {
     {"x-forwarded-for", &HeadersIn::x_forwarded_for, KnownIn::kMulti},
     {"cookie", &HeadersIn::cookie, KnownIn::kMulti},
 };
-constexpr size_t kKnownCount = sizeof kKnown / sizeof kKnown[0];
-constexpr size_t kLongest = 19;
-
-// Lookup by length, then first byte: one comparison for almost every name.
-struct ByLength {
-  uint8_t first[kLongest + 2] = {};
-  uint8_t order[kKnownCount] = {};
-  constexpr ByLength() {
-    uint8_t n = 0;
-    for (size_t len = 0; len <= kLongest; ++len) {
-      first[len] = n;
-      for (size_t i = 0; i < kKnownCount; ++i)
-        if (kKnown[i].lower.size() == len) order[n++] = static_cast<uint8_t>(i);
-    }
-    first[kLongest + 1] = n;
-  }
-};
-constexpr ByLength kByLength;
+constexpr NameTable<KnownIn, std::size(kKnown), longest_name(kKnown)> kByName(kKnown);
 
 bool contains_nocase(Str s, Str lower) {
   for (size_t i = 0; i + lower.size() <= s.size(); ++i) {
@@ -103,16 +87,7 @@ void read_user_agent(HeadersIn& in, Str ua) {
 
 }  // namespace
 
-const KnownIn* known_in(Str lower) {
-  size_t n = lower.size();
-  if (n > kLongest) return nullptr;
-  for (unsigned i = kByLength.first[n]; i < kByLength.first[n + 1]; ++i) {
-    const KnownIn& k = kKnown[kByLength.order[i]];
-    // The first two bytes tell almost all of one length apart.
-    if (k.lower[0] == lower[0] && k.lower[1] == lower[1] && k.lower == lower) return &k;
-  }
-  return nullptr;
-}
+const KnownIn* known_in(Str lower) { return kByName.find(lower); }
 
 int64_t parse_offset(Str s) {
   if (s.empty()) return -1;

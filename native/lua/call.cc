@@ -11,6 +11,19 @@ int add_traceback(lua_State* L) {
   return 1;
 }
 
+// The same function each time: one for each call would be garbage.
+void push_traceback_handler(lua_State* L) {
+  static const char kKey[] = "moonphase.traceback";
+  lua_pushlightuserdata(L, const_cast<char*>(kKey));
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (!lua_isnil(L, -1)) return;
+  lua_pop(L, 1);
+  lua_pushlightuserdata(L, const_cast<char*>(kKey));
+  lua_pushcfunction(L, add_traceback);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  push_traceback_handler(L);
+}
+
 void add_frame(lua_State* L, lua_State* co, lua_Debug* ar) {
   lua_getinfo(co, "Snl", ar);
   lua_pushfstring(L, "\n\t%s:", ar->short_src);
@@ -31,7 +44,7 @@ void add_frame(lua_State* L, lua_State* co, lua_Debug* ar) {
 int protected_call(lua_State* L, int nargs, int nresults, bool traceback) {
   if (!traceback) return lua_pcall(L, nargs, nresults, 0);
   int base = lua_gettop(L) - nargs;
-  lua_pushcfunction(L, add_traceback);
+  push_traceback_handler(L);
   lua_insert(L, base);
   int status = lua_pcall(L, nargs, nresults, base);
   lua_remove(L, base);

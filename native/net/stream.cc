@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <utility>
@@ -16,6 +17,11 @@ namespace moonphase::net {
 // The descriptor's life: libuv watches what is active, the owner wants what is wanted, and active
 // is only cut down when an unwanted event fires. A request that is answered at once costs no change
 // of the poll set.
+//
+// Whoever reads less than he asked for, while libuv watches, has read all there was: whatever comes
+// later is told of, even if it comes at once, for epoll is level-triggered. So no call has to find
+// out that there is nothing. But for the end: it may lie right behind the bytes, so it is watched
+// for by itself (UV_DISCONNECT, EPOLLRDHUP), and once it has come nothing counts as drained.
 
 Stream* Stream::open(Loop* loop, int fd, Events events, void* data) {
   auto* s = new Stream;
@@ -72,6 +78,16 @@ int Stream::connect_error() {
 }
 
 namespace {
+
+// libc's recv and send are cancellation points: each costs two atomic operations more, wherever
+// there are threads.
+ssize_t receive(int fd, void* buf, size_t n, int flags) {
+  return ::syscall(SYS_recvfrom, fd, buf, n, flags, nullptr, nullptr);
+}
+ssize_t transmit(int fd, const iovec& v) {
+  return ::syscall(SYS_sendto, fd, v.iov_base, v.iov_len, MSG_NOSIGNAL, nullptr, 0);
+}
+
 ssize_t result(ssize_t n, int* error) {
   if (n >= 0) return n;
   if (errno == EAGAIN || errno == EWOULDBLOCK) return kIoAgain;
@@ -83,19 +99,29 @@ ssize_t result(ssize_t n, int* error) {
 ssize_t Stream::recv(void* buf, size_t n) {
   if (tls) [[unlikely]]
     return tls->recv(buf, n, &error_);
+  if (drained_) return kIoAgain;
   ssize_t rc;
-  do rc = ::recv(fd_, buf, n, 0);
+  do rc = receive(fd_, buf, n, 0);
   while (rc < 0 && errno == EINTR);
-  return result(rc, &error_);
+  return came(rc, n);
+}
+
+ssize_t Stream::came(ssize_t rc, size_t n) {
+  const ssize_t got = result(rc, &error_);
+  if (got == kIoAgain || (got > 0 && static_cast<size_t>(got) < n && !datagrams_))
+    drained_ = !ending_ && (active_ & UV_READABLE);
+  return got;
 }
 
 ssize_t Stream::peek(void* buf, size_t n) {
   if (tls) [[unlikely]]
     return tls->peek(buf, n, &error_);
+  if (drained_) return kIoAgain;
   ssize_t rc;
-  do rc = ::recv(fd_, buf, n, MSG_PEEK);
+  do rc = receive(fd_, buf, n, MSG_PEEK);
   while (rc < 0 && errno == EINTR);
-  return result(rc, &error_);
+  // What was only looked at is still there.
+  return came(rc, rc > 0 ? 0 : n);
 }
 
 ssize_t Stream::send(const iovec* iov, int count) {
@@ -103,7 +129,7 @@ ssize_t Stream::send(const iovec* iov, int count) {
     return tls->send(iov, count, &error_);
   ssize_t rc;
   if (count == 1) {
-    do rc = ::send(fd_, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+    do rc = transmit(fd_, *iov);
     while (rc < 0 && errno == EINTR);
   } else {
     msghdr m{};
@@ -166,8 +192,9 @@ void Stream::post_unread() {
 void Stream::update() {
   if (closed_) return;
   active_ = wanted_;
+  if (!(active_ & UV_READABLE)) drained_ = false;
   if (active_)
-    uv_poll_start(&poll_, active_, on_poll);
+    uv_poll_start(&poll_, active_ & UV_READABLE ? active_ | UV_DISCONNECT : active_, on_poll);
   else
     uv_poll_stop(&poll_);
 }
@@ -175,6 +202,11 @@ void Stream::update() {
 void Stream::on_poll(uv_poll_t* h, int status, int events) {
   auto* s = static_cast<Stream*>(h->data);
   Loop::Scope scope(*s->loop_);
+  if (status < 0 || (events & (UV_READABLE | UV_DISCONNECT))) s->drained_ = false;
+  if (events & UV_DISCONNECT) {
+    s->ending_ = true;
+    events = (events & ~UV_DISCONNECT) | (s->active_ & UV_READABLE);
+  }
   if (status < 0) {
     // libuv has stopped watching. What is wrong is told by the call that meets it.
     s->active_ = 0;

@@ -34,7 +34,8 @@ class Stream {
                          socklen_t local_len, Events events, void* data, bool* bound = nullptr);
   int connect_error();
 
-  // > 0 bytes, 0 end of stream, kIoAgain, kIoError. A short count means that the socket is drained.
+  // > 0 bytes, 0 end of stream, kIoAgain, kIoError. A short count means that the socket is drained;
+  // until its next event these two answer kIoAgain without a look, as nginx's do.
   ssize_t recv(void* buf, size_t n);
   ssize_t peek(void* buf, size_t n);
   ssize_t send(const iovec* iov, int count);
@@ -51,6 +52,8 @@ class Stream {
     data_ = data;
   }
   int fd() const { return fd_; }
+  // A datagram is shorter than the buffer, and there may be others behind it.
+  void carries_datagrams() { datagrams_ = true; }
   TlsSession* tls = nullptr;  // set by TlsSession::attach
   // What a protocol keeps with its connection: goes with it, after the turn.
   struct Attachment {
@@ -72,6 +75,7 @@ class Stream {
   ~Stream() = default;
   static void on_poll(uv_poll_t* h, int status, int events);
   void update();
+  ssize_t came(ssize_t rc, size_t n);
   void post_unread();
   uv_poll_t poll_{};
   Loop* loop_ = nullptr;
@@ -82,7 +86,10 @@ class Stream {
   int active_ = 0;  // what libuv watches
   int wanted_ = 0;
   bool closed_ = false;
-  Posted unread_{};  // TLS has bytes that the socket does not tell of
+  bool drained_ = false;  // there was no more, and libuv has watched it since
+  bool datagrams_ = false;
+  bool ending_ = false;  // the peer sends no more: the end lies behind what is there
+  Posted unread_{};      // TLS has bytes that the socket does not tell of
 };
 
 }  // namespace moonphase::net

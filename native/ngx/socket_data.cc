@@ -1,8 +1,36 @@
 #include "ngx/socket_data.h"
 
+#include <charconv>
 #include <cmath>
+#include <memory>
+#include <utility>
 
 namespace moonphase::ngx {
+
+namespace {
+
+// The buffer of the last one, with its capacity.
+thread_local std::unique_ptr<std::string> t_last;
+constexpr size_t kMostKept = 16384;
+
+// As Lua writes numbers (%.14g) where that is no more than the digits. False: it is not.
+bool append_integer(lua_Number n, std::string* to) {
+  constexpr lua_Number kMost = 1e14;
+  if (!(n > -kMost && n < kMost) || std::floor(n) != n || (n == 0 && std::signbit(n))) return false;
+  char digits[24];
+  const char* end = std::to_chars(digits, digits + sizeof digits, static_cast<int64_t>(n)).ptr;
+  to->append(digits, static_cast<size_t>(end - digits));
+  return true;
+}
+
+}  // namespace
+
+void SendData::release() {
+  std::unique_ptr<std::string> done(std::exchange(buffer_, nullptr));
+  if (!done || done->capacity() > kMostKept) return;
+  done->clear();
+  t_last = std::move(done);
+}
 
 const char* SendData::read(lua_State* L, int index) {
   size_t n;
@@ -21,7 +49,7 @@ const char* SendData::read(lua_State* L, int index) {
       return nullptr;
     case LUA_TTABLE: {
       if (!lua_checkstack(L, 64)) return "too deeply nested";
-      buffer_ = new std::string;
+      buffer_ = t_last ? t_last.release() : new std::string;
       const char* error = nullptr;
       if (append(L, index, &error)) return nullptr;
       release();
@@ -53,8 +81,10 @@ bool SendData::append(lua_State* L, int index, const char** error) {
     size_t n;
     const char* s;
     switch (lua_type(L, -1)) {
-      case LUA_TSTRING:
       case LUA_TNUMBER:
+        if (append_integer(lua_tonumber(L, -1), buffer_)) break;
+        [[fallthrough]];
+      case LUA_TSTRING:
         s = lua_tolstring(L, -1, &n);
         buffer_->append(s, n);
         break;

@@ -20,10 +20,7 @@ class SendData {
   // own.
   std::string* owned() { return buffer_; }
   // Must be called before anything raises a Lua error.
-  void release() {
-    delete buffer_;
-    buffer_ = nullptr;
-  }
+  void release();
 
  private:
   bool append(lua_State* L, int index, const char** error);

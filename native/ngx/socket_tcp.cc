@@ -1,7 +1,6 @@
 // ngx.socket.tcp/stream/connect: argument checks and messages of lua-nginx-module around
 // engine::CoSocket.
 #include <cstring>
-#include <new>
 
 #include "engine/cosocket.h"
 #include "engine/exec.h"
@@ -10,6 +9,7 @@
 #include "ngx/api.h"
 #include "ngx/socket_local.h"
 #include "ngx/socket_stream.h"
+#include "ngx/spare_sockets.h"
 
 namespace moonphase::ngx {
 namespace {
@@ -82,13 +82,8 @@ bool connect_options(lua_State* L, int n, int default_size, int* pool_size, int*
 
 CoSocket* fresh_socket(lua_State* L, LuaCtx* ctx) {
   CoSocket* s = own_socket(L);
-  if (s) {
-    s->reset(ctx->r);
-    return s;
-  }
-  s = new (lua_newuserdata(L, sizeof(CoSocket))) CoSocket(ctx->r, ctx->gen);
-  set_socket_gc(L);
-  lua_rawseti(L, 1, kCtx);
+  if (!s || s->stands_in) return place_socket(L, ctx);
+  s->reset(ctx->r);
   return s;
 }
 
@@ -241,8 +236,9 @@ int setkeepalive(lua_State* L) {
   size_t len;
   const char* key = lua_tolstring(L, -1, &len);
   if (!key) return fail(L, "key not found");
-  engine::SocketPools& pools = engine::socket_pools(ctx->gen, ctx->vm);
-  engine::SocketPool* pool = pools.find({key, len});
+  engine::SocketPool* pool = s->pool();
+  if (!pool || Str(pool->key()) != Str(key, len))
+    pool = engine::socket_pools(ctx->gen, ctx->vm).find({key, len});
   if (!pool) {
     if (pool_size <= 0)
       return luaL_argerror(L, n,
@@ -251,6 +247,7 @@ int setkeepalive(lua_State* L) {
   }
   s->keepalive(pool, keep_ms);
   s->leave_request();
+  if (!s->has_tls_state()) spare_socket(L, ctx);
   lua_pushinteger(L, 1);
   return 1;
 }
@@ -275,6 +272,7 @@ void open_socket_tcp(lua_State* L) {
       {nullptr, nullptr},
   };
   open_socket_stream(L);
+  open_spare_sockets(L);
 
   lua_pushlightuserdata(L, const_cast<char*>(kSocketMeta));
   lua_createtable(L, 0, 16);

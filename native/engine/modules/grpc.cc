@@ -66,7 +66,7 @@ int create_request(Upstream& u) {
     add("content-length", length);
   if (takes_trailers(r) && !replaced_by_conf("te")) add("te", "trailers");
   for (const Header& h : r->headers_in.list)
-    if (h.hash && conf.replaced.find(h.lower) == conf.replaced.end()) add(h.lower, h.value);
+    if (h.hash && !conf.replaced.has(h.lower)) add(h.lower, h.value);
   for (size_t i = 0; i < ctx->count; ++i)
     MOONPHASE_LOG(r, kLogDebug, 0, "grpc header: \"%.*s: %.*s\"", STR(ctx->fields[i].name),
                   STR(ctx->fields[i].value));

@@ -75,10 +75,9 @@ void seal_headers(PassConf& conf, const PassDefaults& defaults) {
   for (const PassHeader& h : conf.set_headers) {
     std::string name = lower_case(h.name);
     if (name == "host") conf.sets_host = true;
-    conf.replaced[name] = true;
+    conf.replaced.add(std::move(name));
   }
-  for (const char* const* name = defaults.replaced; *name; ++name)
-    conf.replaced.emplace(*name, true);
+  for (const char* const* name = defaults.replaced; *name; ++name) conf.replaced.add(*name);
   static constexpr const char* kHidden[] = {"date",
                                             "server",
                                             "x-accel-expires",
@@ -86,10 +85,10 @@ void seal_headers(PassConf& conf, const PassDefaults& defaults) {
                                             "x-accel-limit-rate",
                                             "x-accel-buffering",
                                             "x-accel-charset"};
-  StrMap<bool>& hidden = conf.upstream.hidden;
-  for (const char* name : kHidden) hidden[name] = true;
-  for (const std::string& name : conf.hide_headers) hidden[lower_case(name)] = true;
-  for (const std::string& name : conf.pass_headers) hidden.erase(lower_case(name));
+  http::NameSet& hidden = conf.upstream.hidden;
+  for (const char* name : kHidden) hidden.add(name);
+  for (const std::string& name : conf.hide_headers) hidden.add(lower_case(name));
+  for (const std::string& name : conf.pass_headers) hidden.remove(lower_case(name));
 }
 
 bool seal_tls(const PassConf& conf, const std::string& kind, const std::string& place,

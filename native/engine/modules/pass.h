@@ -27,7 +27,7 @@ struct PassConf {
 
   std::vector<PassHeader> set_headers;  // as configured
   bool sets_host = false;               // `Host` is one of them
-  StrMap<bool> replaced;  // lower-case names of the client's headers that are not passed
+  http::NameSet replaced;  // lower-case names of the client's headers that are not passed
   std::vector<std::string> hide_headers, pass_headers;
 };
 

@@ -115,8 +115,7 @@ void add_conditions(Writer& w, const Upstream& u, const ProxyConf& conf) {
   const UpstreamCache* c = u.cache;
   if (!c || !c->conf->revalidate || c->status != UpstreamCache::kExpired) return;
   const auto add = [&](const char* lower, Str name, Str value) {
-    if (!value.empty() && conf.replaced.find(Str(lower)) == conf.replaced.end())
-      w.line(name, value);
+    if (!value.empty() && !conf.replaced.has(lower)) w.line(name, value);
   };
   char date[64];
   if (c->last_modified != -1)
@@ -166,8 +165,7 @@ int create_request(Upstream& u) {
   if (u.cacheable) add_conditions(w, u, conf);
   if (conf.pass_headers_in) {
     for (const Header& h : r->headers_in.list)
-      if (h.hash && conf.replaced.find(h.lower) == conf.replaced.end() &&
-          !(u.cacheable && is_condition(h.lower)))
+      if (h.hash && !conf.replaced.has(h.lower) && !(u.cacheable && is_condition(h.lower)))
         w.line(h.name, h.value);
   }
   w.add("\r\n");
@@ -267,7 +265,7 @@ bool seal_proxy(Plan& plan, std::string* error) {
   for (const auto& conf : plan.confs) {
     auto* proxy = static_cast<ProxyConf*>(conf->module[kModProxy].get());
     if (!proxy) continue;
-    if (proxy->replaced.empty()) proxy->upstream.hidden["x-pad"] = true;
+    if (proxy->replaced.empty()) proxy->upstream.hidden.add("x-pad");
     if (!seal_pass(plan, *proxy, {"proxy", kReplaced}, conf->where, error)) return false;
   }
   return true;

@@ -137,6 +137,23 @@ case("kept, then closed", "close_on_line", {
   return say(bye, kept or 1, times, again:receive("*l"))
 end, UNIX)
 
+local pools = 0
+case("kept, then told more", "stray_later", { "bye 1 0 bye" }, function(sock, dial)
+  pools = pools + 1
+  local own = { pool = "own" .. pools }
+  assert(dial(sock, own))
+  sock:send("x\n")
+  local bye = sock:receive("*l")
+  local kept = sock:setkeepalive(1000)
+  ngx.sleep(0.1)
+  local again = ngx.socket.tcp()
+  again:settimeouts(2000, 2000, 2000)
+  assert(dial(again, own))
+  local times = again:getreusedtimes()
+  again:send("x\n")
+  return say(bye, kept, times, again:receive("*l"))
+end, UNIX)
+
 case("kept with bytes unread", "chatty", { "abc nil unread data in buffer", "abc nil connection in dubious state" },
   function(sock, dial)
     assert(dial(sock))
@@ -286,7 +303,11 @@ local function round(c, port, path)
   local sock = c.udp and ngx.socket.udp() or ngx.socket.tcp()
   if c.udp then sock:settimeout(c.limit) else sock:settimeouts(c.limit, c.limit, c.limit) end
   local name
-  local function dial(s)
+  local function dial(s, options)
+    if options then
+      if path then return s:connect("unix:" .. path, options) end
+      return s:connect("127.0.0.1", port, options)
+    end
     if path then return (c.udp and s.setpeername or s.connect)(s, "unix:" .. path) end
     if c.dns then
       names = names + 1

@@ -47,6 +47,11 @@ const plain = {
   },
   reset_soon: (socket) => later(() => reset(socket)),
   close_on_line: (socket) => socket.once('data', () => socket.end('bye\n')),
+  stray_later: (socket) =>
+    socket.once('data', () => {
+      socket.write('bye\n');
+      later(() => socket.write('stray\n'), 30);
+    }),
   chatty: (socket) => socket.write('abcdef'),
   tls_close: (socket) => socket.once('data', () => socket.end()),
   tls_reset: (socket) => socket.once('data', () => reset(socket)),
