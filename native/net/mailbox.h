@@ -15,8 +15,8 @@ struct Letter {
 
 class Mailbox {
  public:
-  // Does not hold the process, but while something is expected. The owner must `close()`; the object
-  // frees itself after that.
+  // Does not hold the process, but while something is expected. The owner must `close()`; the
+  // object frees itself after that.
   static Mailbox* open(Loop* loop);
   void expect(bool something);
   // From any thread. The letter stays the caller's; `fn` may free it.
