@@ -80,6 +80,8 @@ bool literal_address(Str host, Peer* peer) {
 }
 
 const char* bad_host(Str host) {
+  // Who looked at the whole of it may have meant another one than C's functions would see.
+  if (host.find('\0') != Str::npos) return "invalid host";
   if (host.size() < 5 || strncasecmp(host.data(), "unix:", 5) != 0)
     return host.empty() ? "no host" : nullptr;
   if (host.size() == 5) return "no path in the unix domain socket";

@@ -76,7 +76,7 @@ t.test('ngx without a server', async (t) => {
     'local t = ngx.thread.spawn(function() ngx.sleep(0.01) return "ok" end) print(ngx.thread.wait(t))';
   t.same(await resty(['-e', threads]), good('true\tok\n'));
   const workers =
-    'for i = 1, 3 do io.write(tostring(ngx.run_worker_thread("p", "tablepool", "clear", "x")), " ") end';
+    'for i = 1, 3 do io.write(tostring((ngx.run_worker_thread("p", "tablepool", "fetch", "x", 1, 1))), " ") end';
   t.same(
     await resty(['--main-conf', 'thread_pool p threads=2', '-e', workers]),
     good('true true true '),

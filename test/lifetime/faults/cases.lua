@@ -122,7 +122,7 @@ end)
 
 -- nil, or the second time from the pool: what it had was another round's, and ended just then.
 case("kept, then closed", "close_on_line", {
-  "bye 1 0 bye", "nil 1 0 bye", "bye 1 1 nil closed", "nil 1 1 nil closed",
+  "bye 1 0 bye", "nil 1 0 bye", "bye 1 1 nil closed ", "nil 1 1 nil closed ",
 }, function(sock, dial)
   assert(dial(sock))
   sock:send("x\n")
