@@ -427,3 +427,36 @@ void t.test('the client goes, the server goes, a reload comes', async (t) => {
   t.not((await cutAll).code, 0);
   t.not((await fresh.unary('new')).code, 0);
 });
+
+void t.test('calls that are given up anywhere', async (t) => {
+  const back = await startBackend('crowd');
+  t.teardown(() => {
+    back.stop();
+  });
+  const { client, server } = await serve(
+    t,
+    `upstream back { server 127.0.0.1:${back.port}; keepalive 8; }
+     server { ${listen} location / { grpc_pass grpc://back; } }`,
+  );
+  const rounds = Array.from({ length: 120 }, async (_, i) => {
+    await sleep((i * 7) % 400);
+    const call =
+      i % 3 === 0 ? client.chat() : i % 3 === 1 ? client.download('200 20000') : undefined;
+    if (call === undefined) {
+      await client.unary(
+        i % 2 ? 'sleep' : 'u'.repeat(200_000),
+        {},
+        { deadline: Date.now() + (i % 40) },
+      );
+      return;
+    }
+    const over = collect(call);
+    if (i % 3 === 0) (call as ReturnType<Client['chat']>).write('c'.repeat(100_000));
+    await sleep((i * 13) % 60);
+    call.cancel();
+    await over;
+  });
+  await Promise.all(rounds);
+  t.equal((await client.unary('still there')).message, 'crowd:still there');
+  t.notMatch(server.errorLog(), /\[(crit|alert|emerg)\]/);
+});

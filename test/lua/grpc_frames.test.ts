@@ -417,7 +417,9 @@ const backend = await new Promise<net.Server>((done) => {
       } else {
         peer.send(settings, ...(Buffer.isBuffer(one.send) ? [one.send] : one.send));
       }
-      if (one.close === true) socket.end();
+      if (one.close !== true) return;
+      await sleep(50);
+      socket.end();
     })();
   });
   server.listen(0, '127.0.0.1', () => {
