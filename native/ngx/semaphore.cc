@@ -96,12 +96,28 @@ void Semaphore::grant(void* self) {
 using namespace moonphase;
 using namespace moonphase::ngx;
 
+namespace {
+
+// Where debug lines go; null: nowhere.
+const Log* debug_log() {
+  const engine::Generation* g = engine::running();
+  return g && g->plan->error_log.enabled(kLogDebug) ? &g->plan->error_log : nullptr;
+}
+
+}  // namespace
+
 MOONPHASE_FFI int ngx_http_lua_ffi_sema_new(Semaphore** sem, int n, char**) {
   *sem = new Semaphore(n);
+  if (const Log* log = debug_log()) [[unlikely]]
+    log_write(*log, nullptr, kLogDebug, 0, "http lua semaphore new: %p, resources: %d",
+              static_cast<void*>(*sem), n);
   return kOk;
 }
 
 MOONPHASE_FFI int ngx_http_lua_ffi_sema_post(Semaphore* sem, int n) {
+  if (const Log* log = debug_log()) [[unlikely]]
+    log_write(*log, nullptr, kLogDebug, 0, "http lua semaphore post: %p, n: %d, resources: %d",
+              static_cast<void*>(sem), n, sem->count);
   sem->count += n;
   if (sem->first && !sem->posted.queued) net::current_loop()->post(&sem->posted);
   return kOk;
@@ -111,6 +127,11 @@ MOONPHASE_FFI int ngx_http_lua_ffi_sema_wait(Request* r, Semaphore* sem, int wai
                                              unsigned char* err, size_t* errlen) {
   if (engine::check_ffi(r, engine::kCapSemaphoreWait, reinterpret_cast<char*>(err), errlen) != kOk)
     return kError;
+  const Log* log = debug_log();
+  if (log) [[unlikely]]
+    log_write(*log, nullptr, kLogDebug, 0,
+              "http lua semaphore wait: %p, timeout: %d, resources: %d, event posted: %d",
+              static_cast<void*>(sem), wait_ms, sem->count, sem->posted.queued ? 1 : 0);
   if (!sem->first && sem->count > 0) {
     --sem->count;
     return kOk;
@@ -125,6 +146,8 @@ MOONPHASE_FFI int ngx_http_lua_ffi_sema_wait(Request* r, Semaphore* sem, int wai
   sem->append(w);
   net::current_loop()->set_timer(&w->timer, static_cast<uint64_t>(wait_ms));
   engine::wait_later(ctx, w);
+  if (log) [[unlikely]]
+    log_write(*log, nullptr, kLogDebug, 0, "http lua semaphore wait yielding");
   return kAgain;
 }
 
@@ -132,9 +155,8 @@ MOONPHASE_FFI int ngx_http_lua_ffi_sema_count(Semaphore* sem) { return sem->coun
 
 MOONPHASE_FFI void ngx_http_lua_ffi_sema_gc(Semaphore* sem) {
   if (!sem) return;
-  if (engine::Generation* g = engine::running(); g && g->plan->error_log.enabled(kLogDebug))
-    log_write(g->plan->error_log, nullptr, kLogDebug, 0, "in lua gc, semaphore %p",
-              static_cast<void*>(sem));
+  if (const Log* log = debug_log()) [[unlikely]]
+    log_write(*log, nullptr, kLogDebug, 0, "in lua gc, semaphore %p", static_cast<void*>(sem));
   while (SemaphoreWait* w = sem->first) {
     w->unlink();
     engine::forget(w);
