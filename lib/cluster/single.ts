@@ -42,12 +42,12 @@ export class Single {
     });
   }
 
-  /** Resolves to false when the plan cannot be served; that has been logged then. */
+  /** Resolves to false when the plan cannot be served, which has been logged then, or a signal has ended it meanwhile. */
   async start(plan: Plan): Promise<boolean> {
     native().watchSignals((name, number, sender) => this.onSignal(name, number, sender));
     native().catchSignals(plan.http?.lua.lua_sa_restart);
     prepareProcess(plan.process, 0, (text) => this.options.log.write('alert', text));
-    return this.serve(plan);
+    return (await this.serve(plan)) && !this.ending;
   }
 
   /** Resolves when the process may exit. */
