@@ -76,7 +76,7 @@ engine::Runtime* make_runtime(napi_env env, Env* e, napi_value options, std::str
   runtime->load(std::move(plan), on_loaded, &loaded);
   if (loaded.ok) return runtime;
   *error = loaded.message;
-  delete runtime;
+  runtime->dispose();  // what has been loaded goes first, after the turn
   return nullptr;
 }
 

@@ -333,3 +333,14 @@ t.test('a closed VM says so', async (t) => {
   t.throws(() => f(), { code: 'ERR_MOONPHASE_CLOSED' });
   t.throws(() => lua.eval('return 1'), { code: 'ERR_MOONPHASE_CLOSED' });
 });
+
+t.test('a VM whose start fails leaves nothing behind', (t) => {
+  const lualib = t.testdir({ resty: { core: { 'base.lua': 'error("broken")' }, 'core.lua': '' } });
+  for (let i = 0; i < 3; i++) {
+    t.throws(() => new LuaVM({ lualib }), { code: 'ERR_MOONPHASE_LUA', message: /broken/ });
+  }
+  const lua = new LuaVM();
+  t.equal(lua.eval('return 1 + 1'), 2);
+  lua.close();
+  t.end();
+});
