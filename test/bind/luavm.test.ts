@@ -1,5 +1,8 @@
+import fs from 'node:fs';
+import path from 'node:path';
 import t from 'tap';
 import { LuaError, LuaVM, MoonphaseError } from '../../lib/index.js';
+import { root } from '../helpers/server.js';
 
 t.test('values there and back', async (t) => {
   const lua = new LuaVM();
@@ -335,7 +338,14 @@ t.test('a closed VM says so', async (t) => {
 });
 
 t.test('a VM whose start fails leaves nothing behind', (t) => {
-  const lualib = t.testdir({ resty: { core: { 'base.lua': 'error("broken")' }, 'core.lua': '' } });
+  // A lua-resty-core of the right version, which breaks.
+  const base = fs.readFileSync(path.join(root, 'lualib/resty/core/base.lua'), 'latin1');
+  const lualib = t.testdir({
+    resty: {
+      core: { 'base.lua': `error("broken")\n${base}` },
+      'core.lua': 'require "resty.core.base"',
+    },
+  });
   for (let i = 0; i < 3; i++) {
     t.throws(() => new LuaVM({ lualib }), { code: 'ERR_MOONPHASE_LUA', message: /broken/ });
   }
