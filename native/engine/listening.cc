@@ -101,6 +101,16 @@ Listening::~Listening() {
   if (listener) listener->close();
 }
 
+void adopt_listening(const Plan& plan, std::vector<std::unique_ptr<Listening>>* all) {
+  const http::ListenConf* first = plan.listens.empty() ? nullptr : plan.listens[0].get();
+  for (auto& entry : *all) {
+    const http::ListenConf* conf = successor(plan, entry->conf);
+    entry->conf = conf ? conf : first;
+    entry->narrower.clear();
+  }
+  std::erase_if(*all, [](const auto& entry) { return !entry->conf; });
+}
+
 bool listen_on(http::HttpServer* server, const Plan& plan, const std::vector<int>& fds,
                std::vector<std::unique_ptr<Listening>>* all, std::string* error) {
   std::vector<std::unique_ptr<Listening>> next;

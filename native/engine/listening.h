@@ -31,6 +31,9 @@ struct Listening {
 bool listen_on(http::HttpServer* server, const Plan& plan, const std::vector<int>& fds,
                std::vector<std::unique_ptr<Listening>>* all, std::string* error);
 
+// The plan is another one: who connects before listen_on() is its client already.
+void adopt_listening(const Plan& plan, std::vector<std::unique_ptr<Listening>>* all);
+
 // The address in a new plan; null: it is not listened on any more.
 const http::ListenConf* successor(const Plan& plan, const http::ListenConf* old);
 

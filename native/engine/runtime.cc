@@ -207,6 +207,7 @@ void Runtime::worker_initialized() {
   http.max_connections = current->plan->worker_connections;
   if (old) {
     adopt_connections();
+    adopt_listening(*current->plan, &impl_->listening);
     retire(old, true);
   }
   over->done(over->data, true, {});
