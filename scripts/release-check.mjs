@@ -109,7 +109,7 @@ function packageContents() {
       ...Object.values(about.bin),
     ];
     const unwanted =
-      /^(test|bench|build|examples|node_modules)\/|\.(map|tsbuildinfo|o|a|debug|log)$/;
+      /^(test|bench|build|examples|node_modules)\/|(\.[cm]?[jt]s\.map|\.(tsbuildinfo|o|a|debug|log))$/;
     const megabytes = (packed.size / 1e6).toFixed(2);
     console.log(`     ${packed.filename}: ${megabytes} MB, ${names.size} files`);
     return [
