@@ -125,34 +125,28 @@ local function own_pool()
   return { pool = "own" .. pools }
 end
 
-case("kept, then closed", "close_on_line", { "bye 1 0 bye" }, function(sock, dial)
+local function kept(sock, dial)
   local own = own_pool()
   assert(dial(sock, own))
   sock:send("x\n")
   local bye = sock:receive("*l")
-  local kept = sock:setkeepalive(1000)
+  local ok = sock:setkeepalive(1000)
   ngx.sleep(0.1)
   local again = ngx.socket.tcp()
   again:settimeouts(2000, 2000, 2000)
   assert(dial(again, own))
   local times = again:getreusedtimes()
   again:send("x\n")
-  return say(bye, kept or 1, times, again:receive("*l"))
+  return bye, ok, times, again:receive("*l")
+end
+
+case("kept, then closed", "close_on_line", { "bye 1 0 bye" }, function(sock, dial)
+  local bye, ok, times, line = kept(sock, dial)
+  return say(bye, ok or 1, times, line)
 end, UNIX)
 
 case("kept, then told more", "stray_later", { "bye 1 0 bye" }, function(sock, dial)
-  local own = own_pool()
-  assert(dial(sock, own))
-  sock:send("x\n")
-  local bye = sock:receive("*l")
-  local kept = sock:setkeepalive(1000)
-  ngx.sleep(0.1)
-  local again = ngx.socket.tcp()
-  again:settimeouts(2000, 2000, 2000)
-  assert(dial(again, own))
-  local times = again:getreusedtimes()
-  again:send("x\n")
-  return say(bye, kept, times, again:receive("*l"))
+  return say(kept(sock, dial))
 end, UNIX)
 
 case("kept with bytes unread", "chatty", { "abc nil unread data in buffer", "abc nil connection in dubious state" },
