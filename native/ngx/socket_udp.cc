@@ -4,7 +4,7 @@
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/udp_socket.h"
+#include "engine/sockets/udp_socket.h"
 #include "ngx/api.h"
 #include "ngx/socket_data.h"
 #include "ngx/socket_local.h"
