@@ -89,6 +89,10 @@ bool enter_sandbox(VmHost* host, std::string* error) {
   return false;
 }
 
+double heap_bytes(lua_State* L) {
+  return lua_gc(L, LUA_GCCOUNT, 0) * 1024.0 + lua_gc(L, LUA_GCCOUNTB, 0);
+}
+
 // new LuaVM(options): of its own, or the one of `options.gateway`.
 napi_value construct(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
@@ -123,6 +127,16 @@ napi_value construct(napi_env env, napi_callback_info info) {
     host->close();
     host->unuse();
     throw_error(env, "ERR_MOONPHASE_LUA", error);
+    return nullptr;
+  }
+  const double used = heap_bytes(host->L()), limit = number_option(env, options, "memoryLimit", 0);
+  if (owned && limit > 0 && used > limit) {
+    host->close();
+    host->unuse();
+    throw_error(env, "ERR_MOONPHASE_OPTION",
+                "memoryLimit is " + std::to_string(static_cast<int64_t>(limit)) +
+                    " bytes: a VM that has run nothing holds " +
+                    std::to_string(static_cast<int64_t>(used)));
     return nullptr;
   }
   std::string strings = text_option(env, options, "strings");
@@ -222,8 +236,7 @@ napi_value memory(napi_env env, napi_callback_info info) {
   Args<0> args(env, info);
   VmHost* host = host_of(env, args.self);
   if (!host) return nullptr;
-  lua_State* L = host->L();
-  return js_number(env, lua_gc(L, LUA_GCCOUNT, 0) * 1024.0 + lua_gc(L, LUA_GCCOUNTB, 0));
+  return js_number(env, heap_bytes(host->L()));
 }
 
 napi_value close(napi_env env, napi_callback_info info) {

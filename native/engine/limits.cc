@@ -57,17 +57,19 @@ Limits::~Limits() {
   lua_setallocf(L_, allocate_, allocator_);
 }
 
-void Limits::enter() {
-  if (depth_++ > 0) return;
-  if (refused_) {
+int Limits::enter() {
+  if (depth_ == 0 && refused_) {
     refused_ = false;
-    lua_gc(L_, LUA_GCCOLLECT, 0);
+    lua_gc(L_, LUA_GCCOLLECT, 0);  // which may want memory itself: no limit yet
   }
-  if (!timeout_ms_) return;
+  int paused = paused_;
+  paused_ = 0;
+  if (depth_++ > 0 || !timeout_ms_) return paused;
   deadline_ns_ = monotonic_ns() + timeout_ms_ * 1000000;
-  if (!late_) return;
+  if (!late_) return paused;
   late_ = false;
   lua_sethook(L_, on_hook, LUA_MASKCOUNT, kInstructions);
+  return paused;
 }
 
 void* Limits::allocate(void* data, void* p, size_t osize, size_t nsize) {

@@ -19,9 +19,13 @@ class Limits {
   Limits(const Limits&) = delete;
   Limits& operator=(const Limits&) = delete;
 
-  // Around every run of Lua code (RunningLua).
-  void enter();
-  void leave() { --depth_; }
+  // Around every run of Lua code (RunningLua), also of what a function of JavaScript calls. `leave`
+  // gets what `enter` gave.
+  int enter();
+  void leave(int paused) {
+    --depth_;
+    paused_ = paused;
+  }
 
   // While native code works in the place of Lua's, which must not fail half-way.
   class Pause {

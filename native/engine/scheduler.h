@@ -60,14 +60,14 @@ class RunningLua {
   // A coroutine that is to be resumed with `nargs` values, or what is to be called on L.
   RunningLua(Generation* g, lua_State* L, int nargs, const LogContext* log = nullptr)
       : running_(g), limits_(g->limits.get()) {
-    if (limits_) limits_->enter();
+    if (limits_) paused_ = limits_->enter();
     if (++running_.state->coroutines == 1 && g->block_watch) {
       watch_ = g->block_watch.get();
       watch_->enter(L, nargs, log);
     }
   }
   ~RunningLua() {
-    if (limits_) limits_->leave();
+    if (limits_) limits_->leave(paused_);
     if (watch_) watch_->leave();
     --running_.state->coroutines;
   }
@@ -78,6 +78,7 @@ class RunningLua {
  private:
   Running running_;
   Limits* const limits_;
+  int paused_ = 0;
   BlockWatch* watch_ = nullptr;
 };
 

@@ -51,11 +51,8 @@ int protected_call(lua_State* L, int nargs, int nresults, bool traceback) {
   return status;
 }
 
-int protect(lua_State* L, lua_CFunction fn, void* data) {
-  lua_pushcfunction(L, fn);
-  lua_pushlightuserdata(L, data);
-  return lua_pcall(L, 1, 0, 0);
-}
+// Not lua_pcall: the function object, too, is made where its failure is caught.
+int protect(lua_State* L, lua_CFunction fn, void* data) { return lua_cpcall(L, fn, data); }
 
 int resume(lua_State* co, int nargs) {
   // What the function that yielded left on its stack goes first: on arm64 LuaJIT counts all of the
