@@ -88,6 +88,10 @@ export class Lua {
     const id = this.#vm.lastWaiting();
     if (id === before || !(result instanceof Promise)) return result;
     const abort = (): void => this.#vm.cancel(id, signal.reason);
+    if (signal.aborted) {
+      abort(); // by what Lua called
+      return result;
+    }
     signal.addEventListener('abort', abort, { once: true });
     const done = (): void => signal.removeEventListener('abort', abort);
     result.then(done, done);

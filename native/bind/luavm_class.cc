@@ -5,6 +5,7 @@
 #include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
+#include "engine/log_sinks.h"
 #include "lua/call.h"
 #include "lua/chunks.h"
 #include "lua/embedded.h"
@@ -29,6 +30,10 @@ std::unique_ptr<engine::Plan> make_plan(napi_env env, napi_value options) {
   auto plan = std::make_unique<engine::Plan>();
   plan->prefix = text_option(env, options, "prefix");
   plan->has_http = true;
+  std::string ignored;
+  plan->sinks.push_back(engine::open_sink("stderr", {}, &ignored));
+  plan->log_targets.push_back({{plan->sinks.back().get(), kLogNotice}});
+  plan->error_log = {plan->log_targets.back().data(), 1, kLogNotice};
   plan->lua.package_path = text_option(env, options, "packagePath");
   plan->lua.package_cpath = text_option(env, options, "packageCpath");
   plan->lua.max_pending_timers = plan->lua.max_running_timers = 1 << 20;
@@ -47,6 +52,7 @@ std::unique_ptr<engine::Plan> make_plan(napi_env env, napi_value options) {
   }
   plan->confs.push_back(std::make_unique<engine::LocConf>());
   plan->main_conf = plan->confs.back().get();
+  plan->main_conf->error_log = plan->error_log;
   plan->main_conf->lua.check_client_abort = false;
   return plan;
 }
