@@ -55,7 +55,9 @@ void push_exception(VmHost* host, lua_State* L, napi_value exception) {
     set_text(L, "stack", property(env, exception, "stack"));
   } else {
     set_text(L, "name", "Error");
-    set_text(L, "message", primitive_text(env, exception));
+    const std::string text = primitive_text(env, exception);
+    set_text(L, "message", text);
+    set_text(L, "stack", "Error: " + text);
   }
   napi_value box = nullptr;
   napi_create_object(env, &box);
