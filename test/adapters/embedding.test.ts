@@ -258,3 +258,18 @@ t.test('log_by_lua of what Node has answered', async (t) => {
   server.closeAllConnections();
   server.close();
 });
+
+t.test('what fetch cannot do rejects', async (t) => {
+  const gw = await createGateway({
+    locations: [
+      { path: '/', contentByLua: 'ngx.status = tonumber(ngx.var.arg_status) ngx.say("x")' },
+    ],
+  });
+  for (const status of [100, 999])
+    await t.rejects(gw.fetch(new Request(`http://a/?status=${status}`)), { name: 'RangeError' });
+  t.equal((await gw.fetch(new Request('http://a/?status=201'))).status, 201);
+  await t.rejects(gw.fetch('http://a/' as never), { code: 'ERR_MOONPHASE_OPTION' });
+  for (const where of [undefined, { prt: 1 }, 70_000])
+    await t.rejects(gw.listen(where as never), { code: 'ERR_MOONPHASE_OPTION' });
+  await gw.stop();
+});
