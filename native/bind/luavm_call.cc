@@ -282,7 +282,8 @@ void cancel_call(VmHost* host, uint32_t id, napi_value reason) {
       new Cancelled{host, id});
 }
 
-// A promise that nobody looks at is no unhandled rejection when its VM is closed: nothing went wrong.
+// A promise that nobody looks at is no unhandled rejection when its VM is closed: nothing went
+// wrong.
 void handle_rejection(Call* call) {
   Env* env = call->host->env();
   napi_value promise = nullptr, watch = nullptr, ignored;

@@ -36,8 +36,8 @@ class Reader {
   bool is_list(int index, size_t n);
   // An own property, __proto__ too.
   bool define(napi_value object, napi_value name, napi_value value) {
-    const napi_property_descriptor p = {nullptr, name,  nullptr, nullptr,
-                                        nullptr, value, napi_default_jsproperty, nullptr};
+    const napi_property_descriptor p = {
+        nullptr, name, nullptr, nullptr, nullptr, value, napi_default_jsproperty, nullptr};
     return napi_define_properties(env_, object, 1, &p) == napi_ok;
   }
 
