@@ -29,7 +29,7 @@ export interface CaptureOptions {
   /** `GET` by default. */
   readonly method?: string;
   readonly body?: string | Uint8Array;
-  readonly args?: string | Readonly<Record<string, string | number | boolean>>;
+  readonly args?: string | Readonly<Record<string, ArgValue | number | boolean>>;
   /** The subrequest's `ngx.ctx`. */
   readonly ctx?: object;
   readonly vars?: Readonly<Record<string, string | number>>;
