@@ -301,10 +301,7 @@ void Runtime::terminate() {
   loop->clear_timer(&impl_->quit_timer);
   stop_listening();
   http::drain_connections(&http);
-  for (http::Connection *c = http.first, *next; c; c = next) {
-    next = c->next;
-    if (c->request) http::close_connection_with_request(c->request, 0);
-  }
+  http::cut_connections(&http);
   http::end_all_detached(&http);
   // Timers are not run any more: what they would run in is going away.
   end_running_timers(this);
