@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { LuaVM } from '../luavm.js';
 import { HEADER, declare, type LuaModule } from '../types/declarations.js';
 
 export interface TypesOptions {
@@ -25,10 +26,13 @@ export function writeTypes(places: readonly string[], { out, check }: TypesOptio
     const base = isFile ? dirname(place) : place;
     const names = isFile ? [basename(place)] : luaFiles(place);
     if (names.length === 0) complain(`no Lua files in "${place}"`);
-    const modules: LuaModule[] = names.map((name) => ({
-      name: name.replace(/\.lua$/, ''),
-      text: readFileSync(join(base, name), 'utf8'),
-    }));
+    const modules: LuaModule[] = [];
+    for (const name of names) {
+      const text = readFileSync(join(base, name), 'utf8');
+      const error = syntaxError(join(base, name), text);
+      if (error === undefined) modules.push({ name: name.replace(/\.lua$/, ''), text });
+      else complain(error);
+    }
     const unknown = new Set<string>();
     const results = declare(modules, (module, type) => unknown.add(`${module}.lua: ${type}`));
     for (const { name, text } of results) {
@@ -51,6 +55,19 @@ export function writeTypes(places: readonly string[], { out, check }: TypesOptio
   }
   return code;
 }
+
+/** What Lua says against a file, with name and line. */
+function syntaxError(file: string, text: string): string | undefined {
+  compiler ??= new LuaVM();
+  try {
+    compiler.load(text.replace(/^\uFEFF?(#.*)?/, ''), { name: `@${file}` });
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+let compiler: LuaVM | undefined;
 
 function luaFiles(dir: string): string[] {
   return readdirSync(dir, { recursive: true, encoding: 'utf8' })

@@ -14,6 +14,7 @@ import {
   requireBefore,
   typeName,
   typeText,
+  wrapFunction,
 } from './type_text.js';
 
 /** A Lua module: its name as a relative path without `.lua`, and its text. */
@@ -37,18 +38,35 @@ export function declare(
 ): Declarations[] {
   const sources = modules.map(({ name, text }) => ({ name, source: readLua(text) }));
   const owners = new Map<string, string>();
+  const classes = new Set<string>();
+  const parents = new Set<string>();
   for (const { name, source } of sources) {
     for (const comment of source.comments) {
       const notes = readAnnotations(comment);
       const names = [...notes.classes, ...notes.aliases].map((one) => one.name);
+      for (const one of notes.classes) {
+        classes.add(one.name);
+        for (const parent of one.parents) parents.add(parent.replace(/<[^]*/, ''));
+      }
       if (notes.enumName !== undefined) names.push(notes.enumName);
       for (const one of names) if (!owners.has(one)) owners.set(one, name);
     }
   }
   return sources.map(({ name, source }) => ({
     name,
-    text: new Writer(name, source, owners, (type) => unknown(name, type)).write(),
+    text: new Writer(name, source, { owners, classes, parents }, (type) =>
+      unknown(name, type),
+    ).write(),
   }));
+}
+
+/** What all modules declare. */
+interface Names {
+  /** Of classes, aliases and enums: the module. */
+  readonly owners: ReadonlyMap<string, string>;
+  readonly classes: ReadonlySet<string>;
+  /** Classes that others extend. */
+  readonly parents: ReadonlySet<string>;
 }
 
 interface ClassParts {
@@ -67,7 +85,7 @@ class Writer {
   constructor(
     private readonly module: string,
     private readonly source: LuaSource,
-    private readonly owners: ReadonlyMap<string, string>,
+    private readonly names: Names,
     private readonly unknown: (type: string) => void,
   ) {}
 
@@ -89,9 +107,10 @@ class Writer {
   // --- types ---
 
   private type(lua: string): string {
-    return typeText(lua, (name) => {
+    const { owners, classes } = this.names;
+    const nameOf = (name: string): string | undefined => {
       if (this.generics.has(name)) return typeName(name);
-      const owner = this.owners.get(name);
+      const owner = owners.get(name);
       if (owner === undefined) {
         this.unknown(name);
         return undefined;
@@ -102,7 +121,10 @@ class Writer {
         this.imports.set(owner, names.add(known));
       }
       return known;
-    });
+    };
+    const keyed = (name: string): boolean =>
+      this.generics.has(name) || (owners.has(name) && !classes.has(name));
+    return typeText(lua, nameOf, keyed);
   }
 
   private parameters(text: string): string {
@@ -174,8 +196,22 @@ class Writer {
       this.out.push(`  ${this.property(field)};`);
     }
     for (const { key, value } of note.indexers) {
-      const of = this.type(key) === 'number' ? 'number' : 'string';
-      this.out.push(`  [key: ${of}]: ${this.type(value)};`);
+      if (this.type(key) === 'number') {
+        this.out.push(`  [key: number]: ${this.type(value)};`);
+        continue;
+      }
+      // In TypeScript what has a name is one of the others, too: here, in the parents, and in what extends this class.
+      const self = `${typeName(note.name)}${generic}`;
+      const named = [...new Set([...seen, ...members.keys()])].map(
+        (one) => `${self}[${JSON.stringify(one)}]`,
+      );
+      const inherited = parents.map((parent) => `${parent}[keyof ${parent}]`);
+      const own = this.type(value);
+      const type =
+        own === 'unknown' || this.names.parents.has(note.name)
+          ? 'unknown'
+          : [wrapFunction(own), ...named, ...inherited].join(' | ');
+      this.out.push(`  [key: string]: ${type};`);
     }
     for (const [name, text] of members) if (!seen.has(name)) this.out.push(text);
     this.out.push('}', '');
@@ -228,23 +264,29 @@ class Writer {
       if (seen.has(field.name)) continue;
       seen.add(field.name);
       lines.push(
-        ...this.exportAs(field.name, (as) => [`const ${as}: ${this.type(field.type)};`], []),
+        ...this.exportAs(
+          field.name,
+          (as) => [`const ${as}: ${this.fieldType(own?.note, field)};`],
+          [],
+        ),
       );
     }
     if (own !== undefined) {
       for (const [member, text] of own.members) {
         if (seen.has(member)) continue;
         lines.push(
-          ...this.exportAs(
-            member,
-            (as) => [`const ${as}: ${typeName(own.note.name)}["${member}"];`],
-            [],
-          ),
+          ...this.exportAs(member, (as) => [`const ${as}: ${anyOf(own.note)}["${member}"];`], []),
         );
         void text;
       }
     }
     return lines;
+  }
+
+  private fieldType(note: ClassNote | undefined, field: Typed): string {
+    return note === undefined || note.parameters === ''
+      ? this.type(field.type)
+      : `${anyOf(note)}[${JSON.stringify(field.name)}]`;
   }
 
   /** `function Class:method()`, and fields that are assigned: members of the class. */
@@ -304,13 +346,13 @@ class Writer {
     if (notes.enumName !== undefined && value.kind === 'table')
       return this.literalTable(value.fields);
     const note = notes.classes.at(-1);
-    if (note !== undefined) return typeName(note.name);
+    if (note !== undefined) return anyOf(note);
     switch (value.kind) {
       case 'literal':
         return value.type;
       case 'name': {
         const parts = this.variables.get(value.name);
-        return parts === undefined ? 'unknown' : typeName(parts.note.name);
+        return parts === undefined ? 'unknown' : anyOf(parts.note);
       }
       case 'table': {
         if (value.fields.length === 0) return 'unknown';
@@ -405,6 +447,14 @@ class Writer {
   private doc(text: readonly string[], indent: string): void {
     this.out.push(...docComment(text, indent));
   }
+}
+
+/** A class, of whatever its type parameters are. */
+function anyOf({ name, parameters }: ClassNote): string {
+  const count = parameters.match(/\w+/g)?.length ?? 0;
+  return count === 0
+    ? typeName(name)
+    : `${typeName(name)}<${new Array(count).fill('unknown').join(', ')}>`;
 }
 
 function isMethod(value: Value): boolean {

@@ -1,6 +1,13 @@
-/** A type of LuaLS' annotations as TypeScript writes it. `name` says what a class or alias is called; undefined: unknown. */
-export function typeText(text: string, name: (lua: string) => string | undefined): string {
-  const parser = new TypeParser(text, name);
+/**
+ * A type of LuaLS' annotations as TypeScript writes it. `name` says what a class or alias is called; undefined: unknown.
+ * `keyed` says whether what has that name may be the key of an object: a type parameter or alias, but no class.
+ */
+export function typeText(
+  text: string,
+  name: (lua: string) => string | undefined,
+  keyed: (lua: string) => boolean = () => false,
+): string {
+  const parser = new TypeParser(text, name, keyed);
   const result = parser.union();
   return parser.atEnd ? result : 'unknown';
 }
@@ -38,6 +45,8 @@ const NAME = /[A-Za-z_][\w.*-]*/y;
 const SPACE = /\s*/y;
 const LITERAL = /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`|-?\d+(?:\.\d+)?/y;
 
+const ANY_KEY = '[key: string]';
+
 class TypeParser {
   used = 0;
   private at = 0;
@@ -45,6 +54,7 @@ class TypeParser {
   constructor(
     private readonly text: string,
     private readonly name: (lua: string) => string | undefined,
+    private readonly keyed: (lua: string) => boolean = () => false,
   ) {}
 
   get atEnd(): boolean {
@@ -55,9 +65,7 @@ class TypeParser {
   union(): string {
     const parts = [this.postfix()];
     while (this.take('|')) parts.push(this.postfix());
-    const flat = [...new Set(parts)];
-    if (flat.length === 1) return flat[0] as string;
-    return flat.includes('unknown') ? 'unknown' : flat.map(wrapFunction).join(' | ');
+    return unionOf(parts);
   }
 
   private postfix(): string {
@@ -90,8 +98,13 @@ class TypeParser {
     if (word === undefined) return 'unknown';
     if (word === 'fun' && this.take('(')) return this.fun();
     if (this.take('<')) {
+      const from = this.at;
       const args = this.list('>', () => this.union());
-      if (word === 'table') return tableOf(args[0] ?? 'unknown', args[1] ?? 'unknown');
+      if (word === 'table') {
+        const named = /^\s*([A-Za-z_][\w.*-]*)\s*,/.exec(this.text.slice(from))?.[1];
+        const keyed = named !== undefined && this.keyed(named);
+        return tableOf(args[0] ?? 'unknown', args[1] ?? 'unknown', keyed);
+      }
       const known = this.name(word);
       return known === undefined ? 'unknown' : `${known}<${args.join(', ')}>`;
     }
@@ -125,21 +138,34 @@ class TypeParser {
 
   /** Behind `{`. */
   private table(): string {
+    const named: string[] = [];
+    let others: string[] = [];
     const items = this.list('}', () => {
       if (this.take('[')) {
         const key = this.union();
         this.take(']');
         this.take(':');
         const value = this.union();
-        if (/^"/.test(key)) return `${key}: ${value}`;
-        return `[key: ${key === 'number' ? 'number' : 'string'}]: ${value}`;
+        if (/^"/.test(key)) {
+          named.push(value);
+          return `${key}: ${value}`;
+        }
+        if (key === 'number') return `[key: number]: ${value}`;
+        others = [value];
+        return ANY_KEY;
       }
       const name = this.match(NAME) ?? this.match(LITERAL) ?? '';
       const optional = this.take('?') ? '?' : '';
       if (!this.take(':')) return '';
-      return `${propertyName(name)}${optional}: ${this.union()}`;
+      const type = this.union();
+      named.push(type, ...(optional === '' ? [] : ['undefined']));
+      return `${propertyName(name)}${optional}: ${type}`;
     });
-    const all = items.filter((item) => item !== '');
+    // In TypeScript what has a name is one of the others, too.
+    const any = unionOf([...others, ...named]);
+    const all = items
+      .filter((item) => item !== '')
+      .map((item) => (item === ANY_KEY ? `${ANY_KEY}: ${any}` : item));
     return all.length === 0 ? 'Record<string, unknown>' : `{ ${all.join('; ')} }`;
   }
 
@@ -195,16 +221,27 @@ class TypeParser {
   }
 }
 
-function tableOf(key: string, value: string): string {
-  if (key === 'string' || key === 'number' || /^"/.test(key)) return `Record<${key}, ${value}>`;
+const KEY = /^(?:string|number|"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?)$/;
+
+/** Tables with other keys than text and numbers are Maps. */
+function tableOf(key: string, value: string, keyed: boolean): string {
+  if (key === 'unknown') return `Record<string, ${value}>`;
+  if (keyed) return `Record<${key} & PropertyKey, ${value}>`;
+  if (key.split(' | ').every((one) => KEY.test(one))) return `Record<${key}, ${value}>`;
   return `Map<${key}, ${value}>`;
+}
+
+function unionOf(parts: readonly string[]): string {
+  const flat = [...new Set(parts)];
+  if (flat.length === 1) return flat[0] as string;
+  return flat.includes('unknown') ? 'unknown' : flat.map(wrapFunction).join(' | ');
 }
 
 function wrap(type: string): string {
   return /\||=>/.test(type) && !/^[({[]/.test(type) ? `(${type})` : type;
 }
 
-function wrapFunction(type: string): string {
+export function wrapFunction(type: string): string {
   return type.includes('=>') && !type.startsWith('(') === false && !/^\(.*\)$/.test(type)
     ? `(${type})`
     : type;

@@ -22,7 +22,13 @@ t.test('types', async (t) => {
     ['table<string, User[]>', 'Record<string, User[]>'],
     ['table<User, number>', 'Map<User, number>'],
     ['{ a: string, b?: number }', '{ a: string; b?: number }'],
+    ['table<string|integer, User>', 'Record<string | number, User>'],
+    ['table<any, User>', 'Record<string, User>'],
     ['{ [string]: boolean }', '{ [key: string]: boolean }'],
+    [
+      '{ [string]: boolean, n: number, s?: string }',
+      '{ [key: string]: boolean | number | string | undefined; n: number; s?: string }',
+    ],
     ['[string, number]', '[string, number]'],
     ['fun(a: string, b?: User): boolean', '(a: string, b?: User) => boolean'],
     ['fun(...: number)', '(...args: number[]) => void'],
@@ -36,7 +42,7 @@ t.test('types', async (t) => {
 });
 
 t.test('modules', async (t) => {
-  const names = ['app', 'counter', 'single'];
+  const names = ['app', 'boxes', 'counter', 'single'];
   const modules = names.map((name) => ({
     name,
     text: fs.readFileSync(path.join(here, 'lua', `${name}.lua`), 'utf8'),
@@ -57,6 +63,7 @@ t.test('tsc takes them, and users of them', async (t) => {
     'package.json': '{"type":"module"}',
     'use.ts': `
 import type * as app from './app.js';
+import type * as boxes from './boxes.js';
 import type * as counter from './counter.js';
 declare const a: typeof app;
 declare const c: typeof counter;
@@ -67,6 +74,15 @@ const many: number = a.get(1);
 const n: number = c.new().add();
 c.delete('x');
 const plain: unknown = a.plain();
+declare const b: typeof boxes;
+const key: 'x' | 'y' = b.keys({ x: 1, y: 2 });
+const value: string | undefined = b.pick({ x: 'text' }, 'x');
+declare const box: boxes.Box<string, number>;
+const item: number | undefined = box.items['x'];
+declare const style: boxes.Style;
+const width: number = style.width;
+const other: string | number | boolean | undefined = b.style['other'] as string;
+void [key, value, item, width, other];
 type Single = typeof import('./single.js').default;
 declare const single: Single;
 const said: string = single('x');
@@ -75,7 +91,7 @@ void a.user(1, { deep: true, level: 'none' });
 void [user, found, text, many, n, plain, said];
 `,
   });
-  for (const name of ['app', 'counter', 'single']) {
+  for (const name of ['app', 'boxes', 'counter', 'single']) {
     fs.copyFileSync(path.join(here, 'expected', `${name}.d.ts`), path.join(dir, `${name}.d.ts`));
   }
   const flags = ['--noEmit', '--strict', '--typeRoots', './none', '--target', 'es2022'];
@@ -103,4 +119,13 @@ t.test('the command', async (t) => {
   fs.writeFileSync(path.join(dir, 'lua/a.d.ts'), 'export const mine: 1;\n');
   t.match(run('lua'), { status: 1, stderr: /stays as it is/ });
   t.equal(run('nowhere').status, 1);
+  // what Lua cannot read gets no declarations, the other files do
+  fs.writeFileSync(path.join(dir, 'lua/broken.lua'), '#!/usr/bin/lua\nlocal x = {\nreturn x\n');
+  fs.writeFileSync(path.join(dir, 'lua/c.lua'), '#!/usr/bin/lua\nreturn { g = 1 }\n');
+  t.match(run('lua'), {
+    status: 1,
+    stdout: 'lua/c.d.ts\n',
+    stderr: /^moonphase: lua\/broken\.lua:3: .* near 'return'$/m,
+  });
+  t.notOk(fs.existsSync(path.join(dir, 'lua/broken.d.ts')));
 });
