@@ -313,7 +313,7 @@ interface Internal extends Native, NativeCodec {
   setup(helpers: {
     makeError(message: string, luaStack: string, value: unknown, isText: boolean): Error;
     makeCoded(code: ErrorCode, message: string): Error;
-    watchPromise(promise: Promise<unknown>, id: number): void;
+    watchPromise(promise: PromiseLike<unknown>, id: number): void;
     makeProxy(vm: object, handle: object): object;
     js: object;
   }): void;
@@ -345,7 +345,8 @@ export function native(): Native {
       new LuaError(message, luaStack, isText ? message : value),
     makeCoded: (code, message) => new MoonphaseError(code, message),
     watchPromise: (promise, id) => {
-      promise.then(
+      // a thenable, too
+      Promise.resolve(promise).then(
         (value) => addon.settled(id, true, value),
         (error: unknown) => addon.settled(id, false, error),
       );

@@ -98,8 +98,7 @@ export class Lua {
       abort(); // by what Lua called
       return result;
     }
-    signal.addEventListener('abort', abort, { once: true });
-    const done = (): void => signal.removeEventListener('abort', abort);
+    const done = onAbort(signal, abort);
     result.then(done, done);
     return result;
   }
@@ -197,6 +196,32 @@ export class LuaVM extends Lua {
     );
     for (const [name, value] of Object.entries(options.globals ?? {})) this.setGlobal(name, value);
   }
+}
+
+interface Waiting {
+  readonly calls: Set<() => void>;
+  readonly listener: () => void;
+}
+const waiting = new WeakMap<AbortSignal, Waiting>();
+
+/** One listener for all calls that wait with a signal: Node warns of more than ten. Returns what ends it. */
+function onAbort(signal: AbortSignal, abort: () => void): () => void {
+  let known = waiting.get(signal);
+  if (known === undefined) {
+    const calls = new Set<() => void>();
+    const listener = (): void => calls.forEach((call) => call());
+    known = { calls, listener };
+    waiting.set(signal, known);
+    signal.addEventListener('abort', listener, { once: true });
+  }
+  const { calls, listener } = known;
+  calls.add(abort);
+  return () => {
+    calls.delete(abort);
+    if (calls.size > 0 || waiting.get(signal)?.calls !== calls) return;
+    waiting.delete(signal);
+    signal.removeEventListener('abort', listener);
+  };
 }
 
 /** Small functions in Lua that stand behind the methods above and behind live tables. */

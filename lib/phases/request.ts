@@ -101,6 +101,10 @@ export class Call {
 
 const addon = (): NativeRequests => native();
 
+function isField(value: unknown): boolean {
+  return ['string', 'number', 'boolean'].includes(typeof value) || value instanceof Uint8Array;
+}
+
 /** Header fields by name. */
 export class Headers {
   readonly #get: (name: string) => HeaderValue | undefined;
@@ -137,6 +141,12 @@ export class Headers {
 
   /** A list makes several fields; undefined removes them. */
   set(name: string, value: HeaderValue | number | undefined): void {
+    for (const one of Array.isArray(value) ? (value as unknown[]) : [value])
+      if (!isField(one) && value !== undefined)
+        throw new MoonphaseError(
+          'ERR_MOONPHASE_OPTION',
+          `the value of the header ${JSON.stringify(name)} is text, a number or a list of these, not ${inspect(one, { depth: 0 })}`,
+        );
     this.#set(name, typeof value === 'number' ? String(value) : value);
   }
 

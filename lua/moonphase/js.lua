@@ -56,6 +56,9 @@ js.global = check(call("global"))
 
 -- A package, a built-in module or a file below the prefix; waits.
 function js.import(name)
+  if type(name) ~= "string" then
+    error("bad argument #1 to 'import' (string expected, got " .. type(name) .. ")", 2)
+  end
   local value = check(wait("import", name, ngx.config.prefix()))
   return value
 end

@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "base/log.h"
+#include "bind/js_call.h"
 #include "net/handle.h"
 
 namespace moonphase::bind {
@@ -61,12 +63,19 @@ void Env::unhold() {
   if (--holds_ == 0 && loop_) loop_->ref(false);
 }
 
+void Env::set_closing() {
+  if (closing_) return;
+  closing_ = true;
+  // Lua code that needs JavaScript ends with an error now, and nothing has gone wrong.
+  set_log_tap([](int, Str line, void*) { return line.find(kGone) != Str::npos; }, nullptr);
+}
+
 void Env::on_cleanup(napi_async_cleanup_hook_handle, void* data) {
   static_cast<Env*>(data)->close();
 }
 
 void Env::close() {
-  closing_ = true;
+  set_closing();
   {
     net::Loop::Scope scope(*loop_);
     while (Resource* r = resources_) {

@@ -43,7 +43,7 @@ class Env {
   net::Loop* loop() const { return loop_; }
   // JavaScript cannot run any more.
   bool closing() const { return closing_; }
-  void set_closing() { closing_ = true; }
+  void set_closing();
 
   // Keep the process alive while something is held (a gateway that listens, a promise that
   // JavaScript waits for).

@@ -10,6 +10,9 @@
 
 namespace moonphase::bind {
 
+// The error that Lua code gets then; a thread that is being terminated does not log it.
+constexpr const char* kGone = "JavaScript does not run any more";
+
 // Stands around everything that makes or touches JavaScript values. Cheap when JavaScript called
 // us.
 class IntoJs {

@@ -54,7 +54,7 @@ int push_handler(lua_State* L, const engine::Plan& plan, int index) {
   napi_value fn = nullptr;
   if (!js.ok() || napi_get_reference_value(
                       host->napi(), functions->refs[static_cast<size_t>(index)], &fn) != napi_ok) {
-    lua_pushliteral(L, "JavaScript does not run any more");
+    lua_pushstring(L, kGone);
     return LUA_ERRRUN;
   }
   lua_rawgeti(L, LUA_REGISTRYINDEX, host->handler_ref);

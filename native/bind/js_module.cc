@@ -18,8 +18,6 @@ namespace moonphase::bind {
 
 namespace {
 
-constexpr const char* kGone = "JavaScript does not run any more";
-
 // Where a value goes that Lua gets of this module: objects and functions stay JavaScript's.
 bool push_value(VmHost* host, lua_State* L, napi_value v, std::string* error) {
   napi_env env = host->napi();

@@ -164,7 +164,7 @@ VmHost* VmHost::of(lua_State* L, std::string* error) {
       },
       host);
   if (!js.ok() || !host->prepare(error)) {
-    if (error->empty()) *error = "JavaScript does not run any more";
+    if (error->empty()) *error = kGone;
     return nullptr;
   }
   host->make_object();

@@ -3,6 +3,8 @@
 #include "bind/js_call.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
+#include "engine/scheduler.h"
+#include "lua/call.h"
 
 namespace moonphase::bind {
 
@@ -27,6 +29,35 @@ std::string primitive_text(napi_env env, napi_value v) {
   if (js_type(env, v) == napi_symbol) return "a symbol";  // which has no text without a call
   napi_value text = nullptr;
   return napi_coerce_to_string(env, v, &text) == napi_ok ? text_of(env, text) : std::string();
+}
+
+int call_tostring(lua_State* L) { return luaL_callmeta(L, 1, "__tostring"); }
+
+// An error object's `message`, or what its __tostring says.
+std::string object_text(VmHost* host, lua_State* L, int index) {
+  lua_State* own = host->vm()->L();  // L may have ended
+  const int top = lua_gettop(own);
+  std::string message;
+  if (lua_type(L, index) == LUA_TTABLE) {
+    lua_pushliteral(L, "message");
+    lua_rawget(L, index);
+    if (lua_type(L, -1) == LUA_TSTRING) message = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+  engine::Generation* g = host->generation();  // null: closed
+  if (message.empty() && g && luaL_getmetafield(L, index, "__tostring")) {
+    lua_pop(L, 1);
+    engine::RunningLua running(g, own, 1);
+    lua_pushcfunction(own, call_tostring);
+    lua_pushvalue(L, index);
+    if (L != own) lua_xmove(L, own, 1);
+    if (lua::protected_call(own, 1, 1, false) == 0 && lua_type(own, -1) == LUA_TSTRING)
+      message = lua_tostring(own, -1);
+    lua_settop(own, top);
+  }
+  if (message.empty())
+    message = std::string("an error object (a ") + luaL_typename(L, index) + " value)";
+  return message;
 }
 
 }  // namespace
@@ -101,7 +132,7 @@ napi_value to_exception(VmHost* host, lua_State* L, int index, const std::string
     message.assign(s, n);
     lua_pop(L, 1);
   } else {
-    message = std::string("an error object (a ") + luaL_typename(L, index) + " value)";
+    message = object_text(host, L, index);
   }
   napi_value args[4] = {js_string(env, message), js_string(env, traceback),
                         to_js(host, L, index, &ignored),

@@ -1,6 +1,7 @@
 // Functions by reference: a Lua function is a JavaScript function, a JavaScript function is a Lua
 // function. Passed back, each is what it was. Tables that stay Lua's are proxies that lib/luavm.ts
 // makes.
+#include "bind/codec.h"
 #include "bind/js_call.h"
 #include "bind/js_error.h"
 #include "bind/luavm.h"
@@ -88,6 +89,18 @@ napi_value lua_function(napi_env env, napi_callback_info info) {
   return run_call(call, static_cast<int>(argc), ref->results);
 }
 
+// What JavaScript's `await` would wait for, besides promises. A getter that throws is the promise's
+// business.
+bool is_thenable(VmHost* host, napi_value v) {
+  if (unwrap(host, v)) return false;  // a function or live table of Lua
+  napi_env env = host->napi();
+  napi_value then = nullptr;
+  if (napi_get_named_property(env, v, "then", &then) == napi_ok)
+    return js_type(env, then) == napi_function;
+  napi_get_and_clear_last_exception(env, &then);
+  return true;
+}
+
 Outcome fail(lua_State* L, const char* text) {
   lua_settop(L, 1);
   lua_pushboolean(L, 0);
@@ -100,7 +113,6 @@ Outcome fail(lua_State* L, const char* text) {
 Outcome call_host(lua_State* L, PromiseWait** wait) {
   JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
   VmHost* host = ref->host;
-  constexpr const char* kGone = "JavaScript does not run any more";
   if (!host) return fail(L, "this function of JavaScript was collected: a finalizer calls it");
   if (host->closed() || host->env()->closing()) return fail(L, kGone);
   IntoJs js(host->env());
@@ -133,14 +145,22 @@ Outcome call_host(lua_State* L, PromiseWait** wait) {
     push_exception(host, L, result);
     return Outcome::kReturn;
   }
-  bool is_promise = false;
-  if (js_type(env, result) == napi_object && napi_is_promise(env, result, &is_promise) == napi_ok &&
-      is_promise) {
-    *wait = PromiseWait::start(host, result);
-    return *wait ? Outcome::kWait : fail(L, kGone);
-  }
+  const napi_valuetype type = js_type(env, result);
   lua_settop(L, 1);
   lua_pushboolean(L, 1);
+  if (type == napi_object || type == napi_function) {
+    bool waits = false;
+    if (napi_is_promise(env, result, &waits) != napi_ok || !waits) {
+      // What the codec takes holds no functions.
+      if (type == napi_object && codec_push(host, L, result)) return Outcome::kReturn;
+      waits = is_thenable(host, result);
+    }
+    if (waits) {
+      lua_settop(L, 1);
+      *wait = PromiseWait::start(host, result);
+      return *wait ? Outcome::kWait : fail(L, kGone);
+    }
+  }
   if (push_js(host, L, result, &error)) return Outcome::kReturn;
   return fail(L, ("the result of a JavaScript function: " + error).c_str());
 }

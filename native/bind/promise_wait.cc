@@ -84,7 +84,7 @@ void PromiseWait::push_outcome(lua_State* L) {
   std::string error;
   lua_pushboolean(L, ok_);
   if (!js.ok() || napi_get_reference_value(env, value_, &box) != napi_ok || !box) {
-    error = "JavaScript does not run any more";
+    error = kGone;
   } else if (!ok_) {
     push_exception(host_, L, js_get(env, box, "v"));
   } else if (napi_value v = js_get(env, box, "v");

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import t from 'tap';
 import { LuaError, LuaVM } from '../../lib/index.js';
 import { root } from '../helpers/server.js';
@@ -136,6 +137,64 @@ t.test('an AbortSignal ends a call that waits', async (t) => {
   lua.close();
 });
 
+t.test('many calls wait with one AbortSignal', async (t) => {
+  const lua = new LuaVM();
+  t.teardown(() => lua.close());
+  const warnings: string[] = [];
+  const warned = (warning: Error): unknown => warnings.push(warning.name);
+  process.on('warning', warned);
+  t.teardown(() => process.off('warning', warned));
+  const { signal } = new AbortController();
+  await Promise.all(
+    Array.from({ length: 15 }, () => lua.eval<Promise<void>>('ngx.sleep(0.001)', { signal })),
+  );
+  t.equal(getEventListeners(signal, 'abort').length, 0);
+  const controller = new AbortController();
+  const calls = Array.from({ length: 15 }, () =>
+    lua.eval<Promise<void>>('ngx.sleep(100)', { signal: controller.signal }),
+  );
+  t.equal(getEventListeners(controller.signal, 'abort').length, 1);
+  controller.abort(new Error('enough'));
+  for (const call of calls) await t.rejects(call, { message: 'enough' });
+  await new Promise(setImmediate);
+  t.same(warnings, []);
+});
+
+t.test('what is like a promise is waited for', async (t) => {
+  class Query {
+    then(done: (value: unknown) => void): void {
+      setTimeout(done, 1, { rows: 3 });
+    }
+  }
+  const fail = { then: (_: unknown, failed: (error: Error) => void) => failed(new Error('no')) };
+  const getter = {
+    get then(): unknown {
+      throw new Error('then');
+    },
+  };
+  const lua = new LuaVM({
+    globals: {
+      query: () => new Query(),
+      inner: () => Object.assign(() => 1, { then: (done: (n: number) => void) => done(4) }),
+      fail: () => fail,
+      getter: () => getter,
+      text: () => ({ then: 'text' }),
+      same: (x: unknown) => x,
+    },
+  });
+  t.teardown(() => lua.close());
+  t.equal(await lua.eval('return query().rows'), 3);
+  t.equal(await lua.eval('return inner()'), 4, 'a function');
+  await t.rejects(async () => lua.eval('fail()'), { message: 'no' });
+  await t.rejects(async () => lua.eval('getter()'), { message: 'then' });
+  t.equal(lua.eval('return text()["then"]'), 'text', 'no function: copied at once');
+  t.equal(lua.eval('return same(function() return 1 end)()'), 1);
+  (globalThis as { query?: Query }).query = new Query();
+  t.teardown(() => delete (globalThis as { query?: Query }).query);
+  const code = 'local js = require "js" return js.await(js.global.query).rows';
+  t.equal(await lua.eval(code), 3);
+});
+
 t.test('live tables, values there and back', async (t) => {
   const lua = new LuaVM();
   lua.eval('state = { n = 1, inner = { list = { 1, 2 } } }');
@@ -230,6 +289,9 @@ t.test('require "js"', async (t) => {
   t.equal(run('return js.typeof(js.global.Math.max)'), 'function');
   const back = run('return js.global.Math');
   t.equal(back, Math, 'goes home as itself');
+  t.throws(() => run('js.import(5)'), {
+    message: /: bad argument #1 to 'import' \(string expected, got number\)$/,
+  });
   await t.rejects(async () => run('js.import("no-such-package")'), { message: /no-such-package/ });
   lua.close();
 });

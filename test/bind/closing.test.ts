@@ -72,6 +72,35 @@ t.test('what finalizers do', async (t) => {
   lua.close();
 });
 
+t.test(
+  'a worker_thread that is terminated says nothing of the Lua code that it ends',
+  async (t) => {
+    const code = `
+    import { Worker, isMainThread, parentPort } from 'node:worker_threads';
+    if (isMainThread) {
+      for (let i = 0; i < 8; i++) {
+        const worker = new Worker(new URL(import.meta.url));
+        await new Promise((ready) => worker.once('message', ready));
+        await new Promise((over) => setTimeout(over, i * 3));
+        await worker.terminate();
+      }
+    } else {
+      const { LuaVM } = await import(${JSON.stringify(path.join(root, 'dist/index.js'))});
+      const tick = () => new Promise((over) => setTimeout(over, 1));
+      const lua = new LuaVM({ globals: { tick, now: () => 1 } });
+      lua.eval(\`
+        local function run() while true do tick() for i = 1, 100 do now() end end end
+        for i = 1, 5 do ngx.timer.at(0, run) ngx.thread.spawn(run) end
+        run()\`);
+      parentPort.postMessage(1);
+    }`;
+    const file = path.join(t.testdir({ 'main.mjs': code }), 'main.mjs');
+    const { status, stderr } = spawnSync(...plainNode(file), { encoding: 'utf8', timeout: 60_000 });
+    t.equal(status, 0);
+    t.equal(stderr, '');
+  },
+);
+
 t.test('a process with closed VMs ends; what timers and print say is on stderr', async (t) => {
   const code = `
     const { LuaVM } = await import(${JSON.stringify(path.join(root, 'dist/index.js'))});

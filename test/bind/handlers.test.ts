@@ -249,6 +249,21 @@ t.test('who catches an exit sends nothing more', async (t) => {
         },
       },
       { path: '/none', content: (_req, ngx) => ngx.json(undefined) },
+      {
+        path: '/header',
+        content: (_req, ngx) => {
+          const said: string[] = [];
+          for (const value of [{}, null, [1, {}], () => 1, 'x', 5, ['a', 'b'], undefined]) {
+            try {
+              ngx.headers.set('X-Odd', value as never);
+              said.push('set');
+            } catch (error) {
+              said.push((error as Error).message);
+            }
+          }
+          ngx.json(said);
+        },
+      },
     ],
   });
   const status = async (at: string): Promise<number> =>
@@ -256,5 +271,11 @@ t.test('who catches an exit sends nothing more', async (t) => {
   t.equal(await status('/sync'), 403);
   t.equal(await status('/late'), 302);
   t.equal(await status('/none'), 500, 'undefined is no JSON');
+  const refused = (what: string): string =>
+    `the value of the header "X-Odd" is text, a number or a list of these, not ${what}`;
+  t.same(await (await gw.fetch(new Request('http://a/header'))).json(), [
+    ...['{}', 'null', '{}', '[Function (anonymous)]'].map(refused),
+    ...['set', 'set', 'set', 'set'],
+  ]);
   await gw.stop();
 });

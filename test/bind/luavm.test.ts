@@ -228,6 +228,18 @@ t.test('errors of Lua in JavaScript', async (t) => {
     t.match(e.stack, /luavm\.test\.ts/, 'then come the frames of JavaScript');
   }
   t.throws(() => lua.eval('error({ code = 7 })'), { luaValue: { code: 7 } });
+  t.throws(() => lua.eval('error({ message = "boom", code = 7 })'), {
+    message: 'boom',
+    luaValue: { message: 'boom', code: 7 },
+  });
+  const named = (what: string): string =>
+    `error(setmetatable({}, { __tostring = function() ${what} end }))`;
+  t.throws(() => lua.eval(named('return "named"')), { message: 'named' });
+  await t.rejects(lua.eval<Promise<unknown>>(`ngx.sleep(0) ${named('return "later"')}`), {
+    message: 'later',
+  });
+  for (const code of [named('error("x")'), named('return {}'), 'error({})'])
+    t.throws(() => lua.eval(code), { message: 'an error object (a table value)' }, code);
   t.throws(() => lua.eval('this is no Lua', { name: '@x.lua' }), {
     message: /^x\.lua:1: '=' expected near 'is'/,
   });
