@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "ngx/shared_dict.h"
+
 #include "base/clock.h"
 #include "shm/first_thread.h"
 #include "shm/zone.h"
@@ -28,9 +30,10 @@ void report(char** to, const char* error) {
 }  // namespace
 
 // `zone_udata` is the userdata at [1] of a dictionary, a ngx::SharedDict, whose first member is the
-// zone; it is empty once its VM is being closed.
+// zone; it is empty once its VM is being closed. Lua code may have put something else there.
 SHDICT_FFI void* ngx_http_lua_ffi_shdict_udata_to_zone(void* zone_udata) {
-  return zone_udata != nullptr ? *static_cast<void**>(zone_udata) : nullptr;
+  auto* dict = static_cast<ngx::SharedDict*>(zone_udata);
+  return dict != nullptr && dict->tag == &ngx::SharedDict::kTag ? dict->zone : nullptr;
 }
 
 SHDICT_FFI int ngx_http_lua_ffi_shdict_get(void* zone, const unsigned char* key, size_t key_len,

@@ -13,7 +13,10 @@
 namespace moonphase::ngx {
 
 struct SharedDict {
+  static constexpr char kTag = 0;
   shm::Zone* zone = nullptr;
+  // Lua code can put another userdata in this one's place; the second word of none is this address.
+  const void* tag = &kTag;
   bool any = false;  // takes tables too: `values=any`
 };
 

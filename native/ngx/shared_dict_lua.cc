@@ -178,8 +178,10 @@ int release_zone(lua_State* L) {
 SharedDict* dict_at(lua_State* L, int index) {
   lua_rawgeti(L, index, 1);
   auto* dict = static_cast<SharedDict*>(lua_touserdata(L, -1));
+  const bool ours = lua_objlen(L, -1) == sizeof(SharedDict) && dict != nullptr &&
+                    dict->tag == &SharedDict::kTag && dict->zone != nullptr;
   lua_pop(L, 1);
-  return dict != nullptr && dict->zone != nullptr ? dict : nullptr;
+  return ours ? dict : nullptr;
 }
 
 void push_shared_dict(lua_State* L, const SharedDict& one) {

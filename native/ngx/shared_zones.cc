@@ -53,7 +53,7 @@ int make(lua_State* L) {
     lua_pushlstring(L, why.data(), why.size());
     return 2;
   }
-  push_shared_dict(L, {zone, lua_toboolean(L, 4) != 0});
+  push_shared_dict(L, {.zone = zone, .any = lua_toboolean(L, 4) != 0});
   shm::zone_registry_release(zone);
   return 1;
 }
@@ -67,7 +67,7 @@ void open_shared_dict(lua_State* L) {
     for (const engine::SharedDictPlan& dict : g->plan->lua.shared_dicts) {
       shm::Zone* zone = open_zone(g, dict, &error);
       if (!zone) break;
-      zones.push_back({zone, dict.any});
+      zones.push_back({.zone = zone, .any = dict.any});
     }
   }
   if (error.empty()) inject_shared_dicts(L, zones, make);

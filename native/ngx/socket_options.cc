@@ -34,6 +34,9 @@ const Option* find_option(int number) {
   return number > 0 && number < kCount ? &kOptions[number] : nullptr;
 }
 
+// lua-resty-core passes what the object holds at [1].
+bool connected(const StreamSocket* s) { return s && s->genuine() && s->connected(); }
+
 int report(char* err, size_t* errlen, const char* text) {
   const size_t n = strnlen(text, *errlen);
   std::memcpy(err, text, n);
@@ -61,7 +64,7 @@ extern "C" {
 int ngx_http_lua_ffi_socket_tcp_getoption(StreamSocket* s, int option, int* val, unsigned char* err,
                                           size_t* errlen) {
   char* text = reinterpret_cast<char*>(err);
-  if (!s || !s->connected()) return report(text, errlen, "closed");
+  if (!connected(s)) return report(text, errlen, "closed");
   const Option* o = find_option(option);
   if (!o) return unsupported(text, errlen, "unsupported option %d", option);
   socklen_t len = sizeof *val;
@@ -72,7 +75,7 @@ int ngx_http_lua_ffi_socket_tcp_getoption(StreamSocket* s, int option, int* val,
 int ngx_http_lua_ffi_socket_tcp_setoption(StreamSocket* s, int option, int val, unsigned char* err,
                                           size_t* errlen) {
   char* text = reinterpret_cast<char*>(err);
-  if (!s || !s->connected()) return report(text, errlen, "closed");
+  if (!connected(s)) return report(text, errlen, "closed");
   const Option* o = find_option(option);
   if (!o) return unsupported(text, errlen, "unsupported option: %d", option);
   if (setsockopt(s->fd(), o->level, o->name, &val, sizeof val) != 0)
@@ -81,7 +84,7 @@ int ngx_http_lua_ffi_socket_tcp_setoption(StreamSocket* s, int option, int val, 
 }
 
 int ngx_http_lua_ffi_socket_tcp_getfd(void*, StreamSocket* s, const char** errmsg) {
-  if (!s || !s->connected()) {
+  if (!connected(s)) {
     *errmsg = "closed";
     return moonphase::kError;
   }

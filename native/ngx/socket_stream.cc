@@ -18,8 +18,15 @@ using engine::StreamSocket;
 StreamSocket* socket_of(lua_State* L, int index) {
   lua_rawgeti(L, index, kCtx);
   auto* s = static_cast<StreamSocket*>(lua_touserdata(L, -1));
+  if (s && (lua_objlen(L, -1) < sizeof(StreamSocket) || !s->genuine()))
+    luaL_error(L, "%s", kNotItsOwn);
   lua_pop(L, 1);
   return s;
+}
+
+int wait_with(lua_State* L, int index, engine::Pending* p) {
+  lua_rawgeti(L, index, kCtx);
+  return engine::wait(L, p);
 }
 
 int fail(lua_State* L, const char* why) {
@@ -47,11 +54,11 @@ void log_closed(LuaCtx* ctx, const StreamSocket* s, const char* verb) {
       static_cast<const void*>(s), s ? s->address() : nullptr, 0, s && s->connected() ? 1 : 0);
 }
 
-int receive_with(lua_State* L, StreamSocket* s, Receiver::Mode mode, size_t size,
+int receive_with(lua_State* L, int index, StreamSocket* s, Receiver::Mode mode, size_t size,
                  engine::UntilPattern* until) {
   MOONPHASE_LOG(s->request(), kLogDebug, 0, "lua tcp socket read timeout: %lld",
                 static_cast<long long>(s->read_timeout));
-  if (s->receive(mode, size, until) == kAgain) return engine::wait(L, s->read_wait());
+  if (s->receive(mode, size, until) == kAgain) return wait_with(L, index, s->read_wait());
   return s->push_received(L);
 }
 
@@ -82,7 +89,7 @@ int receive(lua_State* L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   StreamSocket* s = readable_socket(L, ctx, socket_of(L, 1), true, &n);
   if (!s) return n;
-  if (n == 1) return receive_with(L, s, Receiver::Mode::kLine, 0, nullptr);
+  if (n == 1) return receive_with(L, 1, s, Receiver::Mode::kLine, 0, nullptr);
 
   if (lua_isnumber(L, 2)) {
     const lua_Integer size = lua_tointeger(L, 2);
@@ -91,15 +98,15 @@ int receive(lua_State* L) {
       lua_pushliteral(L, "");
       return 1;
     }
-    return receive_with(L, s, Receiver::Mode::kSize, static_cast<size_t>(size), nullptr);
+    return receive_with(L, 1, s, Receiver::Mode::kSize, static_cast<size_t>(size), nullptr);
   }
   if (!lua_isstring(L, 2)) return luaL_argerror(L, 2, "bad argument");
   size_t len;
   const char* pat = lua_tolstring(L, 2, &len);
   if (len == 2 && pat[0] == '*' && pat[1] == 'l')
-    return receive_with(L, s, Receiver::Mode::kLine, 0, nullptr);
+    return receive_with(L, 1, s, Receiver::Mode::kLine, 0, nullptr);
   if (len == 2 && pat[0] == '*' && pat[1] == 'a')
-    return receive_with(L, s, Receiver::Mode::kAll, 0, nullptr);
+    return receive_with(L, 1, s, Receiver::Mode::kAll, 0, nullptr);
   if (len == 2 && pat[0] == '*') return luaL_argerror(L, 2, "bad pattern argument");
   return luaL_argerror(L, 2, lua_pushfstring(L, "bad pattern argument: %s", pat));
 }
@@ -116,7 +123,7 @@ int receiveany(lua_State* L) {
   MOONPHASE_LOG(ctx->r, kLogDebug, 0,
                 "lua tcp socket calling receiveany() method to read at most %lld bytes",
                 static_cast<long long>(lua_tointeger(L, 2)));
-  return receive_with(L, s, Receiver::Mode::kAny, static_cast<size_t>(lua_tointeger(L, 2)),
+  return receive_with(L, 1, s, Receiver::Mode::kAny, static_cast<size_t>(lua_tointeger(L, 2)),
                       nullptr);
 }
 
@@ -127,10 +134,7 @@ static int until_next(lua_State* L) {
   lua_Integer size = n >= 1 ? luaL_checkinteger(L, 1) : 0;
   if (size < 0) size = 0;
   LuaCtx* ctx = engine::check(L, engine::kCapCosocket);
-  lua_rawgeti(L, lua_upvalueindex(1), kCtx);
-  auto* s = static_cast<StreamSocket*>(lua_touserdata(L, -1));
-  lua_pop(L, 1);
-  s = readable_socket(L, ctx, s, false, &n);
+  StreamSocket* s = readable_socket(L, ctx, socket_of(L, lua_upvalueindex(1)), false, &n);
   if (!s) return n;
   auto* until = static_cast<engine::UntilPattern*>(lua_touserdata(L, lua_upvalueindex(3)));
   if (until->finished) {
@@ -140,7 +144,8 @@ static int until_next(lua_State* L) {
     lua_pushnil(L);
     return 3;
   }
-  return receive_with(L, s, Receiver::Mode::kUntil, static_cast<size_t>(size), until);
+  return receive_with(L, lua_upvalueindex(1), s, Receiver::Mode::kUntil, static_cast<size_t>(size),
+                      until);
 }
 
 int receiveuntil(lua_State* L) {
@@ -200,7 +205,7 @@ int send(lua_State* L) {
   std::string* owned = data.owned();
   const Rc rc = s->send(data.bytes(), owned);
   data.release();
-  if (rc == kAgain) return engine::wait(L, s->write_wait());
+  if (rc == kAgain) return wait_with(L, 1, s->write_wait());
   return s->push_sent(L);
 }
 

@@ -19,7 +19,12 @@ enum Slot : int {
   kTransparent = 9,
 };
 
+// The error where Lua code has put another userdata into slot kCtx.
+constexpr const char* kNotItsOwn = "bad socket object: what it holds at [1] is not its own";
 engine::StreamSocket* socket_of(lua_State* L, int index);
+// engine::wait for what the socket of the object at `index` does; the coroutine holds the socket,
+// whatever becomes of the object.
+int wait_with(lua_State* L, int index, engine::Pending* p);
 int fail(lua_State* L, const char* why);  // nil, why
 
 enum Busy : unsigned { kBusyConnecting = 1, kBusyReading = 2, kBusyWriting = 4 };

@@ -157,7 +157,7 @@ int connect(lua_State* L) {
   s->read_timeout = timeout(kReadTimeout, conf.socket_read_timeout);
 
   lua_rawgeti(L, 1, kBind);
-  auto* local = static_cast<LocalAddress*>(lua_touserdata(L, -1));
+  const LocalAddress* local = local_address(L, -1);
   lua_rawgeti(L, 1, kTransparent);
   const bool transparent = lua_toboolean(L, -1);
   lua_rawgeti(L, 1, kKey);
@@ -171,7 +171,7 @@ int connect(lua_State* L) {
 
   if (s->connect({host, len}, port, pool, local ? &local->addr : nullptr, local ? local->len : 0,
                  transparent) == kAgain)
-    return engine::wait(L, s->connect_wait());
+    return wait_with(L, 1, s->connect_wait());
   return s->push_connected(L);
 }
 

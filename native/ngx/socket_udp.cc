@@ -24,6 +24,8 @@ const char kMeta[] = "moonphase.udp", kGcMeta[] = "moonphase.udp.gc";
 UdpSocket* socket_of(lua_State* L) {
   lua_rawgeti(L, 1, kCtx);
   auto* s = static_cast<UdpSocket*>(lua_touserdata(L, -1));
+  if (s && (lua_objlen(L, -1) != sizeof(UdpSocket) || !s->genuine()))
+    luaL_error(L, "%s", kNotItsOwn);
   lua_pop(L, 1);
   return s;
 }
@@ -107,11 +109,11 @@ int setpeername(lua_State* L) {
   const int64_t ms = lua_tointeger(L, -1);
   s->read_timeout = ms > 0 ? ms : engine::loc(ctx->r)->lua.socket_read_timeout;
   lua_rawgeti(L, 1, kBind);
-  const auto* local = static_cast<const LocalAddress*>(lua_touserdata(L, -1));
+  const auto* local = local_address(L, -1);
   lua_pop(L, 2);
   if (s->set_peer({host, len}, port, local ? &local->addr : nullptr, local ? local->len : 0) ==
       kAgain)
-    return engine::wait(L, s->pending());
+    return wait_with(L, 1, s->pending());
   return s->push_peer(L);
 }
 
@@ -151,7 +153,7 @@ int receive(lua_State* L) {
   MOONPHASE_LOG(r, kLogDebug, 0, "lua udp socket read timeout: %lld",
                 static_cast<long long>(s->read_timeout));
   MOONPHASE_LOG(r, kLogDebug, 0, "lua udp socket receive buffer size: %zu", size);
-  if (s->receive(size) == kAgain) return engine::wait(L, s->pending());
+  if (s->receive(size) == kAgain) return wait_with(L, 1, s->pending());
   return s->push_received(L);
 }
 

@@ -67,6 +67,7 @@ void spare_socket(lua_State* L, engine::LuaCtx* ctx) {
       lua_pushvalue(L, -1);
       lua_rawseti(L, -3, 0);
     }
+    socket_of(L, 1)->retire();
     lua_rawgeti(L, 1, kCtx);
     lua_rawseti(L, -3, ++spares->count);
     lua_rawseti(L, 1, kCtx);

@@ -1,4 +1,5 @@
-import { getEventListeners } from 'node:events';
+import { getEventListeners, once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import t from 'tap';
 import { LuaError, LuaVM } from '../../lib/index.js';
 import { root } from '../helpers/server.js';
@@ -118,6 +119,86 @@ t.test('a sandbox', async (t) => {
   lua.setGlobal('host', async (n: number) => n * 2);
   t.equal(await lua.eval('ngx.sleep(0.001) return host(4)'), 8);
   lua.close();
+});
+
+t.test('what Lua code puts in the place of native objects is not taken for them', async (t) => {
+  const lua = new LuaVM({ sandbox: true, sharedDicts: { one: 32768, two: 32768 } });
+  t.teardown(() => lua.close());
+  lua.setGlobal('fail', () => {
+    throw new Error('x');
+  });
+  const server = createServer((socket) => socket.pipe(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  lua.setGlobal('port', (server.address() as AddressInfo).port);
+  const said = await lua.eval<Promise<string[]>>(`
+    local tcp, udp, dict = ngx.socket.tcp(), ngx.socket.udp(), ngx.shared.one
+    assert(tcp:connect("127.0.0.1", port))
+    assert(udp:setpeername("127.0.0.1", port))
+    tcp:bind("127.0.0.1")
+    local _, thrown = pcall(fail)
+    local real = { tcp = tcp[1], udp = udp[1], dict = dict[1], bind = tcp[8], error = thrown.error }
+    local said = {}
+    local function try(what, object, own, ...)
+      for name, value in pairs(real) do
+        if name ~= own then
+          object[1] = value
+          for _, call in ipairs { ... } do
+            local method = call[1]
+            local ok, why = pcall(object[method], object, unpack(call, 2))
+            if ok or not tostring(why):find('^bad ') then
+              said[#said + 1] = what .. method .. " of " .. name .. ": " .. tostring(why)
+            end
+          end
+        end
+      end
+      object[1] = real[own]
+    end
+    try("tcp:", tcp, "tcp", { "send", "a" }, { "receive" }, { "close" }, { "connect", "a", 1 }, { "settimeout", 1 })
+    try("udp:", udp, "udp", { "send", "a" }, { "receive" }, { "close" }, { "setpeername", "a", 1 })
+    try("dict:", dict, "dict", { "get", "a" }, { "set", "a", 1 }, { "lpush", "a", 1 }, { "llen", "a" }, { "get_keys" },
+      { "capacity" }, { "incr", "a", 1 })
+    for _, name in ipairs { "udp", "dict", "bind", "error" } do
+      tcp[1] = real[name]
+      for _, call in ipairs { { "sslhandshake" }, { "getoption", "keepalive" }, { "setoption", "keepalive", 1 } } do
+        local ok, why = tcp[call[1]](tcp, unpack(call, 2))
+        if ok or why ~= "closed" then
+          said[#said + 1] = call[1] .. " of " .. name .. ": " .. tostring(why)
+        end
+      end
+    end
+    tcp[1] = real.tcp
+    -- nor is one that waits for its next life
+    assert(tcp:setkeepalive(1000))
+    tcp[1] = real.tcp
+    said[#said + 1] = select(2, pcall(tcp.send, tcp, "x"))
+    local other = ngx.socket.tcp()
+    other[8] = real.dict
+    assert(other:connect("127.0.0.1", port))
+    assert(other:send("on\\n"))
+    said[#said + 1] = other:receive()
+    dict:set("a", "kept")
+    said[#said + 1] = dict:get("a")
+    return said`);
+  t.same(said, ['bad socket object: what it holds at [1] is not its own', 'on', 'kept']);
+  // a coroutine that waits holds its socket
+  const ended = await lua.eval<Promise<string>>(`
+    local tcp, udp = ngx.socket.tcp(), ngx.socket.udp()
+    assert(tcp:connect("127.0.0.1", port))
+    assert(udp:setpeername("127.0.0.1", port))
+    local threads = {}
+    local until_x = tcp:receiveuntil("x")
+    for i, wait in ipairs { function() return until_x() end, function() return udp:receive() end } do
+      threads[i] = ngx.thread.spawn(wait)
+    end
+    tcp[1], udp[1] = nil, nil
+    for i = 1, 5 do collectgarbage() end
+    local filler = {}
+    for i = 1, 5000 do filler[i] = ("A"):rep(100 + i % 700) .. i end
+    for i, thread in ipairs(threads) do assert(ngx.thread.kill(thread)) end
+    return "ended"`);
+  t.equal(ended, 'ended');
 });
 
 t.test('an AbortSignal ends a call that waits', async (t) => {

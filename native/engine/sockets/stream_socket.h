@@ -12,6 +12,16 @@ namespace moonphase::engine {
 
 class StreamSocket : public LogContext {
  public:
+  // Lua code can put another userdata in this one's place: whoever takes it from there asks. Not
+  // those that wait for another life, either.
+  bool genuine() const { return tag_ == &kTag; }
+  void retire() { tag_ = nullptr; }
+
+ private:
+  static constexpr char kTag = 0;
+  const void* tag_ = &kTag;
+
+ public:
   StreamSocket(const StreamSocket&) = delete;
   StreamSocket& operator=(const StreamSocket&) = delete;
   ~StreamSocket() override;

@@ -10,6 +10,13 @@ namespace moonphase::engine {
 
 class UdpSocket final : public LogContext {
  public:
+  bool genuine() const { return tag_ == &kTag; }  // as StreamSocket's
+
+ private:
+  static constexpr char kTag = 0;
+  const void* tag_ = &kTag;
+
+ public:
   static constexpr size_t kMaxDatagram = 65536;
 
   UdpSocket(http::Request* r, Generation* g);
