@@ -4,6 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { UserError, emptyDir, filesBelow, readIfThere } from '../deps/util.mjs';
+import { shown } from '../prebuild/stage.mjs';
 import { train } from './train.mjs';
 
 // Threads of an addon count at once; a count that is lost all the same is mended.
@@ -14,7 +15,7 @@ const counted = (dir) =>
 
 /**
  * `make(flags, env)` builds `stage`/build/Release/moonphase.node; `node`, a command and its arguments, can load it.
- * Under an emulator training is one round, since it takes as long there.
+ * Under an emulator there are fewer rounds, since each takes fifty times as long.
  */
 export async function buildWithProfile({ root, stage, make, node, emulated }) {
   const profile = emptyDir(path.join(stage, 'profile'));
@@ -24,11 +25,12 @@ export async function buildWithProfile({ root, stage, make, node, emulated }) {
     make(flags, { CCACHE_DISABLE: '1' });
   };
   again(counting(profile));
+  shown(process.execPath, [path.join(root, 'scripts/build-ts.mjs')], root);
   const started = Date.now();
   const requests = await train({
     node,
     addon: path.join(build, 'Release/moonphase.node'),
-    ...(emulated ? { rounds: 1, seconds: 300 } : { rounds: 20, seconds: 60 }),
+    ...(emulated ? { rounds: 4, seconds: 300 } : { rounds: 30, seconds: 60 }),
   });
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   console.error(`moonphase profile: ${requests} requests of training (${seconds} s)`);
