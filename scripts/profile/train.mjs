@@ -18,12 +18,14 @@ const root = path.dirname(path.dirname(here));
 const together = 12;
 
 /**
- * Runs all kinds `rounds` times with `node`, a command and its arguments, and the addon. Answers how many requests there
- * were; throws when one is not answered as it should be, or a process does not end well.
+ * Runs all kinds `rounds` times, less often where that would take most of `seconds`, with `node`, a command and its
+ * arguments, and the addon. Answers how many requests there were; throws when one is not answered as it should be, when
+ * time is over, or a process does not end well.
  */
 export async function train({ node = [process.execPath], addon, rounds = 1, seconds = 60 }) {
   if (!have('openssl')) throw new UserError('missing: openssl; apt-get install openssl');
-  const until = Date.now() + seconds * 1000;
+  const begun = Date.now();
+  const after = (share) => begun + seconds * 1000 * share;
   const env = { ...process.env, ...(addon ? { MOONPHASE_ADDON: addon } : {}) };
   delete env.NODE_OPTIONS;
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-training-'));
@@ -43,15 +45,15 @@ export async function train({ node = [process.execPath], addon, rounds = 1, seco
     ];
     const server = start([...node, path.join(root, command[0]), ...command.slice(1)], env);
     const log = () => fs.readFileSync(path.join(dir, 'error.log'), 'utf8');
-    let total = await within(server, until, log, async () => {
+    let total = await within(server, after(1), log, async () => {
       await listens(ports.http, server);
-      return drive(serverKinds, new Client(ports), rounds);
+      return drive(serverKinds, new Client(ports), rounds, after(0.5));
     });
     await server.end(() => server.child.kill('SIGQUIT'), log);
 
     const embedded = start([...node, path.join(here, 'embedded.mjs')], env);
-    total += await within(embedded, until, undefined, async () =>
-      drive(embeddedKinds, new Client({ http: await embedded.line() }), rounds),
+    total += await within(embedded, after(1), undefined, async () =>
+      drive(embeddedKinds, new Client({ http: await embedded.line() }), rounds, after(0.7)),
     );
     await embedded.end(() => embedded.child.stdin.end());
     return total;
@@ -76,11 +78,11 @@ function prepare(dir, names) {
   execFileSync('openssl', [...certificate.split(' '), ...files], { stdio: 'ignore' });
 }
 
-/** All kinds, evenly mixed, `together` at a time. */
-async function drive(kinds, client, rounds) {
+/** All kinds, evenly mixed, `together` at a time; once at least, and then no round begins later than `enough`. */
+async function drive(kinds, client, rounds, enough) {
   let total = 0;
   try {
-    for (let round = 0; round < rounds; ++round) {
+    for (let round = 0; !round || (round < rounds && Date.now() < enough); ++round) {
       const queue = mixed(kinds);
       total += queue.length;
       const next = async () => {
