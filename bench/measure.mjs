@@ -35,7 +35,7 @@ function cpuSeconds(pid) {
 }
 
 /** So many requests to a server that was started on core 0. */
-export function drive(load, server, { request, pipeline, connections, requests }) {
+export function drive(load, server, { request, pipeline, connections, requests, backend = [] }) {
   const before = cpuSeconds(server.child.pid);
   const [command, ...args] = pin(1, [
     load,
@@ -44,6 +44,7 @@ export function drive(load, server, { request, pipeline, connections, requests }
     String(connections),
     String(requests),
     String(pipeline),
+    ...backend,
   ]);
   const out = execFileSync(command, args, { input: request, encoding: 'utf8', timeout: 120_000 });
   const [answers, , wall] = out.trim().split(' ').map(Number);

@@ -1,7 +1,8 @@
 // A load client that keeps a server saturated: it never sleeps, so that its wake-ups are not billed to the server.
-//   load HOST PORT CONNECTIONS REQUESTS PIPELINE < request
+//   load HOST PORT CONNECTIONS REQUESTS PIPELINE [BACKEND] < request
 // Sends the request on standard input over keep-alive connections, PIPELINE at a time, until REQUESTS answers have come.
-// Answers need a Content-Length or chunks that end in one read's tail. Prints: answers, errors, seconds.
+// With BACKEND, a port, it is also what a gateway passes requests on to (backend.h). Answers need a Content-Length or chunks
+// that end in one read's tail. Prints: answers, errors, seconds.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -17,6 +18,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "backend.h"
 
 namespace {
 
@@ -52,8 +55,8 @@ size_t answer_length(std::string_view s) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    std::fprintf(stderr, "usage: load HOST PORT CONNECTIONS REQUESTS PIPELINE < request\n");
+  if (argc != 6 && argc != 7) {
+    std::fprintf(stderr, "usage: load HOST PORT CONNECTIONS REQUESTS PIPELINE [BACKEND] < request\n");
     return 2;
   }
   sockaddr_in addr{};
@@ -71,6 +74,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < pipeline; ++i) batch += request;
 
   const int ep = epoll_create1(0);
+  Backend backend;
+  if (argc == 7) backend.open(ep, std::atoi(argv[6]));
   std::vector<Client> clients(connections);
   long sent = 0, answers = 0, errors = 0;
   auto send_batch = [&](Client& c) {
@@ -102,6 +107,14 @@ int main(int argc, char** argv) {
   while (answers < wanted && errors < 1000) {
     const int n = epoll_wait(ep, events, 256, 0);
     for (int i = 0; i < n; ++i) {
+      if (!events[i].data.ptr) {
+        backend.accept_all(ep);
+        continue;
+      }
+      if (events[i].data.u64 & 1) {
+        backend.serve(*reinterpret_cast<Backend::Connection*>(events[i].data.u64 & ~uint64_t{1}));
+        continue;
+      }
       Client& c = *static_cast<Client*>(events[i].data.ptr);
       const ssize_t got = read(c.fd, buf, sizeof buf);
       if (got <= 0) {

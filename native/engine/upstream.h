@@ -309,6 +309,7 @@ class Upstream final : public net::TlsOwner {
   int write_out();
   int take_client_body();
   int send_request();
+  bool sending_goes_on(int rc);
   void send();
   bool duplex() const { return protocol->output != nullptr; }
   int write_frames(bool write);

@@ -114,6 +114,16 @@ int Upstream::send_request() {
   return kOk;
 }
 
+// After a look at what could be sent. False: this try, or the request, is over.
+bool Upstream::sending_goes_on(int rc) {
+  request_sent_ = true;
+  if (rc == kError)
+    next(kFailError);
+  else if (rc >= 300)
+    finalize(rc);
+  return rc != kError && rc < 300;
+}
+
 void Upstream::send() {
   if (duplex()) {
     send_frames(true);
@@ -122,15 +132,7 @@ void Upstream::send() {
   if (stage_ != kSending) return;
   r->conn->action = "sending request to upstream";
   int rc = send_request();
-  request_sent_ = true;
-  if (rc == kError) {
-    next(kFailError);
-    return;
-  }
-  if (rc >= 300) {
-    finalize(rc);
-    return;
-  }
+  if (!sending_goes_on(rc)) return;
   if (rc == kAgain) {
     // Either the socket is full, or the client has not sent more.
     stream_->want_write(out_ != nullptr);
@@ -201,15 +203,7 @@ void Upstream::send_frames(bool write) {
   if (stage_ != kSending && stage_ != kWaiting && stage_ != kPassing) return;
   if (stage_ != kPassing) r->conn->action = "sending request to upstream";
   const int rc = write_frames(write);
-  request_sent_ = true;
-  if (rc == kError) {
-    next(kFailError);
-    return;
-  }
-  if (rc >= 300) {
-    finalize(rc);
-    return;
-  }
+  if (!sending_goes_on(rc)) return;
   stream_->want_write(out_ != nullptr);
   if (rc == kAgain && held_back_)
     net::current_loop()->set_timer(&send_timer_, static_cast<uint64_t>(send_timeout));

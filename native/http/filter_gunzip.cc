@@ -74,12 +74,7 @@ int decompress(Request* r, ZlibChain* z) {
     z->redo = true;
     return kAgain;
   }
-  if (z->in) return kAgain;
-  if (b->size()) {
-    z->stream.avail_out = 0;
-    z->put_out(r, b);
-  }
-  return kOk;
+  return z->end_step(r);
 }
 
 constexpr ZlibChain::Kind kGunzip{Slot::kGunzip, "gunzip", true, start, decompress, end_stream};

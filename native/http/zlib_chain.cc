@@ -122,6 +122,15 @@ bool ZlibChain::work(Request* r, const Kind& kind, int most, size_t size) {
   }
 }
 
+int ZlibChain::end_step(Request* r) {
+  if (in) return kAgain;
+  if (out_buf->size()) {
+    stream.avail_out = 0;
+    put_out(r, out_buf);
+  }
+  return kOk;
+}
+
 int ZlibChain::fail(const Kind& kind) {
   done = true;
   kind.end(this);

@@ -39,6 +39,9 @@ struct ZlibChain {
   void advance();
   // The flush that was asked for is done.
   void put_flushed(Request* r);
+  // A step that has nothing else to tell: kAgain while there is more input, else what has become of
+  // it goes out.
+  int end_step(Request* r);
 
  private:
   int add_data(bool whole_chains);

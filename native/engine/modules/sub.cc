@@ -168,12 +168,7 @@ int substitute(Request* r, ZlibChain* z) {
     z->done = true;
     return kOk;
   }
-  if (z->in) return kAgain;
-  if (b->size()) {
-    z->stream.avail_out = 0;
-    z->put_out(r, b);
-  }
-  return kOk;
+  return z->end_step(r);
 }
 
 constexpr ZlibChain::Kind kSub{Slot::kSub, "sub", true, start, substitute, end_stream};
