@@ -2,11 +2,10 @@
 // Fetches, checks and builds what the addon links (deps/*.json), once.
 //
 //   node scripts/deps.mjs [--arch x64|arm64] [--variant release|check] [--print prefix] [--force]
-//                         [--toolchain DIR] [--prefix DIR --flags=FLAGS]
+//                         [--toolchain DIR]
 //
 // DIR holds TRIPLE-gcc and so on, which are used instead of the machine's (scripts/prebuild.mjs makes
-// one for an older system); what they build is kept apart, below ARCH-prebuild. FLAGS are the compiler's for
-// libraries with `profile`; what is built with them goes to a directory of its own (scripts/profile/build.mjs).
+// one for an older system); what they build is kept apart, below ARCH-prebuild.
 // The result lies in build/deps/ARCH (MOONPHASE_DEPS_CACHE names another directory instead of
 // build/deps, which several checkouts may share): include/, lib/, lua/. The Lua files are copied to
 // lualib/, the runtime's default Lua path. A second run finds everything there and says nothing.
@@ -39,16 +38,10 @@ const { values: options } = parseArgs({
     print: { type: 'string' },
     force: { type: 'boolean', default: false },
     toolchain: { type: 'string' },
-    prefix: { type: 'string' },
-    flags: { type: 'string', default: '' },
   },
 });
 const { arch } = options;
-/** Those of a library that a profile is worth it for. */
-const flagsOf = (dep) => (dep.profile ? options.flags.split(' ').filter(Boolean) : []);
-const prefix = path.resolve(
-  options.prefix ?? path.join(cache, options.toolchain ? `${arch}-prebuild` : arch),
-);
+const prefix = path.join(cache, options.toolchain ? `${arch}-prebuild` : arch);
 
 try {
   if (!['x64', 'arm64'].includes(arch)) {
@@ -75,7 +68,7 @@ async function main() {
       for (const [i, step] of todo.entries()) await make(step, `[${i + 1}/${todo.length}]`);
     });
   }
-  if (!options.prefix) copyLua(steps);
+  copyLua(steps);
 }
 
 /** One step per library, and one more where a debug build needs its own variant. */
@@ -95,9 +88,7 @@ function readSteps() {
           throw new UserError(`${dep.env}=${local}: there is no such directory`);
         }
         const { version, recipe, source } = dep;
-        const key = sha256(
-          JSON.stringify([version, recipe, source, arch, variant, local ?? null, ...flagsOf(dep)]),
-        );
+        const key = sha256(JSON.stringify([version, recipe, source, arch, variant, local ?? null]));
         return { dep, variant, local, key, stamp: path.join(prefix, `.${dep.name}-${variant}`) };
       });
     });
@@ -147,12 +138,7 @@ async function make(step, progress) {
   const started = Date.now();
   const source = step.local ?? unpack(dep);
   for (const [file, text] of dep.contains) checkContains(dep, source, file, text);
-  // Where objects lie is part of a profile: that must not change from one build to the next.
-  const work = options.prefix
-    ? path.join(prefix, 'work', dep.name)
-    : path.join(cache, 'work', `${dep.name}-${arch}-${variant}-${process.pid}`);
-  const flags = flagsOf(dep);
-  await build(dep, { source, work, prefix, arch, variant, flags, toolchain: options.toolchain });
+  await build(dep, { source, cache, prefix, arch, variant, toolchain: options.toolchain });
   fs.writeFileSync(step.stamp, step.key);
   say(`${progress} ${dep.name} is ready (${((Date.now() - started) / 1000).toFixed(1)} s)`);
 }

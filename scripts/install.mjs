@@ -46,25 +46,19 @@ function build() {
 async function buildProfiled() {
   const { buildWithProfile } = await import('./profile/build.mjs');
   const { products } = await import('./prebuild/products.mjs');
-  const { buildStage, buildStageDeps, makeStage } = await import('./prebuild/stage.mjs');
-  const about = ['--arch', process.arch];
-  const deps = [path.join(root, 'scripts/deps.mjs'), ...about];
-  run(process.execPath, deps);
-  const plain = spawnSync(process.execPath, [...deps, '--print', 'prefix'], {
-    encoding: 'utf8',
-  }).stdout;
+  const { buildStage, makeStage } = await import('./prebuild/stage.mjs');
+  run(process.execPath, [path.join(root, 'scripts/deps.mjs'), '--arch', process.arch]);
   const stage = path.join(root, 'build/profiled');
   const started = Date.now();
   makeStage(root, stage);
   const make = (flags, env) =>
-    buildStage(stage, process.arch, {
-      CFLAGS: flags,
-      CXXFLAGS: flags,
-      LDFLAGS: flags,
-      GYP_DEFINES: `deps=${buildStageDeps(root, stage, plain.trim(), about, flags, env)}`,
-      ...env,
-    });
-  await buildWithProfile({ root, stage, make, node: [process.execPath] });
+    buildStage(stage, process.arch, { CFLAGS: flags, CXXFLAGS: flags, LDFLAGS: flags, ...env });
+  try {
+    await buildWithProfile({ root, stage, make, node: [process.execPath] });
+  } catch (error) {
+    console.error(`moonphase: ${error.message}`);
+    process.exit(1);
+  }
   const release = path.join(root, 'build/Release');
   fs.mkdirSync(release, { recursive: true });
   for (const name of products(root).keys()) {

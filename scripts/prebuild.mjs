@@ -21,7 +21,7 @@ import { checkPrebuild } from './prebuild/gate.mjs';
 import { sourceHash } from './prebuild/inputs.mjs';
 import { fetchNode } from './prebuild/nodes.mjs';
 import { products } from './prebuild/products.mjs';
-import { buildStage, buildStageDeps, makeStage, shown } from './prebuild/stage.mjs';
+import { buildStage, makeStage, shown } from './prebuild/stage.mjs';
 import { makeToolchain, triples } from './prebuild/sysroot.mjs';
 import { buildWithProfile } from './profile/build.mjs';
 
@@ -46,15 +46,12 @@ async function build(arch) {
   const stage = path.join(root, 'build/prebuild', arch);
   const toolchain = makeToolchain(root, cache, stage, arch);
   const tool = (name) => path.join(toolchain, `${triples[arch]}-${name}`);
-  const about = ['--arch', arch, '--toolchain', toolchain];
-  const deps = ['scripts/deps.mjs', ...about];
+  const deps = ['scripts/deps.mjs', '--arch', arch, '--toolchain', toolchain];
   shown(process.execPath, deps, root);
   const prefix = run(process.execPath, [...deps, '--print', 'prefix'], { cwd: root }).trim();
 
   makeStage(root, stage);
   const floor = buildFloor(root, path.join(stage, 'floor'), tool);
-  const libraries = (flags, env) =>
-    flags ? buildStageDeps(root, stage, prefix, about, flags, env) : prefix;
   const make = (flags, env) =>
     buildStage(stage, arch, {
       CC: tool('gcc'),
@@ -64,7 +61,7 @@ async function build(arch) {
       CFLAGS: flags,
       CXXFLAGS: flags,
       LDFLAGS: `${floor.flags} ${flags}`,
-      GYP_DEFINES: `deps=${libraries(flags, env)} floor=${floor.library}`,
+      GYP_DEFINES: `deps=${prefix} floor=${floor.library}`,
       CCACHE_NOHASHDIR: '1',
       CCACHE_BASEDIR: root,
       ...env,

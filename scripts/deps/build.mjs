@@ -29,7 +29,7 @@ async function staticLibrary(sources, flags, { work, tools, library }) {
   await runAll(
     sources.map((source, i) => [
       tools.cc,
-      ['-std=gnu11', ...optimise, ...flags, ...tools.flags, '-c', source, '-o', objects[i]],
+      ['-std=gnu11', ...optimise, ...flags, '-c', source, '-o', objects[i]],
     ]),
     jobs,
   );
@@ -61,7 +61,7 @@ async function buildLuajit({ source, work, prefix, tools, variant }) {
       `HOST_CC=gcc`,
       `CROSS=${tools.cross}`,
       `XCFLAGS=${luajitFlags[variant]}`,
-      `TARGET_CFLAGS=${['-fPIC', ...tools.flags].join(' ')}`,
+      'TARGET_CFLAGS=-fPIC',
       'Q=',
     ],
     { env: { MAKEFLAGS: '', CFLAGS: '', LDFLAGS: '', GIT: 'false' } },
@@ -191,15 +191,15 @@ const builders = {
   llhttp: installLlhttp,
 };
 
-/** Builds `dep` from the unpacked `source` into `prefix`, in `work`; `flags` are for the compiler. */
-export async function build(dep, { source, work, prefix, arch, variant, flags, toolchain: dir }) {
-  emptyDir(work);
+/** Builds `dep` from the unpacked `source` into `prefix`. */
+export async function build(dep, { source, cache, prefix, arch, variant, toolchain: dir }) {
+  const work = emptyDir(path.join(cache, 'work', `${dep.name}-${arch}-${variant}-${process.pid}`));
   try {
     await (builders[dep.name] ?? installLua)({
       source,
       work,
       prefix,
-      tools: { ...toolchain(arch, dir), flags },
+      tools: toolchain(arch, dir),
       variant,
     });
   } finally {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { spawnSync } from 'node:child_process';
-import { UserError, emptyDir } from '../deps/util.mjs';
+import { UserError } from '../deps/util.mjs';
 import { nodeDir } from '../node-dir.mjs';
 
 const require = createRequire(import.meta.url);
@@ -16,18 +16,6 @@ export function makeStage(root, stage) {
   }
   const modules = path.dirname(path.dirname(require.resolve('node-addon-api/package.json')));
   link(modules, path.join(stage, 'node_modules'));
-}
-
-/**
- * The libraries that are linked, for this stage alone: those with `profile` in deps/ built with `flags`, the others from
- * the directory `plain`. Answers where they are. `args`: scripts/deps.mjs's.
- */
-export function buildStageDeps(root, stage, plain, args, flags, env) {
-  const prefix = emptyDir(path.join(stage, 'deps'));
-  fs.cpSync(plain, prefix, { recursive: true });
-  const own = [...args, '--prefix', prefix, `--flags=${flags}`];
-  shown(process.execPath, [path.join(root, 'scripts/deps.mjs'), ...own], root, env);
-  return prefix;
 }
 
 /** Runs node-gyp there, for `arch`. */
