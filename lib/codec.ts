@@ -192,13 +192,22 @@ export function startCodec(addon: NativeCodec): void {
 /** What makes objects with these keys: V8 makes the same hidden class for all of them. */
 function maker(names: readonly string[]): (read: Read) => unknown {
   try {
-    const members = names.map((name) => `${JSON.stringify(name)}: read()`);
+    // in brackets __proto__ is a key like any other
+    const members = names.map((name) =>
+      name === '__proto__' ? `['__proto__']: read()` : `${JSON.stringify(name)}: read()`,
+    );
     return new Function('read', `return { ${members.join(', ')} };`) as (read: Read) => unknown;
   } catch {
     // node --disallow-code-generation-from-strings
     return (read) => {
       const object: Record<string, unknown> = {};
-      for (const name of names) object[name] = read();
+      for (const name of names)
+        Object.defineProperty(object, name, {
+          value: read(),
+          writable: true,
+          enumerable: true,
+          configurable: true,
+        });
       return object;
     };
   }

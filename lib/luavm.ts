@@ -50,6 +50,14 @@ export interface EvalOptions {
   readonly signal?: AbortSignal;
 }
 
+const loadKinds = {
+  name: 'string',
+  all: 'boolean',
+  live: 'boolean',
+  signal: 'signal',
+} as const;
+const evalKinds = { ...loadKinds, args: 'array' } as const;
+
 /** A Lua VM, as JavaScript uses it. */
 export class Lua {
   readonly #vm: NativeLuaVM;
@@ -63,12 +71,9 @@ export class Lua {
 
   /** Runs Lua code and returns what it returns. */
   eval<T = unknown>(code: string | Uint8Array, options: EvalOptions = {}): T {
+    checkOptions('eval', options, evalKinds);
     const fn = this.#vm.load(code, chunkName(options.name, '=(eval)'), modeOf(options));
-    const args: unknown = options.args ?? [];
-    if (!Array.isArray(args)) {
-      throw new MoonphaseError('ERR_MOONPHASE_OPTION', 'args is an array');
-    }
-    const { signal } = options;
+    const { args = [], signal } = options;
     return this.#within(signal, fn, args as unknown[]) as T;
   }
 
@@ -77,6 +82,7 @@ export class Lua {
     fn: (...args: A) => R,
     signal: AbortSignal,
   ): (...args: A) => R {
+    checkOptions('withSignal', { signal }, { signal: 'signal' });
     return (...args) => this.#within(signal, fn as LuaFunction, args) as R;
   }
 
@@ -88,6 +94,10 @@ export class Lua {
     const id = this.#vm.lastWaiting();
     if (id === before || !(result instanceof Promise)) return result;
     const abort = (): void => this.#vm.cancel(id, signal.reason);
+    if (signal.aborted) {
+      abort(); // by what Lua called
+      return result;
+    }
     signal.addEventListener('abort', abort, { once: true });
     const done = (): void => signal.removeEventListener('abort', abort);
     result.then(done, done);
@@ -104,6 +114,7 @@ export class Lua {
     code: string | Uint8Array,
     options: Omit<EvalOptions, 'args'> = {},
   ): T {
+    checkOptions('load', options, loadKinds);
     const fn = this.#vm.load(code, chunkName(options.name, '=(load)'), modeOf(options));
     const { signal } = options;
     return (signal === undefined ? fn : this.withSignal(fn, signal)) as unknown as T;
@@ -141,7 +152,7 @@ export class Lua {
     return this.#vm.memory();
   }
 
-  /** Ends it: timers and sockets close, promises of calls under way stay unsettled. */
+  /** Ends it: timers and sockets close, promises of calls under way reject with `ERR_MOONPHASE_CLOSED`. */
   close(): void {
     this.#vm.close();
   }
@@ -208,7 +219,11 @@ function liveOf(vm: NativeLuaVM): Live {
     require: load('return require((...))', 'live'),
     getGlobal: load('return _G[(...)]', 'live'),
     setGlobal: load('local name, value = ... _G[name] = value'),
-    call: load('local object, name = ... return object[name](object, select(3, ...))'),
+    call: load(`
+      local object, name = ...
+      local method = object[name]
+      if method == nil then error("there is no method '" .. tostring(name) .. "'", 0) end
+      return method(object, select(3, ...))`),
     get: load('local object, key = ... return object[key]', 'live'),
     set: load('local object, key, value = ... object[key] = value'),
     keys: load(

@@ -1,3 +1,4 @@
+import { MoonphaseError } from '../errors.js';
 import { Begin, Exchange, eachHeader, type Door } from './door.js';
 import { peerOf } from './peer.js';
 
@@ -30,6 +31,8 @@ export class FetchExchange extends Exchange {
   /** False: the gateway has ended. */
   begin(): boolean {
     const { request, door } = this;
+    if (!(request instanceof Request))
+      throw new MoonphaseError('ERR_MOONPHASE_OPTION', 'fetch takes a Request');
     const { signal } = request;
     if (signal.aborted) {
       this.reject(signal.reason);
@@ -68,7 +71,15 @@ export class FetchExchange extends Exchange {
   }
 
   output(head: string | undefined, body: string | Buffer | undefined, last: boolean): boolean {
-    if (head !== undefined) this.start(head, last && body === undefined);
+    if (head !== undefined && !this.over) {
+      try {
+        this.start(head, last && body === undefined);
+      } catch (error) {
+        // a status or header that no Response can have
+        this.over = true;
+        this.reject(error);
+      }
+    }
     const { stream } = this;
     let room = true;
     if (stream !== undefined && !this.over) {

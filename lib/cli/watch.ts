@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, watch, type FSWatcher } from 'node:fs';
+import { readFileSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { dirname, relative } from 'node:path';
 
 /** Editors write in several steps; what changes within this time is one change. */
@@ -21,6 +21,7 @@ export class Watcher {
   private readonly refreshing: NodeJS.Timeout;
   private timer: NodeJS.Timeout | undefined;
   private busy = false;
+  private refreshed = Date.now();
 
   constructor(private readonly options: WatchOptions) {
     this.refresh();
@@ -33,13 +34,20 @@ export class Watcher {
     for (const directory of this.directories.values()) directory.close();
   }
 
-  /** Files that are new to us have not changed. */
+  /**
+   * Files that are new to us have not changed, but for those that were written after we asked last: Lua may have loaded
+   * them before. What was known stays so: after a reload no module is loaded until a request needs it.
+   */
   private refresh(): void {
     if (this.busy) return;
-    const files = new Set(this.options.files());
-    for (const file of this.sums.keys()) if (!files.has(file)) this.sums.delete(file);
-    for (const file of files) {
-      if (!this.sums.has(file)) this.sums.set(file, sumOf(file));
+    const since = this.refreshed;
+    this.refreshed = Date.now();
+    for (const file of this.options.files()) {
+      if (!this.sums.has(file)) {
+        const written = writtenAfter(file, since);
+        this.sums.set(file, written ? '' : sumOf(file));
+        if (written) this.soon();
+      }
       this.watchDirectory(dirname(file));
     }
   }
@@ -82,6 +90,10 @@ export class Watcher {
       this.refresh();
     }
   }
+}
+
+function writtenAfter(file: string, time: number): boolean {
+  return (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) > time;
 }
 
 function sumOf(file: string): string {

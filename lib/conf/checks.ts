@@ -2,7 +2,15 @@ import { MoonphaseError } from '../errors.js';
 
 /** What an option may be: a `typeof`, or the words that it may be. */
 export type OptionKind =
-  'string' | 'object' | 'boolean' | 'milliseconds' | 'count' | readonly string[];
+  | 'string'
+  | 'object'
+  | 'array'
+  | 'boolean'
+  | 'milliseconds'
+  | 'count'
+  | 'port'
+  | 'signal'
+  | readonly string[];
 
 /**
  * Checks an object of options: nothing in it that is unknown, nothing of another type.
@@ -40,6 +48,14 @@ function mismatch(kind: OptionKind, value: unknown): string | undefined {
       return typeof value === 'boolean' ? undefined : 'a boolean';
     case 'milliseconds':
       return typeof value === 'number' && value >= 0 ? undefined : 'a number of milliseconds';
+    case 'port':
+      return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 65535
+        ? undefined
+        : 'a port';
+    case 'array':
+      return Array.isArray(value) ? undefined : 'an array';
+    case 'signal':
+      return value instanceof AbortSignal ? undefined : 'an AbortSignal';
     case 'object':
       return typeof value === 'object' && value !== null && !Array.isArray(value)
         ? undefined

@@ -1,5 +1,6 @@
 import { isFailure, native } from '../binding.js';
 import type { ListenPlan, Plan } from '../conf/plan.js';
+import { checkOptions } from '../conf/checks.js';
 import { MoonphaseError } from '../errors.js';
 import type { Sockets } from './sockets.js';
 
@@ -92,8 +93,7 @@ function parse(where: number | string | ListenOptions): ListenOptions {
 }
 
 function checked(options: ListenOptions): ListenOptions {
-  const { port = 0 } = options;
-  if (!Number.isInteger(port) || port < 0 || port > 65535) throw wrong(`no port: ${port}`);
+  checkOptions('listen', options, { port: 'port', host: 'string', path: 'string' });
   return options;
 }
 

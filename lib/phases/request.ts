@@ -29,7 +29,7 @@ export interface CaptureOptions {
   /** `GET` by default. */
   readonly method?: string;
   readonly body?: string | Uint8Array;
-  readonly args?: string | Readonly<Record<string, string | number | boolean>>;
+  readonly args?: string | Readonly<Record<string, ArgValue | number | boolean>>;
   /** The subrequest's `ngx.ctx`. */
   readonly ctx?: object;
   readonly vars?: Readonly<Record<string, string | number>>;
@@ -85,7 +85,17 @@ export class Call {
   leave(ending: Ending): never {
     this.ending ??= ending;
     this.end?.(this.ending);
-    throw new PhaseEnd(`ngx.${ending[0]}() has ended this handler`);
+    throw this.#over(this.ending);
+  }
+
+  /** What sends something: not after `leave`, which somebody may have caught. */
+  output(name: 'say' | 'print' | 'send_headers' | 'eof', ...args: unknown[]): void {
+    if (this.ending !== undefined) throw this.#over(this.ending);
+    check(this.do(name, ...args));
+  }
+
+  #over([name]: Ending): PhaseEnd {
+    return new PhaseEnd(`ngx.${name}() has ended this handler`);
   }
 }
 
@@ -315,16 +325,19 @@ export class Ngx {
 
   /** Sends text with a line end behind it. */
   say(...output: Output[]): void {
-    check(this.#call.do('say', ...output));
+    this.#call.output('say', ...output);
   }
   print(...output: Output[]): void {
-    check(this.#call.do('print', ...output));
+    this.#call.output('print', ...output);
   }
   /** Sends a JSON text, as `application/json` unless there is a content type. */
   json(value: unknown): void {
+    const text = JSON.stringify(value) as string | undefined;
+    if (text === undefined)
+      throw new MoonphaseError('ERR_MOONPHASE_VALUE', `JSON has no ${typeof value}`);
     if (!this.headersSent && this.#call.do('header', 'Content-Type') === undefined)
       this.#call.do('set_response_header', 'Content-Type', 'application/json');
-    this.print(JSON.stringify(value));
+    this.print(text);
   }
   /** Sends a whole answer. */
   send(
@@ -337,7 +350,7 @@ export class Ngx {
     this.print(body);
   }
   sendHeaders(): void {
-    check(this.#call.do('send_headers'));
+    this.#call.output('send_headers');
   }
   /** Resolves when the client has taken what was sent. */
   async flush(): Promise<void> {
@@ -345,7 +358,7 @@ export class Ngx {
   }
   /** Ends the answer; the handler may go on. */
   eof(): void {
-    check(this.#call.do('eof'));
+    this.#call.output('eof');
   }
 
   /** As in Lua: ends the request with a status, or (0) this phase. */

@@ -205,9 +205,25 @@ void VmHost::close() {
     engine::release(gen);
   }
   if (owned_ && runtime_) {
-    runtime_->dispose();
+    if (env_->closing()) {
+      runtime_->dispose();
+    } else {
+      // What JavaScript closes may be what has called it.
+      retain();
+      env_->loop()->defer_free([](void* self) { static_cast<VmHost*>(self)->end(); }, this);
+      return;
+    }
   }
   runtime_ = nullptr;
+}
+
+void VmHost::end() {
+  if (runtime_) {
+    if (!env_->closing()) end_waiting_calls(this);
+    runtime_->dispose();
+    runtime_ = nullptr;
+  }
+  release();
 }
 
 }  // namespace moonphase::bind

@@ -76,6 +76,7 @@ class VmHost : public Resource {
   VmHost(Env* env, engine::Generation* g, lua::Vm* vm);
   bool prepare(std::string* error);
   void make_object();
+  void end();
   bool owned_, attached_ = false;
   int refs_ = 1, uses_ = 1;
   engine::Runtime* runtime_;
@@ -137,6 +138,8 @@ void drop_call(Call* call);
 napi_value run_call(Call* call, int argc, Results results);
 // Ends a call that waits, by the number that the last promise has got; `reason` is thrown.
 void cancel_call(VmHost* host, uint32_t id, napi_value reason);
+// All that wait, for a VM that closes.
+void end_waiting_calls(VmHost* host);
 void free_calls(VmHost* host);
 // For the current coroutine: the async context that JavaScript called Lua in; null outside such a
 // call.

@@ -1,11 +1,14 @@
 // A call from JavaScript into Lua: a request without a client, in the timer phase, whose entry
 // coroutine runs the function. If it ends before it comes back, JavaScript gets the results at
 // once, and request and coroutine are kept for the next call; otherwise it has got a promise.
+#include <memory>
+
 #include "bind/js_call.h"
 #include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
 #include "engine/exec.h"
+#include "engine/scheduler.h"
 
 namespace moonphase::bind {
 
@@ -22,6 +25,7 @@ struct Call {
   bool failed = false;
   napi_value value = nullptr;  // while on_stack: the result, or what to throw
   napi_deferred deferred = nullptr;
+  napi_ref promise = nullptr;  // weak
   napi_async_context context = nullptr;
   uint32_t id = 0;  // of one that waits
   Call *next = nullptr, **link = nullptr;
@@ -31,7 +35,10 @@ namespace {
 
 void free_call(Call* call) {
   Env* env = call->host->env();
-  if (!env->closing()) free_context(env, call->context);
+  if (!env->closing()) {
+    free_context(env, call->context);
+    if (call->promise) napi_delete_reference(env->napi(), call->promise);
+  }
   if (call->deferred) env->unhold();
   if (call->link) {
     *call->link = call->next;
@@ -226,6 +233,7 @@ napi_value run_call(Call* call, int argc, Results mode) {
   } else if (!call->ended) {
     host->env()->hold();
     napi_create_promise(env, &call->deferred, &result);
+    napi_create_reference(env, result, 0, &call->promise);
     call->context = make_context(host->env(), "LuaVM");
     call->id = ++host->last_waiting;
     call->next = host->waiting;
@@ -237,14 +245,67 @@ napi_value run_call(Call* call, int argc, Results mode) {
   return result;
 }
 
+namespace {
+
+void end_call(Call* call) {
+  call->ctx->host = nullptr;
+  engine::finish_fake_request(call->r);
+  free_call(call);
+}
+
+Call* find_call(VmHost* host, uint32_t id) {
+  Call* call = host->waiting;
+  while (call && call->id != id) call = call->next;
+  return call;
+}
+
+struct Cancelled {
+  VmHost* host;
+  uint32_t id;
+};
+
+}  // namespace
+
 void cancel_call(VmHost* host, uint32_t id, napi_value reason) {
-  for (Call* call = host->waiting; call; call = call->next) {
-    if (call->id != id) continue;
-    settle(call, false, reason);
-    call->ctx->host = nullptr;
-    engine::finish_fake_request(call->r);
-    free_call(call);
-    return;
+  Call* call = find_call(host, id);
+  if (!call || call->settled) return;
+  settle(call, false, reason);
+  if (!engine::RunningLua::any()) return end_call(call);
+  // It may be the one that runs, and has called JavaScript.
+  host->retain();
+  host->env()->loop()->defer_free(
+      [](void* p) {
+        std::unique_ptr<Cancelled> one(static_cast<Cancelled*>(p));
+        if (Call* over = find_call(one->host, one->id)) end_call(over);
+        one->host->release();
+      },
+      new Cancelled{host, id});
+}
+
+// A promise that nobody looks at is no unhandled rejection when its VM is closed: nothing went
+// wrong.
+void handle_rejection(Call* call) {
+  Env* env = call->host->env();
+  napi_value promise = nullptr, watch = nullptr, ignored;
+  if (napi_get_reference_value(env->napi(), call->promise, &promise) != napi_ok || !promise) return;
+  napi_get_reference_value(env->napi(), env->watch_promise, &watch);
+  napi_value args[2] = {promise, js_number(env->napi(), 0)};  // a number that nothing waits under
+  call_js(env, nullptr, nullptr, watch, 2, args, &ignored);
+}
+
+void end_waiting_calls(VmHost* host) {
+  if (!host->waiting) return;
+  IntoJs js(host->env());
+  napi_value error = nullptr;
+  while (Call* call = host->waiting) {
+    if (js.ok() && !call->settled) {
+      if (!error)
+        error = make_error(host->napi(), "ERR_MOONPHASE_CLOSED",
+                           "the Lua VM was closed before this call ended");
+      handle_rejection(call);
+      settle(call, false, error);
+    }
+    end_call(call);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "bind/js_error.h"
 #include "bind/luavm.h"
 #include "bind/napi_util.h"
+#include "engine/log_sinks.h"
 #include "lua/call.h"
 #include "lua/chunks.h"
 #include "lua/embedded.h"
@@ -29,6 +30,10 @@ std::unique_ptr<engine::Plan> make_plan(napi_env env, napi_value options) {
   auto plan = std::make_unique<engine::Plan>();
   plan->prefix = text_option(env, options, "prefix");
   plan->has_http = true;
+  std::string ignored;
+  plan->sinks.push_back(engine::open_sink("stderr", {}, &ignored));
+  plan->log_targets.push_back({{plan->sinks.back().get(), kLogNotice}});
+  plan->error_log = {plan->log_targets.back().data(), 1, kLogNotice};
   plan->lua.package_path = text_option(env, options, "packagePath");
   plan->lua.package_cpath = text_option(env, options, "packageCpath");
   plan->lua.max_pending_timers = plan->lua.max_running_timers = 1 << 20;
@@ -47,6 +52,7 @@ std::unique_ptr<engine::Plan> make_plan(napi_env env, napi_value options) {
   }
   plan->confs.push_back(std::make_unique<engine::LocConf>());
   plan->main_conf = plan->confs.back().get();
+  plan->main_conf->error_log = plan->error_log;
   plan->main_conf->lua.check_client_abort = false;
   return plan;
 }
@@ -89,6 +95,10 @@ bool enter_sandbox(VmHost* host, std::string* error) {
   return false;
 }
 
+double heap_bytes(lua_State* L) {
+  return lua_gc(L, LUA_GCCOUNT, 0) * 1024.0 + lua_gc(L, LUA_GCCOUNTB, 0);
+}
+
 // new LuaVM(options): of its own, or the one of `options.gateway`.
 napi_value construct(napi_env env, napi_callback_info info) {
   Args<1> args(env, info);
@@ -123,6 +133,16 @@ napi_value construct(napi_env env, napi_callback_info info) {
     host->close();
     host->unuse();
     throw_error(env, "ERR_MOONPHASE_LUA", error);
+    return nullptr;
+  }
+  const double used = heap_bytes(host->L()), limit = number_option(env, options, "memoryLimit", 0);
+  if (owned && limit > 0 && used > limit) {
+    host->close();
+    host->unuse();
+    throw_error(env, "ERR_MOONPHASE_OPTION",
+                "memoryLimit is " + std::to_string(static_cast<int64_t>(limit)) +
+                    " bytes: a VM that has run nothing holds " +
+                    std::to_string(static_cast<int64_t>(used)));
     return nullptr;
   }
   std::string strings = text_option(env, options, "strings");
@@ -222,8 +242,7 @@ napi_value memory(napi_env env, napi_callback_info info) {
   Args<0> args(env, info);
   VmHost* host = host_of(env, args.self);
   if (!host) return nullptr;
-  lua_State* L = host->L();
-  return js_number(env, lua_gc(L, LUA_GCCOUNT, 0) * 1024.0 + lua_gc(L, LUA_GCCOUNTB, 0));
+  return js_number(env, heap_bytes(host->L()));
 }
 
 napi_value close(napi_env env, napi_callback_info info) {

@@ -23,6 +23,12 @@ std::string property(napi_env env, napi_value object, const char* name) {
   return text_of(env, v);
 }
 
+std::string primitive_text(napi_env env, napi_value v) {
+  if (js_type(env, v) == napi_symbol) return "a symbol";  // which has no text without a call
+  napi_value text = nullptr;
+  return napi_coerce_to_string(env, v, &text) == napi_ok ? text_of(env, text) : std::string();
+}
+
 }  // namespace
 
 void push_exception(VmHost* host, lua_State* L, napi_value exception) {
@@ -48,11 +54,10 @@ void push_exception(VmHost* host, lua_State* L, napi_value exception) {
     if (!code.empty()) set_text(L, "code", code);
     set_text(L, "stack", property(env, exception, "stack"));
   } else {
-    napi_value text = nullptr;
     set_text(L, "name", "Error");
-    set_text(
-        L, "message",
-        napi_coerce_to_string(env, exception, &text) == napi_ok ? text_of(env, text) : "a symbol");
+    const std::string text = primitive_text(env, exception);
+    set_text(L, "message", text);
+    set_text(L, "stack", "Error: " + text);
   }
   napi_value box = nullptr;
   napi_create_object(env, &box);

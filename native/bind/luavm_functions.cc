@@ -101,6 +101,7 @@ Outcome call_host(lua_State* L, PromiseWait** wait) {
   JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
   VmHost* host = ref->host;
   constexpr const char* kGone = "JavaScript does not run any more";
+  if (!host) return fail(L, "this function of JavaScript was collected: a finalizer calls it");
   if (host->closed() || host->env()->closing()) return fail(L, kGone);
   IntoJs js(host->env());
   engine::Limits::Pause pause(host->generation()->limits.get());
@@ -147,9 +148,9 @@ Outcome call_host(lua_State* L, PromiseWait** wait) {
 namespace {
 
 int js_ref_gc(lua_State* L) {
-  JsRef* ref = static_cast<JsRef*>(lua_touserdata(L, 1));
+  JsRef* ref = js_ref(L, 1);
+  if (!ref) return 0;
   VmHost* host = ref->host;
-  if (!host) return 0;
   if (ref->ref) napi_delete_reference(host->napi(), ref->ref);
   ref->host = nullptr;
   host->release();
@@ -186,7 +187,9 @@ JsRef* js_ref(lua_State* L, int index) {
     lua_pop(L, 1);
   }
   lua_pop(L, 2);
-  return ours ? static_cast<JsRef*>(lua_touserdata(L, index)) : nullptr;
+  if (!ours) return nullptr;
+  auto* ref = static_cast<JsRef*>(lua_touserdata(L, index));
+  return ref->host ? ref : nullptr;  // finalized already: another finalizer asks
 }
 
 namespace {
@@ -195,6 +198,8 @@ void push_meta(lua_State* L, const char* name) {
   if (!luaL_newmetatable(L, name)) return;
   lua_pushcfunction(L, js_ref_gc);
   lua_setfield(L, -2, "__gc");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
 }
 
 void push_ref(VmHost* host, lua_State* L, napi_value v, const char* meta) {

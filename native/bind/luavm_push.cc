@@ -34,6 +34,13 @@ class Pusher {
   }
   bool is_plain(napi_value v);
   bool instance_of(napi_value v, const char* name);
+  // What holds nothing in properties; null: something else.
+  const char* opaque(napi_value v) {
+    for (const char* name :
+         {"Set", "RegExp", "WeakMap", "WeakSet", "WeakRef", "SharedArrayBuffer", "URL"})
+      if (instance_of(v, name)) return name;
+    return nullptr;
+  }
 
   VmHost* host_;
   napi_env env_;
@@ -174,6 +181,9 @@ bool Pusher::object(napi_value v) {
     ok = refuse("a Date", "cannot be passed to Lua: pass its time in milliseconds or its text");
   } else if (instance_of(v, "Map")) {
     ok = entries(v);
+  } else if (const char* name = opaque(v)) {
+    ok = refuse((std::string("a ") + name).c_str(),
+                "cannot be passed to Lua: a copy would be an empty table");
   } else {
     ok = plain(v);
   }
@@ -279,8 +289,14 @@ bool push_js(VmHost* host, lua_State* L, napi_value v, std::string* error) {
   // A getter may have thrown.
   napi_value thrown;
   bool pending = false;
-  if (napi_is_exception_pending(host->napi(), &pending) == napi_ok && pending) {
-    napi_get_and_clear_last_exception(host->napi(), &thrown);
+  napi_env env = host->napi();
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending) {
+    napi_get_and_clear_last_exception(env, &thrown);
+    napi_value text = nullptr;
+    if (js_type(env, thrown) != napi_symbol && napi_coerce_to_string(env, thrown, &text) == napi_ok)
+      error->append(": ").append(text_of(env, text));
+    else
+      napi_get_and_clear_last_exception(env, &thrown);
   }
   return false;
 }

@@ -34,6 +34,12 @@ class Reader {
     return nullptr;
   }
   bool is_list(int index, size_t n);
+  // An own property, __proto__ too.
+  bool define(napi_value object, napi_value name, napi_value value) {
+    const napi_property_descriptor p = {
+        nullptr, name, nullptr, nullptr, nullptr, value, napi_default_jsproperty, nullptr};
+    return napi_define_properties(env_, object, 1, &p) == napi_ok;
+  }
 
   VmHost* host_;
   napi_env env_;
@@ -215,7 +221,7 @@ napi_value Reader::table(int index) {
     int top = lua_gettop(L_);
     napi_value name = key(top - 1);
     napi_value item = name ? read(top) : nullptr;
-    bool ok = item && napi_set_property(env_, result, name, item) == napi_ok;
+    bool ok = item && define(result, name, item);
     napi_close_handle_scope(env_, scope);
     lua_pop(L_, 1);
     if (!ok) {

@@ -7,10 +7,10 @@
 #include <unordered_map>
 
 #include "bind/plan_value.h"
-#include "engine/cache_zone.h"
 #include "engine/modules/pass.h"
 #include "engine/plan.h"
-#include "engine/upstream.h"
+#include "engine/upstream/cache_zone.h"
+#include "engine/upstream/upstream.h"
 
 namespace moonphase::bind {
 

@@ -1,7 +1,7 @@
 // proxy_*, auth_request of a location.
 #include "bind/plan_parts.h"
-#include "engine/cache_zone.h"
 #include "engine/modules/proxy.h"
+#include "engine/upstream/cache_zone.h"
 
 namespace moonphase::bind {
 

@@ -4,6 +4,7 @@
 #include "bind/js_request.h"
 #include "bind/napi_util.h"
 #include "engine/exec.h"
+#include "engine/limits.h"
 
 namespace moonphase::bind {
 
@@ -76,6 +77,8 @@ napi_value PromiseWait::settled(napi_env napi, napi_callback_info info) {
 // Leaves true and the value, or false and the error.
 void PromiseWait::push_outcome(lua_State* L) {
   IntoJs js(host_->env());
+  engine::Generation* g = host_->generation();  // null: closed
+  engine::Limits::Pause pause(g ? g->limits.get() : nullptr);
   napi_env env = host_->napi();
   napi_value box = nullptr;
   std::string error;

@@ -1,7 +1,7 @@
 #include "bind/syslog.h"
 
 #include "base/clock.h"
-#include "engine/peer.h"
+#include "engine/sockets/peer.h"
 
 namespace moonphase::bind {
 

@@ -8,7 +8,7 @@
 #include "engine/content.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/variables_core.h"
+#include "engine/variables/core.h"
 #include "http/output.h"
 
 namespace moonphase::engine {

@@ -4,7 +4,7 @@
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "lua/call.h"
 #include "lua/chunks.h"
 

@@ -6,7 +6,7 @@
 #include "engine/lifecycle.h"
 #include "engine/scheduler.h"
 #include "engine/tls_sessions.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "lua/call.h"
 #include "net/tls_hello.h"
 

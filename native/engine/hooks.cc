@@ -5,8 +5,8 @@
 #include "engine/modules/real_ip.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/upstream.h"
-#include "engine/variables.h"
+#include "engine/upstream/upstream.h"
+#include "engine/variables/variables.h"
 
 namespace moonphase::engine {
 

@@ -6,6 +6,7 @@
 
 #include "engine/runtime.h"
 #include "lua/call.h"
+#include "lua/embedded.h"
 #include "lua/vm.h"
 
 namespace moonphase::engine {
@@ -20,15 +21,18 @@ int64_t monotonic_ns() {
   return int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
 }
 
-// Nothing may take the hook away.
+// late(): whether the time of the code that runs now is over.
+int late(lua_State* L) {
+  const Limits* limits = static_cast<Generation*>(lua::Vm::of(L)->user)->limits.get();
+  lua_pushboolean(L, limits && limits->late());
+  return 1;
+}
+
 int keep_hook(lua_State* L) {
-  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
-  lua_getfield(L, -1, "jit");
-  lua_pushnil(L);
-  lua_setfield(L, -2, "on");
-  lua_getfield(L, -2, "debug");
-  lua_pushnil(L);
-  lua_setfield(L, -2, "sethook");
+  const lua::EmbeddedFile* file = lua::find_embedded("moonphase/time_limit.lua");
+  if (lua::load_embedded(L, *file) != 0) lua_error(L);
+  lua_pushcfunction(L, late);
+  lua_call(L, 1, 0);
   return 0;
 }
 
@@ -57,17 +61,19 @@ Limits::~Limits() {
   lua_setallocf(L_, allocate_, allocator_);
 }
 
-void Limits::enter() {
-  if (depth_++ > 0) return;
-  if (refused_) {
+int Limits::enter(bool goes_on) {
+  if (depth_ == 0 && refused_) {
     refused_ = false;
-    lua_gc(L_, LUA_GCCOLLECT, 0);
+    lua_gc(L_, LUA_GCCOLLECT, 0);  // which may want memory itself: no limit yet
   }
-  if (!timeout_ms_) return;
+  int paused = paused_;
+  paused_ = 0;
+  if (depth_++ > 0 || !timeout_ms_ || goes_on) return paused;
   deadline_ns_ = monotonic_ns() + timeout_ms_ * 1000000;
-  if (!late_) return;
+  if (!late_) return paused;
   late_ = false;
   lua_sethook(L_, on_hook, LUA_MASKCOUNT, kInstructions);
+  return paused;
 }
 
 void* Limits::allocate(void* data, void* p, size_t osize, size_t nsize) {

@@ -19,9 +19,16 @@ class Limits {
   Limits(const Limits&) = delete;
   Limits& operator=(const Limits&) = delete;
 
-  // Around every run of Lua code (RunningLua).
-  void enter();
-  void leave() { --depth_; }
+  // Around every run of Lua code (RunningLua), also of what a function of JavaScript calls. `leave`
+  // gets what `enter` gave. `goes_on`: the time began before; coroutines have only taken turns.
+  int enter(bool goes_on);
+  void leave(int paused) {
+    --depth_;
+    paused_ = paused;
+  }
+
+  // The time is over, and what runs is being told so.
+  bool late() const { return late_; }
 
   // While native code works in the place of Lua's, which must not fail half-way.
   class Pause {

@@ -14,7 +14,7 @@
 namespace moonphase::engine {
 
 struct LuaCtx;
-class ReqSocket;       // engine/req_socket.h
+class ReqSocket;       // engine/sockets/req_socket.h
 struct SideRun;        // engine/side_run.h
 struct ExtendedState;  // engine/side_run.h
 struct InitRun;        // engine/exec.h

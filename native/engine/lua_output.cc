@@ -4,8 +4,8 @@
 
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
-#include "engine/req_socket.h"
 #include "engine/runtime.h"
+#include "engine/sockets/req_socket.h"
 #include "http/body.h"
 #include "http/connection.h"
 #include "http/output.h"

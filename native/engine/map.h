@@ -1,7 +1,7 @@
 // Variables that are computed from others: map, geo, split_clients.
 #pragma once
 
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 
 namespace moonphase::engine {
 

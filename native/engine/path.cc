@@ -7,7 +7,7 @@
 
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 
 namespace moonphase::engine {
 

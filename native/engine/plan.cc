@@ -14,8 +14,8 @@
 #include "engine/modules/memc.h"
 #include "engine/modules/proxy.h"
 #include "engine/phases.h"
-#include "engine/variable_names.h"
-#include "engine/variables.h"
+#include "engine/variables/names.h"
+#include "engine/variables/variables.h"
 #include "http/request.h"
 #include "http/uri.h"
 

@@ -112,7 +112,7 @@ struct SplitPlan {
   Complex source;
   std::vector<std::pair<int, std::string>> parts;
 };
-struct VariableDef;  // engine/variables.h: the native table's row
+struct VariableDef;  // engine/variables/variables.h: the native table's row
 struct VariableSlot {
   std::string name;
   // kCapture: set by a named group; not found, without a warning, until its regex has matched.
@@ -341,7 +341,7 @@ struct EnvVar {
   bool has_value = false;
 };
 
-class UpstreamZone;  // engine/upstream_zone.h
+class UpstreamZone;  // engine/upstream/zone.h
 
 // One step of the walk through the phases (engine/phases.cc), made by seal() from what the Plan
 // uses.

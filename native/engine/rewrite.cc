@@ -6,7 +6,7 @@
 #include "engine/path.h"
 #include "engine/runtime.h"
 #include "engine/set_filters.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/output.h"
 #include "http/uri.h"
 

@@ -4,7 +4,6 @@
 #include <mutex>
 
 #include "engine/block_watch.h"
-#include "engine/cache_zone.h"
 #include "engine/exec.h"
 #include "engine/handshake.h"
 #include "engine/lifecycle.h"
@@ -12,10 +11,11 @@
 #include "engine/listening.h"
 #include "engine/modules/limits.h"
 #include "engine/modules/modules.h"
-#include "engine/socket_pool.h"
+#include "engine/sockets/socket_pool.h"
 #include "engine/stapling.h"
 #include "engine/tls_sessions.h"
-#include "engine/upstream_resolve.h"
+#include "engine/upstream/cache_zone.h"
+#include "engine/upstream/resolve.h"
 #include "engine/worker_threads.h"
 #include "http/detached.h"
 #include "http/output.h"
@@ -301,10 +301,7 @@ void Runtime::terminate() {
   loop->clear_timer(&impl_->quit_timer);
   stop_listening();
   http::drain_connections(&http);
-  for (http::Connection *c = http.first, *next; c; c = next) {
-    next = c->next;
-    if (c->request) http::close_connection_with_request(c->request, 0);
-  }
+  http::cut_connections(&http);
   http::end_all_detached(&http);
   // Timers are not run any more: what they would run in is going away.
   end_running_timers(this);

@@ -38,7 +38,7 @@ class Lingering {
 
 // A Plan and its VM. Retained by the runtime while current and by every request and timer that
 // began with it.
-class NameWatch;  // engine/upstream_resolve.h
+class NameWatch;  // engine/upstream/resolve.h
 class Stapler;    // engine/stapling.h
 
 struct Generation {

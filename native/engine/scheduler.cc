@@ -313,8 +313,8 @@ void stress(LuaCtx* ctx) {
 void stress(LuaCtx*) {}
 #endif
 
-int resume(LuaCtx* ctx, Co* co, int nargs) {
-  RunningLua running(ctx->gen, co->L, nargs, ctx->r->conn);
+int resume(LuaCtx* ctx, Co* co, int nargs, bool goes_on) {
+  RunningLua running(ctx->gen, co->L, nargs, ctx->r->conn, goes_on);
   int status = lua::resume(co->L, nargs);
   if (status == LUA_YIELD) stress(ctx);
   return status;
@@ -322,8 +322,8 @@ int resume(LuaCtx* ctx, Co* co, int nargs) {
 
 constexpr int kNotResumed = -1;
 
-// `status`: of ctx->current, where that was resumed already.
-int run_thread(LuaCtx* ctx, int nargs, int status) {
+// `status`: of ctx->current, where that was resumed already. `goes_on`: see RunningLua.
+int run_thread(LuaCtx* ctx, int nargs, int status, bool goes_on) {
   std::optional<Failure> failure;
   if (ctx->current->thread_spawn_yielded) {
     ctx->current->thread_spawn_yielded = false;
@@ -336,7 +336,7 @@ int run_thread(LuaCtx* ctx, int nargs, int status) {
       co->propagate_error = false;
       next = failed(ctx, co, failure ? *failure : failure.emplace());
     } else {
-      if (status == kNotResumed) status = resume(ctx, co, nargs);
+      if (status == kNotResumed) status = resume(ctx, co, nargs, goes_on);
       if (status == LUA_YIELD) {
         next = yielded(ctx);
       } else if (status == 0) {
@@ -353,6 +353,7 @@ int run_thread(LuaCtx* ctx, int nargs, int status) {
     if (!next.resume) return next.value;
     nargs = next.value;
     status = kNotResumed;
+    goes_on = true;
   }
 }
 
@@ -360,7 +361,7 @@ int run_thread(LuaCtx* ctx, int nargs, int status) {
 void go_on_or_finish(LuaCtx* ctx, int nargs, int status) {
   CtxGuard guard(ctx);
   auto finish = ctx->finish;  // a rewrite's jump begins the context anew
-  int rc = run_thread(ctx, nargs, status);
+  int rc = run_thread(ctx, nargs, status, false);
   if (!guard.alive()) return;
   if (rc == kDone) lua_finalize(ctx, kDone);
   if (rc == kAgain || rc == kDone) {
@@ -372,7 +373,7 @@ void go_on_or_finish(LuaCtx* ctx, int nargs, int status) {
 
 }  // namespace
 
-int run_thread(LuaCtx* ctx, int nargs) { return run_thread(ctx, nargs, kNotResumed); }
+int run_thread(LuaCtx* ctx, int nargs) { return run_thread(ctx, nargs, kNotResumed, false); }
 
 int run_posted_threads(LuaCtx* ctx) {
   CtxGuard guard(ctx);
@@ -383,7 +384,7 @@ int run_posted_threads(LuaCtx* ctx) {
     co->posted = false;
     if (co->status != Co::kRunning) continue;
     ctx->current = co;
-    int rc = run_thread(ctx, 0);
+    int rc = run_thread(ctx, 0, kNotResumed, true);
     if (rc == kDone && guard.alive()) lua_finalize(ctx, kDone);
     if (rc != kAgain && rc != kDone) return rc;
   }
@@ -401,7 +402,7 @@ void resume_co(Co* co, int nargs) {
 
 int resume_entry(Co* co, int nargs) {
   co->ctx->current = co;
-  return resume(co->ctx, co, nargs);
+  return resume(co->ctx, co, nargs, false);
 }
 
 void after_entry(Co* co, int status) { go_on_or_finish(co->ctx, 0, status); }

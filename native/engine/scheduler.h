@@ -57,17 +57,19 @@ struct Scheduler {
 // True while a coroutine of this thread runs: events then wait for its end.
 class RunningLua {
  public:
-  // A coroutine that is to be resumed with `nargs` values, or what is to be called on L.
-  RunningLua(Generation* g, lua_State* L, int nargs, const LogContext* log = nullptr)
+  // A coroutine that is to be resumed with `nargs` values, or what is to be called on L. `goes_on`:
+  // nothing was waited for since another one ran.
+  RunningLua(Generation* g, lua_State* L, int nargs, const LogContext* log = nullptr,
+             bool goes_on = false)
       : running_(g), limits_(g->limits.get()) {
-    if (limits_) limits_->enter();
+    if (limits_) paused_ = limits_->enter(goes_on);
     if (++running_.state->coroutines == 1 && g->block_watch) {
       watch_ = g->block_watch.get();
       watch_->enter(L, nargs, log);
     }
   }
   ~RunningLua() {
-    if (limits_) limits_->leave();
+    if (limits_) limits_->leave(paused_);
     if (watch_) watch_->leave();
     --running_.state->coroutines;
   }
@@ -78,6 +80,7 @@ class RunningLua {
  private:
   Running running_;
   Limits* const limits_;
+  int paused_ = 0;
   BlockWatch* watch_ = nullptr;
 };
 

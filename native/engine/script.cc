@@ -1,7 +1,7 @@
 // Evaluation of complex values, and regular expressions of the configuration run on a request.
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/uri.h"
 
 namespace moonphase::engine {

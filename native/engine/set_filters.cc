@@ -7,7 +7,7 @@
 #include "base/escape.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/connection.h"
 #include "http/headers_in.h"
 #include "net/digest.h"

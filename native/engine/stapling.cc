@@ -10,8 +10,8 @@
 
 #include "base/clock.h"
 #include "engine/runtime.h"
-#include "engine/socket_pool.h"
-#include "engine/upstream_peer.h"
+#include "engine/sockets/socket_pool.h"
+#include "engine/upstream/peer.h"
 #include "net/staple.h"
 #include "net/stream.h"
 

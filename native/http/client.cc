@@ -308,6 +308,18 @@ void drain_connections(HttpServer* server) {
   }
 }
 
+void cut_connections(HttpServer* server) {
+  net::Loop::Scope scope(*server->loop);
+  for (Connection *c = server->first, *next; c; c = next) {
+    next = c->next;
+    if (c->request) close_connection_with_request(c->request, 0);
+  }
+  for (Connection *c = server->first, *next; c; c = next) {
+    next = c->next;
+    c->cut();
+  }
+}
+
 void Client::drain() {
   if (state == kHttp2) h2->drain();
   if (state != kIdle || output_pending()) return;

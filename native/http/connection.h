@@ -93,6 +93,8 @@ void accept_connection(HttpServer* server, const ListenConf* listen, int fd, con
                        socklen_t len);
 // Closes idle connections; busy ones close after their request (QUIT, reload).
 void drain_connections(HttpServer* server);
+// Closes all that is left of them, with the requests, at once.
+void cut_connections(HttpServer* server);
 
 class Connection : public LogContext, public net::TlsOwner {
  public:
@@ -198,6 +200,9 @@ class Connection : public LogContext, public net::TlsOwner {
   virtual bool pass_on(Request*) { return false; }
   // Nothing new is to begin here; what is idle goes.
   virtual void drain() {}
+  // The server goes, its requests are gone: whatever this is at (a handshake, a first request that
+  // may be on its way, HTTP/2 without streams, lingering), it closes now.
+  virtual void cut() {}
 
   virtual const sockaddr* local_address() = 0;  // null: not known
   Connection *prev = nullptr, *next = nullptr;

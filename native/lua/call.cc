@@ -39,6 +39,12 @@ void add_frame(lua_State* L, lua_State* co, lua_Debug* ar) {
   }
 }
 
+// Of the table on top.
+void raw_field(lua_State* L, const char* name) {
+  lua_pushstring(L, name);
+  lua_rawget(L, -2);
+}
+
 }  // namespace
 
 int protected_call(lua_State* L, int nargs, int nresults, bool traceback) {
@@ -51,11 +57,8 @@ int protected_call(lua_State* L, int nargs, int nresults, bool traceback) {
   return status;
 }
 
-int protect(lua_State* L, lua_CFunction fn, void* data) {
-  lua_pushcfunction(L, fn);
-  lua_pushlightuserdata(L, data);
-  return lua_pcall(L, 1, 0, 0);
-}
+// Not lua_pcall: the function object, too, is made where its failure is caught.
+int protect(lua_State* L, lua_CFunction fn, void* data) { return lua_cpcall(L, fn, data); }
 
 int resume(lua_State* co, int nargs) {
   // What the function that yielded left on its stack goes first: on arm64 LuaJIT counts all of the
@@ -68,6 +71,15 @@ int resume(lua_State* co, int nargs) {
 Str error_text(lua_State* L, const char* fallback) {
   size_t n;
   const char* s = lua_tolstring(L, -1, &n);
+  if (!s && lua_istable(L, -1)) {
+    // An error of JavaScript's: its table keeps the text.
+    raw_field(L, "error");
+    bool ours = lua_isuserdata(L, -1) != 0;
+    lua_pop(L, 1);
+    raw_field(L, "stack");
+    if (ours && lua_type(L, -1) == LUA_TSTRING) s = lua_tolstring(L, -1, &n);
+    lua_pop(L, 1);
+  }
   return s ? Str(s, n) : Str(fallback);
 }
 

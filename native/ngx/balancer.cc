@@ -1,6 +1,6 @@
 // ngx.balancer: what balancer_by_lua says about the server of the next try.
-#include "engine/peer.h"
-#include "engine/upstream.h"
+#include "engine/sockets/peer.h"
+#include "engine/upstream/upstream.h"
 #include "ngx/ffi.h"
 
 using namespace moonphase;

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "engine/pending.h"
-#include "engine/receive.h"
+#include "engine/sockets/receive.h"
 #include "net/child.h"
 #include "net/pipe_end.h"
 #include "ngx/ffi.h"

@@ -1,6 +1,6 @@
 // ngx.proxyssl, ngx.ssl.proxysslcert, ngx.ssl.proxysslverify: the handshake with the server that a
 // request is passed on to.
-#include "engine/upstream_tls_lua.h"
+#include "engine/upstream/tls_lua.h"
 #include "ngx/ssl_ffi.h"
 
 using namespace moonphase;

@@ -1,5 +1,5 @@
 // ngx.req.socket: the request's body, or (raw) the client's connection, as a socket.
-#include "engine/req_socket.h"
+#include "engine/sockets/req_socket.h"
 
 #include <new>
 

@@ -207,6 +207,8 @@ void inject_shared_dicts(lua_State* L, std::span<const SharedDict> dicts, lua_CF
   lua_createtable(L, 0, 1);  // of the userdata
   lua_pushcfunction(L, release_zone);
   lua_setfield(L, -2, "__gc");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");  // nor may Lua code call it
   lua_rawseti(L, -2, 1);
   lua_createtable(L, 0, 32);  // of the dictionaries
   for (const luaL_Reg& m : kMethods) {

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "engine/stream_socket.h"
+#include "engine/sockets/stream_socket.h"
 
 using moonphase::engine::StreamSocket;
 

@@ -286,9 +286,12 @@ static int until_gc(lua_State* L) {
 
 void gc_metatable(lua_State* L, const char* key, lua_CFunction gc) {
   lua_pushlightuserdata(L, const_cast<char*>(key));
-  lua_createtable(L, 0, 1);
+  lua_createtable(L, 0, 2);
   lua_pushcfunction(L, gc);
   lua_setfield(L, -2, "__gc");
+  // Lua code has no business with __gc: it would destroy what is in use.
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
   lua_rawset(L, LUA_REGISTRYINDEX);
 }
 

@@ -4,7 +4,7 @@
 
 #include <lua.hpp>
 
-#include "engine/stream_socket.h"
+#include "engine/sockets/stream_socket.h"
 
 namespace moonphase::ngx {
 

@@ -2,10 +2,10 @@
 // engine::CoSocket.
 #include <cstring>
 
-#include "engine/cosocket.h"
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
+#include "engine/sockets/cosocket.h"
 #include "ngx/api.h"
 #include "ngx/socket_local.h"
 #include "ngx/socket_stream.h"

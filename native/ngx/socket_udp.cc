@@ -4,10 +4,11 @@
 #include "engine/exec.h"
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/udp_socket.h"
+#include "engine/sockets/udp_socket.h"
 #include "ngx/api.h"
 #include "ngx/socket_data.h"
 #include "ngx/socket_local.h"
+#include "ngx/socket_stream.h"
 
 namespace moonphase::ngx {
 
@@ -199,11 +200,7 @@ void open_socket_udp(lua_State* L) {
   lua_setfield(L, -2, "__index");
   lua_rawset(L, LUA_REGISTRYINDEX);
 
-  lua_pushlightuserdata(L, const_cast<char*>(kGcMeta));
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, gc);
-  lua_setfield(L, -2, "__gc");
-  lua_rawset(L, LUA_REGISTRYINDEX);
+  gc_metatable(L, kGcMeta, gc);
 
   lua_getfield(L, -1, "socket");
   lua_pushcfunction(L, udp);

@@ -4,7 +4,7 @@
 
 #include <lua.hpp>
 
-#include "engine/cosocket.h"
+#include "engine/sockets/cosocket.h"
 
 namespace moonphase::ngx {
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "engine/upstream.h"
+#include "engine/upstream/upstream.h"
 #include "ngx/ssl_ffi.h"
 
 using namespace moonphase;

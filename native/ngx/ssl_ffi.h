@@ -4,8 +4,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-#include "engine/cosocket.h"
 #include "engine/handshake.h"
+#include "engine/sockets/cosocket.h"
 #include "ngx/ffi.h"
 
 namespace moonphase::ngx {

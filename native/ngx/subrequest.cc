@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "engine/phases.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/body.h"
 #include "http/headers_in.h"
 #include "http/uri.h"

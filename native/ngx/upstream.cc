@@ -1,7 +1,7 @@
 // require "ngx.upstream": lua-upstream-nginx-module's view of upstream groups.
-#include "engine/upstream.h"
+#include "engine/upstream/upstream.h"
 #include "engine/running.h"
-#include "engine/upstream_zone.h"
+#include "engine/upstream/zone.h"
 #include "ngx/api.h"
 #include "ngx/ffi.h"
 #include "ngx/upstream.h"

@@ -1,6 +1,6 @@
 // moonphase.upstream.core: groups as tables, and changes of them; lua/moonphase/upstream.lua is
 // what Lua code sees of it.
-#include "engine/upstream_zone.h"
+#include "engine/upstream/zone.h"
 #include "ngx/ffi.h"
 #include "ngx/upstream.h"
 

@@ -1,7 +1,7 @@
 // ngx.var.
 #include <algorithm>
 
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 
 #include "ngx/api.h"
 #include "ngx/ffi.h"

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
@@ -257,4 +257,46 @@ t.test('log_by_lua of what Node has answered', async (t) => {
   t.equal(fs.readFileSync(`${dir}/logs/format.log`, 'latin1'), '200 one|two, three|text/plain|5\n');
   server.closeAllConnections();
   server.close();
+});
+
+t.test('what fetch cannot do rejects', async (t) => {
+  const gw = await createGateway({
+    locations: [
+      { path: '/', contentByLua: 'ngx.status = tonumber(ngx.var.arg_status) ngx.say("x")' },
+    ],
+  });
+  for (const status of [100, 999])
+    await t.rejects(gw.fetch(new Request(`http://a/?status=${status}`)), { name: 'RangeError' });
+  t.equal((await gw.fetch(new Request('http://a/?status=201'))).status, 201);
+  await t.rejects(gw.fetch('http://a/' as never), { code: 'ERR_MOONPHASE_OPTION' });
+  for (const where of [undefined, { prt: 1 }, 70_000])
+    await t.rejects(gw.listen(where as never), { code: 'ERR_MOONPHASE_OPTION' });
+  await gw.stop();
+});
+
+t.test('cut off with connections that have sent nothing yet', async (t) => {
+  const gw = await createGateway({ locations: [{ path: '/', contentByLua: 'ngx.say("x")' }] });
+  const { port } = await gw.listen('127.0.0.1:0');
+  const idle = net.connect(port, '127.0.0.1');
+  const closed = new Promise((done) => idle.once('close', done));
+  idle.on('error', () => undefined);
+  await sleep(50);
+  await gw.stop({ timeout: 0 });
+  await closed;
+  const code = `const { parentPort } = require('node:worker_threads');
+    import(${JSON.stringify(dist)}).then(async ({ createGateway }) => {
+      const gw = await createGateway({ locations: [{ path: '/', contentByLua: 'ngx.sleep(1)' }] });
+      parentPort.postMessage((await gw.listen('127.0.0.1:0')).port);
+    });`;
+  for (let i = 0; i < 6; i++) {
+    const worker = new Worker(code, { eval: true });
+    const ended = new Promise((done) => worker.once('exit', done));
+    const at = await new Promise<number>((done) => worker.once('message', done));
+    const clients = [1, 2, 3].map(() => net.connect(at, '127.0.0.1').on('error', () => undefined));
+    if (i % 2 === 0) await sleep(20);
+    if (i % 3 === 0) for (const client of clients) client.write('GET / HTTP/1.1\r\n');
+    await worker.terminate();
+    await ended;
+  }
+  t.pass('no crash');
 });

@@ -18,6 +18,33 @@ t.test('a memory limit', async (t) => {
   lua.close();
 });
 
+t.test('a memory limit that the other side has passed', async (t) => {
+  t.throws(() => new LuaVM({ memoryLimit: 100_000 }), {
+    code: 'ERR_MOONPHASE_OPTION',
+    message: /^memoryLimit is 100000 bytes: a VM that has run nothing holds \d+$/,
+  });
+  const lua = new LuaVM({ memoryLimit: 1 << 20 });
+  const big = 'x'.repeat(8 << 20);
+  const names = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`name ${i}`, i]));
+  lua.setGlobal('later', async () => big);
+  lua.setGlobal('each', (fn: () => unknown) => fn());
+  for (let i = 0; i < 3; i++) {
+    lua.setGlobal('big', [big, names]);
+    await t.rejects(async () => lua.eval('return ("y"):rep(1e9)'), /not enough memory/);
+    await Promise.resolve(lua.eval('local s = later() return s .. s')).catch((error: Error) =>
+      t.match(error.message, /not enough memory/),
+    );
+    lua.setGlobal('big', undefined);
+    t.throws(
+      () => lua.eval('each(function() local t = {} for i = 1, 1e9 do t[i] = i end end)'),
+      /not enough memory/,
+      'in a callback of JavaScript',
+    );
+  }
+  t.equal(lua.eval('return 1 + 1'), 2, 'the VM goes on');
+  lua.close();
+});
+
 t.test('a time limit', async (t) => {
   const lua = new LuaVM({ timeout: 50 });
   const slow = /has run for more than 50 ms without waiting/;
@@ -30,6 +57,23 @@ t.test('a time limit', async (t) => {
     message: slow,
   });
   t.ok(Date.now() - before < 5000);
+  lua.setGlobal('each', (fn: () => unknown) => fn());
+  for (const code of [
+    'each(function() while true do end end)',
+    'while true do pcall(each, function() while true do end end) end',
+    'return xpcall(function() while true do end end, function() while true do end end)',
+    `local turn = coroutine.wrap(function() while true do coroutine.yield() end end)
+     while true do turn() end`,
+    `while true do
+       coroutine.resume(coroutine.create(function() while true do coroutine.yield() end end))
+     end`,
+  ]) {
+    const begun = Date.now();
+    await Promise.resolve()
+      .then(() => lua.eval(code))
+      .catch((error: Error) => t.match(error.message, slow, code));
+    t.ok(Date.now() - begun < 5000, code);
+  }
   t.equal(lua.eval('return 1 + 1'), 2);
   t.equal(await lua.eval('ngx.sleep(0.1) return "waiting is no work"'), 'waiting is no work');
   await t.rejects(async () => lua.eval('ngx.sleep(0.001) while true do end'), { message: slow });

@@ -221,3 +221,40 @@ export async function report(): Promise<void> {
     /aborted: runtime error: Error: no report on index\n +at report \(.*report\.mts:6:9\)/,
   );
 });
+
+t.test('who catches an exit sends nothing more', async (t) => {
+  const gw = await createGateway({
+    errorLog: 'stderr',
+    locations: [
+      {
+        path: '/sync',
+        content: (_req, ngx) => {
+          try {
+            ngx.exit(403);
+          } catch {
+            // as if nothing had happened
+          }
+          ngx.say('after');
+        },
+      },
+      {
+        path: '/late',
+        content: async (_req, ngx) => {
+          await sleep(1);
+          try {
+            ngx.redirect('/elsewhere');
+          } catch {
+            ngx.json({ after: 1 });
+          }
+        },
+      },
+      { path: '/none', content: (_req, ngx) => ngx.json(undefined) },
+    ],
+  });
+  const status = async (at: string): Promise<number> =>
+    (await gw.fetch(new Request(`http://a${at}`))).status;
+  t.equal(await status('/sync'), 403);
+  t.equal(await status('/late'), 302);
+  t.equal(await status('/none'), 500, 'undefined is no JSON');
+  await gw.stop();
+});

@@ -41,7 +41,7 @@ t.test('what runs meanwhile', async (t) => {
       throw new Error('mine');
     },
   };
-  t.throws(() => same(thrower), { code: 'ERR_MOONPHASE_VALUE' });
+  t.throws(() => same(thrower), { code: 'ERR_MOONPHASE_VALUE', message: /: Error: mine$/ });
   t.same(same({ fine: 1 }), { fine: 1 });
 });
 
@@ -55,4 +55,45 @@ t.test('names beyond number', async (t) => {
     'name 5999': { 'name 7': 1 },
   });
   other.close();
+});
+
+t.test('what no table can be', async (t) => {
+  for (const value of [new Set([1]), /x/, new WeakMap(), new URL('http://a/'), new Date()])
+    t.throws(() => same(value), {
+      code: 'ERR_MOONPHASE_VALUE',
+      message: /cannot be passed to Lua/,
+    });
+  const lua = new LuaVM();
+  lua.setGlobal('reject', () => Promise.reject(Symbol('mine')));
+  t.equal(await lua.eval('return tostring(select(2, pcall(reject)))'), 'Error: a symbol');
+  lua.close();
+});
+
+t.test('__proto__ is a key like any other', async (t) => {
+  const lua = new LuaVM();
+  for (const code of [
+    'return { __proto__ = { a = 1 } }',
+    'return { __proto__ = { a = 1 }, f = print }',
+  ]) {
+    const object = lua.eval<Record<string, unknown>>(code);
+    t.equal(Object.getPrototypeOf(object), Object.prototype);
+    t.same(Object.getOwnPropertyDescriptor(object, '__proto__')?.value, { a: 1 });
+    t.equal(object['a'], undefined);
+  }
+  lua.close();
+});
+
+t.test('options', async (t) => {
+  const lua = new LuaVM();
+  const refused = (work: () => unknown, message: string): void =>
+    void t.throws(work, { code: 'ERR_MOONPHASE_OPTION', message });
+  refused(() => lua.eval('', { nme: 'x' } as never), 'eval has no option "nme"');
+  refused(() => lua.eval('', null as never), 'eval takes an object of options, not null');
+  refused(() => lua.eval('', { args: 5 as never }), 'args is an array, not 5');
+  refused(() => lua.load('', { signal: {} as never }), 'signal is an AbortSignal, not object');
+  refused(() => lua.withSignal(() => 1, 5 as never), 'signal is an AbortSignal, not 5');
+  t.throws(() => lua.call(lua.eval<object>('return {}', { live: true }), 'x'), {
+    message: "there is no method 'x'",
+  });
+  lua.close();
 });

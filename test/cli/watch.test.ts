@@ -34,7 +34,14 @@ t.test('a changed file is a reload', async (t) => {
   const get = async (): Promise<string> => (await fetch(`http://127.0.0.1:${port}/`)).text();
   await until(/moonphase serves/);
   t.equal(await get(), 'one');
-  await sleep(1500); // the module was loaded by the request: now it is known
+  fs.writeFileSync(`${dir}/lua/app.lua`, 'return "two"');
+  await until(/changed: lua\/app\.lua\n(.*\n)*.*reloaded\n/);
+  t.equal(await get(), 'two');
+  // as editors do, and right after the request that has loaded the module
+  fs.writeFileSync(`${dir}/lua/.new`, 'return "three"');
+  fs.renameSync(`${dir}/lua/.new`, `${dir}/lua/app.lua`);
+  await until(/changed: lua\/app\.lua\n(.*\n)*.*reloaded\n/);
+  t.equal(await get(), 'three');
   fs.writeFileSync(`${dir}/lua/app.lua`, 'return "two"');
   await until(/changed: lua\/app\.lua\n(.*\n)*.*reloaded\n/);
   t.equal(await get(), 'two');

@@ -8,7 +8,7 @@
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/uri.h"
 
 namespace engine_test {

@@ -1,7 +1,7 @@
 // Variables, complex values, map, geo, split_clients, access rules, log formats, phase steps.
 #include "engine/access_log.h"
 #include "engine/map.h"
-#include "engine/variables_core.h"
+#include "engine/variables/core.h"
 #include "engine_test.h"
 
 namespace engine_test {

@@ -1,5 +1,5 @@
 // Receiver: the same result however the bytes are cut.
-#include "engine/receive.h"
+#include "engine/sockets/receive.h"
 
 #include <cstdio>
 #include <cstdlib>

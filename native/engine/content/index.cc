@@ -6,7 +6,7 @@
 #include "engine/path.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 
 namespace moonphase::engine {
 

@@ -4,7 +4,7 @@
 #include "engine/path.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/uri.h"
 
 namespace moonphase::engine {

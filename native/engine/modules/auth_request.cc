@@ -3,7 +3,7 @@
 #include "engine/modules/proxy.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/body.h"
 #include "http/output.h"
 

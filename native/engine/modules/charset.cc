@@ -6,7 +6,7 @@
 
 #include "engine/lifecycle.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/gzip.h"
 #include "http/output.h"
 

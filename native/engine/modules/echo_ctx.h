@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/modules/echo.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/request.h"
 #include "net/loop.h"
 

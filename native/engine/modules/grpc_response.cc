@@ -1,7 +1,7 @@
 // How an answer over HTTP/2 is read: its head, its body, its trailers.
 #include "engine/lifecycle.h"
 #include "engine/modules/grpc.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 
 namespace moonphase::engine::grpc {
 

@@ -3,7 +3,7 @@
 #include "engine/modules/limits.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 
 namespace moonphase::engine {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "engine/upstream.h"
+#include "engine/upstream/upstream.h"
 
 namespace moonphase::engine {
 

@@ -4,7 +4,7 @@
 
 #include "engine/lifecycle.h"
 #include "engine/modules/memc.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/headers_in.h"
 
 namespace moonphase::engine::memc {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/upstream.h"
+#include "engine/upstream/upstream.h"
 
 namespace moonphase::engine {
 

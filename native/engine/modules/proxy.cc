@@ -8,8 +8,8 @@
 #include "engine/lifecycle.h"
 #include "engine/phases.h"
 #include "engine/runtime.h"
-#include "engine/upstream_cache.h"
-#include "engine/variables.h"
+#include "engine/upstream/cache.h"
+#include "engine/variables/variables.h"
 #include "http/body.h"
 #include "http/uri.h"
 

@@ -5,7 +5,7 @@
 
 #include "engine/lifecycle.h"
 #include "engine/modules/proxy.h"
-#include "engine/variables.h"
+#include "engine/variables/variables.h"
 #include "http/chunked.h"
 
 namespace moonphase::engine::proxy {
