@@ -9,9 +9,11 @@ import { train } from './train.mjs';
 
 // Threads of an addon count at once; a count that is lost all the same is mended.
 const counting = (dir) => `-fprofile-generate=${dir} -fprofile-update=prefer-atomic`;
-// Training is partial: what it has not called is not made small and slow.
+// Training is partial: what it has not called is not made small and slow. And it is broad, while a server does few of
+// its kinds: what makes up 99.9 % of the counts is hot, where gcc's own limit of 99 % would leave a road's rest cold.
 const counted = (dir) =>
-  `-fprofile-use=${dir} -fprofile-correction -fprofile-partial-training -Wno-missing-profile`;
+  `-fprofile-use=${dir} -fprofile-correction -fprofile-partial-training -Wno-missing-profile ` +
+  '--param=hot-bb-count-ws-permille=999';
 
 /**
  * `make(flags, env)` builds `stage`/build/Release/moonphase.node; `node`, a command and its arguments, can load it.
