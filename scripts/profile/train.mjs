@@ -8,7 +8,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { UserError, have } from '../deps/util.mjs';
+import { UserError, have, readIfThere } from '../deps/util.mjs';
 import { Client } from './client.mjs';
 import { embeddedKinds, serverKinds } from './kinds.mjs';
 import { startPeers } from './peers.mjs';
@@ -44,7 +44,7 @@ export async function train({ node = [process.execPath], addon, rounds = 1, seco
       'error.log',
     ];
     const server = start([...node, path.join(root, command[0]), ...command.slice(1)], env);
-    const log = () => fs.readFileSync(path.join(dir, 'error.log'), 'utf8');
+    const log = () => readIfThere(path.join(dir, 'error.log'));
     let total = await within(server, after(1), log, async () => {
       await listens(ports.http, server);
       return drive(serverKinds, new Client(ports), rounds, after(0.5));
