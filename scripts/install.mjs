@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 // npm's install script: nothing to do where a prebuilt addon fits, else fetch, check and build.
-//   --build   builds in any case (npm run build)
+//   --build     builds in any case (npm run build:native)
+//   --profile   builds twice, the second time with the profile of a training run, as prebuilt addons are made; in a
+//               checkout only (npm run build:profiled)
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
@@ -14,7 +16,8 @@ const arch = process.env.npm_config_arch ?? process.arch;
 const forced =
   process.argv.includes('--build') || process.env.npm_config_build_from_source === 'true';
 
-if (forced || !prebuilt()) build();
+if (process.argv.includes('--profile')) await buildProfiled();
+else if (forced || !prebuilt()) build();
 
 /** The prebuilt addon for this platform, or undefined. */
 function prebuilt() {
@@ -37,6 +40,33 @@ function build() {
   run(program, args, crossTools());
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
   console.error(`moonphase: build/Release/moonphase.node is ready (${seconds} s)`);
+}
+
+/** What runs nowhere but in a checkout is not loaded before. */
+async function buildProfiled() {
+  const { buildWithProfile } = await import('./profile/build.mjs');
+  const { products } = await import('./prebuild/products.mjs');
+  const { buildStage, makeStage } = await import('./prebuild/stage.mjs');
+  run(process.execPath, [path.join(root, 'scripts/deps.mjs'), '--arch', process.arch]);
+  const stage = path.join(root, 'build/profiled');
+  const started = Date.now();
+  makeStage(root, stage);
+  const make = (flags, env) =>
+    buildStage(stage, process.arch, { CFLAGS: flags, CXXFLAGS: flags, LDFLAGS: flags, ...env });
+  try {
+    await buildWithProfile({ root, stage, make, node: [process.execPath] });
+  } catch (error) {
+    console.error(`moonphase: ${error.message}`);
+    process.exit(1);
+  }
+  const release = path.join(root, 'build/Release');
+  fs.mkdirSync(release, { recursive: true });
+  for (const name of products(root).keys()) {
+    fs.rmSync(path.join(release, name), { force: true });
+    fs.copyFileSync(path.join(stage, 'build/Release', name), path.join(release, name));
+  }
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  console.error(`moonphase: build/Release/moonphase.node is ready, with a profile (${seconds} s)`);
 }
 
 function crossTools() {

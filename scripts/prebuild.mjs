@@ -4,31 +4,36 @@
 //   librestysignal.so …    what lua-resty-signal and lua-resty-balancer look for beside it
 //   manifest.json          what they were made of
 // They are built by binding.gyp, as on a user's machine, but against the headers and libraries of an
-// older Debian (scripts/prebuild/sysroot.json), and stripped; their symbols stay in build/prebuild/symbols.
+// older Debian (scripts/prebuild/sysroot.json), each twice, the second time with the profile of a training run
+// (scripts/profile), and stripped; their symbols stay in build/prebuild/symbols.
 //
-//   node scripts/prebuild.mjs [x64] [arm64]      both when none is named
+//   node scripts/prebuild.mjs [--plain] [x64] [arm64]      both when none is named
+//
+// --plain leaves the profile out, to compare; release:check refuses what it makes.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UserError, run, sha256 } from './deps/util.mjs';
-import { nodeDir } from './node-dir.mjs';
+import { emulator } from './prebuild/emulator.mjs';
 import { buildFloor } from './prebuild/floor.mjs';
 import { checkPrebuild } from './prebuild/gate.mjs';
 import { sourceHash } from './prebuild/inputs.mjs';
+import { fetchNode } from './prebuild/nodes.mjs';
 import { products } from './prebuild/products.mjs';
+import { buildStage, makeStage, shown } from './prebuild/stage.mjs';
 import { makeToolchain, triples } from './prebuild/sysroot.mjs';
+import { buildWithProfile } from './profile/build.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const require = createRequire(import.meta.url);
 const cache = path.resolve(process.env.MOONPHASE_DEPS_CACHE ?? path.join(root, 'build/deps'));
-const wanted = process.argv.slice(2);
+const plain = process.argv.includes('--plain');
+const wanted = process.argv.slice(2).filter((arg) => arg !== '--plain');
 
 try {
   for (const arch of wanted.length ? wanted : Object.keys(triples)) {
     if (!triples[arch]) throw new UserError(`no support for the architecture ${arch}`);
-    build(arch);
+    await build(arch);
   }
 } catch (error) {
   if (!(error instanceof UserError)) throw error;
@@ -36,7 +41,7 @@ try {
   process.exitCode = 1;
 }
 
-function build(arch) {
+async function build(arch) {
   const started = Date.now();
   const stage = path.join(root, 'build/prebuild', arch);
   const toolchain = makeToolchain(root, cache, stage, arch);
@@ -45,34 +50,28 @@ function build(arch) {
   shown(process.execPath, deps, root);
   const prefix = run(process.execPath, [...deps, '--print', 'prefix'], { cwd: root }).trim();
 
-  // A directory of its own for node-gyp's build/, so that what a developer has built stays.
-  fs.mkdirSync(stage, { recursive: true });
-  for (const name of ['binding.gyp', 'package.json', 'native', 'lua', 'scripts']) {
-    link(path.join(root, name), path.join(stage, name));
-  }
-  link(modulesDir(), path.join(stage, 'node_modules'));
-  const gyp = path.join(path.dirname(require.resolve('node-gyp/package.json')), 'bin/node-gyp.js');
-  const headers = nodeDir();
+  makeStage(root, stage);
   const floor = buildFloor(root, path.join(stage, 'floor'), tool);
-  shown(
-    process.execPath,
-    [
-      gyp,
-      ...['configure', 'build', '-j', 'max', `--arch=${arch}`, '--loglevel=warn'],
-      ...(headers ? [`--nodedir=${headers}`] : []),
-    ],
-    stage,
-    {
+  const make = (flags, env) =>
+    buildStage(stage, arch, {
       CC: tool('gcc'),
       CXX: tool('g++'),
       LINK: tool('g++'),
       AR: tool('ar'),
-      LDFLAGS: floor.flags,
+      CFLAGS: flags,
+      CXXFLAGS: flags,
+      LDFLAGS: `${floor.flags} ${flags}`,
       GYP_DEFINES: `deps=${prefix} floor=${floor.library}`,
       CCACHE_NOHASHDIR: '1',
       CCACHE_BASEDIR: root,
-    },
-  );
+      ...env,
+    });
+  if (plain) {
+    fs.rmSync(path.join(stage, 'build'), { recursive: true, force: true });
+    make('');
+  } else {
+    await buildWithProfile({ root, stage, make, ...trainee(arch) });
+  }
 
   const out = path.join(root, 'prebuilds', `linux-${arch}`);
   const symbols = path.join(root, 'build/prebuild/symbols', `linux-${arch}`);
@@ -93,6 +92,7 @@ function build(arch) {
     version: JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')).version,
     commit: commit(),
     sources: sourceHash(root),
+    profile: !plain,
     compiler: run(tool('g++'), ['--version']).split('\n')[0],
     files,
   };
@@ -112,22 +112,10 @@ function commit() {
   return head.stdout.trim() + (dirty ? '+' : '');
 }
 
-function modulesDir() {
-  const found = path.dirname(path.dirname(require.resolve('node-addon-api/package.json')));
-  return found;
-}
-
-function link(to, at) {
-  fs.rmSync(at, { force: true });
-  fs.symlinkSync(to, at);
-}
-
-function shown(program, args, cwd, env = {}) {
-  const { status, error } = spawnSync(program, args, {
-    cwd,
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, ...env },
-  });
-  if (error) throw new UserError(`cannot run ${program}: ${error.message}`);
-  if (status !== 0) throw new UserError(`${path.basename(program)} ${args.join(' ')} failed`);
+/** Which Node trains it: another architecture's runs in an emulator. */
+function trainee(arch) {
+  const emulated = emulator(root, cache, arch);
+  if (!emulated.length) return { node: [process.execPath] };
+  const node = path.join(fetchNode(root, cache, arch, '20'), 'bin/node');
+  return { node: [...emulated, node], emulated: true };
 }

@@ -68,6 +68,7 @@ function provenance(arch) {
   const made = JSON.parse(read(file));
   return [
     made.version !== version && `${file} is of version ${made.version}`,
+    made.profile !== true && `${file}: it was built without a profile (--plain)`,
     made.commit.endsWith('+') && `${file}: it was built with files that were not committed`,
     made.commit !== git('rev-parse', 'HEAD') &&
       `${file}: it was built of ${made.commit.slice(0, 12)}`,

@@ -7,10 +7,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { UserError, have } from './deps/util.mjs';
+import { UserError } from './deps/util.mjs';
+import { emulator } from './prebuild/emulator.mjs';
 import { fetchNode, majors } from './prebuild/nodes.mjs';
 import { installInto, pack } from './prebuild/pack.mjs';
-import { fetchSysroot } from './prebuild/sysroot.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const cache = path.resolve(process.env.MOONPHASE_DEPS_CACHE ?? path.join(root, 'build/deps'));
@@ -27,7 +27,7 @@ try {
 }
 
 function main() {
-  const emulator = arch === process.arch ? [] : qemu();
+  const emulated = emulator(root, cache, arch);
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'moonphase-package-'));
   try {
     const packed = pack(root, dir);
@@ -39,7 +39,7 @@ function main() {
     for (const major of wanted) {
       const node = path.join(fetchNode(root, cache, arch, major), 'bin/node');
       const [program, ...args] = [
-        ...emulator,
+        ...emulated,
         node,
         path.join(root, 'test/package/core.mjs'),
         installed,
@@ -61,13 +61,4 @@ function main() {
   } finally {
     fs.rmSync(dir, { recursive: true, force: true });
   }
-}
-
-/** The emulator, with the libraries that the sysroot of the cross build holds. */
-function qemu() {
-  const program = { arm64: 'qemu-aarch64-static', x64: 'qemu-x86_64-static' }[arch];
-  if (!have(program)) {
-    throw new UserError(`missing: ${program}; apt-get install qemu-user-static`);
-  }
-  return [program, '-L', fetchSysroot(root, cache, arch)];
 }

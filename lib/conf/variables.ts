@@ -53,6 +53,9 @@ type Definition = {
   split?: SplitPlan;
 };
 
+/** Kinds of which there is nothing to compute. */
+const SLOTS: ReadonlySet<Variable['kind']> = new Set(['builtin', 'set', 'capture']);
+
 /** The variables that a configuration mentions (each gets an index) and those that it defines. */
 export class VariableTable {
   private readonly indexes = new Map<string, number>();
@@ -99,7 +102,7 @@ export class VariableTable {
 
   /** The plan's table; `unknown` is called with each variable that nothing defines. */
   plan(unknown: (name: string, where: Where) => never): Variable[] {
-    return this.mentioned.map(({ name, where }) => {
+    const variables = this.mentioned.map(({ name, where }): Variable => {
       const definition = this.definitions.get(name);
       if (definition !== undefined && !definition.weak) {
         const { weak: _, ...rest } = definition;
@@ -111,6 +114,12 @@ export class VariableTable {
       if (definition === undefined) return unknown(name, where);
       return { name, kind: definition.kind };
     });
+    // What only Lua asks for, by `ngx.var`, is not mentioned.
+    for (const [name, { weak, ...rest }] of this.definitions) {
+      if (!weak && !this.indexes.has(name) && !SLOTS.has(rest.kind))
+        variables.push({ name, ...rest });
+    }
+    return variables;
   }
 }
 

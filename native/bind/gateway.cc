@@ -240,13 +240,15 @@ napi_value quit(napi_env env, napi_callback_info info) {
   return promise;
 }
 
-// terminate(): at once.
+// terminate(): at once, or when what has called JavaScript, maybe for one of its requests, has
+// returned.
 napi_value terminate(napi_env env, napi_callback_info info) {
   Args<0> args(env, info);
   if (Gateway* g = gateway_of(env, args.self)) {
     FromJs from(g->env());
     g->settle(&g->quitting, "", nullptr);
-    g->end();
+    g->keep(args.self);
+    g->env()->loop()->defer_free([](void* self) { static_cast<Gateway*>(self)->end(); }, g);
   }
   return nullptr;
 }

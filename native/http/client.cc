@@ -330,6 +330,13 @@ void Client::drain() {
     close();
 }
 
+void Client::cut() {
+  if (state == kHttp2)
+    h2->cut();
+  else
+    close();
+}
+
 ssize_t Client::peek() {
   char byte;
   return stream->peek(&byte, 1);

@@ -31,7 +31,7 @@ class Client final : public Connection {
   void give_back(Str bytes) override;
   ssize_t peek() override;
   void drain() override;
-  void cut() override { close(); }
+  void cut() override;
   Str preread(size_t* room) const override;
   Chain* send(Chain* in, int64_t limit) override;
   bool flush() override;

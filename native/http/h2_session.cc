@@ -357,6 +357,15 @@ void H2Session::drain() {
     post_flush();
 }
 
+void H2Session::cut() {
+  finalizing_ = lost_ = true;
+  for (H2Stream *s = streams_, *next; s; s = next) {
+    next = s->next_stream;
+    s->abandon(s->request, 0);
+  }
+  client->close();
+}
+
 // ngx_http_v2_finalize_connection: all streams end, and the connection with the last one.
 void H2Session::finalize(uint32_t code) {
   if (finalizing_) return;

@@ -32,6 +32,7 @@ class H2Session {
   void on_read_timeout();
   void on_write_timeout();
   void drain();   // no new streams; ends with the last one
+  void cut();     // the server goes: streams end with their requests, then the connection
   void closed();  // the connection is: nobody calls again
 
   // --- for its streams ---

@@ -3,10 +3,11 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <sstream>
+#include <iterator>
 
 #include "lua/chunks.h"
 #include "lua/embedded.h"
@@ -78,9 +79,7 @@ bool is_system_directory(const std::string& dir) {
 
 std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 bool is_readable(const std::string& path) { return access(path.c_str(), R_OK) == 0; }
@@ -172,8 +171,9 @@ int version_in_base(Str text) {
 Lualib choose_lualib(const VmOptions& options, const std::string& package_path) {
   Lualib chosen;
   if (!options.user_lualib.empty() && accepts(options.user_lualib, &chosen)) return chosen;
-  std::stringstream entries(package_path);
-  for (std::string entry; std::getline(entries, entry, ';');) {
+  for (size_t begin = 0, end; begin < package_path.size(); begin = end + 1) {
+    end = std::min(package_path.find(';', begin), package_path.size());
+    std::string entry = package_path.substr(begin, end - begin);
     size_t at = entry.find("/?.lua");
     if (at == std::string::npos || at + 6 != entry.size()) continue;
     std::string dir = entry.substr(0, at);

@@ -53,6 +53,9 @@ export function checkBinary(file, { arch, exportsMap, limits, stripped, host }) 
     must(/FLAGS_1.*NODELETE/.test(dynamic), 'can be unloaded (-z nodelete)');
   }
 
+  // The names of the files that counts go to.
+  must(!fs.readFileSync(file).includes('.gcda'), 'counts for a profile');
+
   const segments = read('-l');
   must(/GNU_RELRO/.test(segments), 'has no RELRO segment');
   must(/GNU_STACK\s.* RW\s/.test(segments), 'has an executable stack');

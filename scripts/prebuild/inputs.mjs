@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { filesBelow, sha256 } from '../deps/util.mjs';
 
-const folders = ['native', 'lua', 'deps'];
+const folders = ['native', 'lua', 'deps', 'scripts/profile'];
 const single = ['binding.gyp', 'scripts/deps/build.mjs', 'scripts/prebuild/sysroot.json'];
 
 export function sourceHash(root) {

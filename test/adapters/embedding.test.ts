@@ -2,12 +2,13 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
+import http2 from 'node:http2';
 import net, { type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { createGateway } from '../../lib/index.js';
-import { plainNode, root, sleep } from '../helpers/server.js';
+import { freePorts, plainNode, root, sleep } from '../helpers/server.js';
 
 const dist = path.join(root, 'dist/index.js');
 
@@ -299,4 +300,59 @@ t.test('cut off with connections that have sent nothing yet', async (t) => {
     await ended;
   }
   t.pass('no crash');
+});
+
+t.test('cut off with HTTP/2 streams at work', async (t) => {
+  for (let round = 0; round < 5; round++) {
+    const [port] = await freePorts(1);
+    const dir = t.testdir({
+      logs: {},
+      'nginx.conf': `events {}
+        http { server { listen 127.0.0.1:${port}; http2 on;
+          location / { content_by_lua_block { ngx.req.read_body() ngx.sleep(5) ngx.say("x") } }
+          location /long { content_by_lua_block {
+            for i = 1, 1000 do ngx.say(("x"):rep(10000)) ngx.flush(true) ngx.sleep(0.001) end
+          } } } }`,
+    });
+    const gw = await createGateway({ config: path.join(dir, 'nginx.conf'), prefix: dir });
+    await gw.start();
+    const client = http2.connect(`http://127.0.0.1:${port}`).on('error', () => undefined);
+    const closed = new Promise((done) => client.once('close', done));
+    for (let i = 0; i < 20; i++) {
+      const stream = client.request(
+        { ':path': i % 3 ? '/' : '/long', ':method': i % 2 ? 'POST' : 'GET' },
+        { endStream: i % 4 !== 1 },
+      );
+      stream.on('error', () => undefined).resume();
+      if (i % 4 === 1) stream.write('half');
+    }
+    await sleep(20 + 10 * round);
+    await gw.stop({ timeout: 0 });
+    await closed;
+  }
+  t.pass('no crash');
+});
+
+t.test('cut off by one of its own requests', async (t) => {
+  for (const phase of ['access', 'content', 'log'] as const) {
+    let stopped: Promise<void> | undefined;
+    const gw = await createGateway({
+      locations: [
+        {
+          path: '/',
+          ...(phase === 'content' ? {} : { contentByLua: 'ngx.say("x")' }),
+          [phase]: () => {
+            stopped ??= gw.stop({ timeout: 0 });
+          },
+        },
+      ],
+    });
+    const { port } = await gw.listen('127.0.0.1:0');
+    const text = await fetch(`http://127.0.0.1:${port}/`).then(
+      (answer) => answer.text(),
+      () => 'closed',
+    );
+    await stopped;
+    t.ok(['x\n', '', 'closed'].includes(text), `${phase}: ${text}`);
+  }
 });
