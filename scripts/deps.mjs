@@ -13,7 +13,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build, toolchain } from './deps/build.mjs';
+import { build, joins, toolchain } from './deps/build.mjs';
 import { fetchPinned, unpackDeb } from './deps/fetch.mjs';
 import {
   UserError,
@@ -88,7 +88,9 @@ function readSteps() {
           throw new UserError(`${dep.env}=${local}: there is no such directory`);
         }
         const { version, recipe, source } = dep;
-        const key = sha256(JSON.stringify([version, recipe, source, arch, variant, local ?? null]));
+        const parts = [version, recipe, source, arch, variant, local ?? null];
+        if (dep.name === 'luajit') parts.push(joins(toolchain(arch, options.toolchain)));
+        const key = sha256(JSON.stringify(parts));
         return { dep, variant, local, key, stamp: path.join(prefix, `.${dep.name}-${variant}`) };
       });
     });

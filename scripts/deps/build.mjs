@@ -3,7 +3,16 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { UserError, emptyDir, filesBelow, readIfThere, readJson, run, runAll } from './util.mjs';
+import {
+  UserError,
+  emptyDir,
+  filesBelow,
+  have,
+  readIfThere,
+  readJson,
+  run,
+  runAll,
+} from './util.mjs';
 
 const jobs = os.availableParallelism?.() ?? os.cpus().length;
 
@@ -20,6 +29,24 @@ export function toolchain(arch, dir) {
     cxx: (native && process.env.CXX) || `${cross}g++`,
     ar: (native && process.env.AR) || `${cross}ar`,
   };
+}
+
+/**
+ * The version of the compiler, where LuaJIT's and the addon's are the same gcc: then LuaJIT's C functions are joined with the
+ * addon's at link time, for which both must be of one version. Empty: they are not.
+ */
+export function joins(tools) {
+  const version = (program) => {
+    try {
+      return run(program, ['-dumpfullversion']).trim();
+    } catch {
+      return '';
+    }
+  };
+  const archiver = `${tools.cross}gcc-ar`;
+  if (!(path.isAbsolute(archiver) ? fs.existsSync(archiver) : have(archiver))) return '';
+  const luajit = version(`${tools.cross}gcc`);
+  return luajit === version(tools.cxx) ? luajit : '';
 }
 
 const optimise = ['-O2', '-g', '-fPIC', '-fvisibility=hidden', '-DNDEBUG'];
@@ -48,6 +75,7 @@ const luajitFlags = {
 async function buildLuajit({ source, work, prefix, tools, variant }) {
   fs.cpSync(source, work, { recursive: true, preserveTimestamps: true });
   const src = path.join(work, 'src');
+  const joined = variant === 'release' && joins(tools);
   run(
     'make',
     [
@@ -61,7 +89,8 @@ async function buildLuajit({ source, work, prefix, tools, variant }) {
       `HOST_CC=gcc`,
       `CROSS=${tools.cross}`,
       `XCFLAGS=${luajitFlags[variant]}`,
-      'TARGET_CFLAGS=-fPIC',
+      `TARGET_CFLAGS=-fPIC ${joined ? '-flto -ffat-lto-objects -fno-semantic-interposition' : ''}`,
+      `TARGET_AR=${tools.cross}${joined ? 'gcc-ar' : 'ar'} rcs`,
       'Q=',
     ],
     { env: { MAKEFLAGS: '', CFLAGS: '', LDFLAGS: '', GIT: 'false' } },
