@@ -35,7 +35,7 @@ const Option* find_option(int number) {
 }
 
 // lua-resty-core passes what the object holds at [1].
-bool connected(const StreamSocket* s) { return s && s->genuine() && s->connected(); }
+bool connected(const StreamSocket* s) { return s && StreamSocket::genuine(s) && s->connected(); }
 
 int report(char* err, size_t* errlen, const char* text) {
   const size_t n = strnlen(text, *errlen);

@@ -18,7 +18,7 @@ using engine::StreamSocket;
 StreamSocket* socket_of(lua_State* L, int index) {
   lua_rawgeti(L, index, kCtx);
   auto* s = static_cast<StreamSocket*>(lua_touserdata(L, -1));
-  if (s && (lua_objlen(L, -1) < sizeof(StreamSocket) || !s->genuine()))
+  if (s && (lua_objlen(L, -1) < sizeof(StreamSocket) || !StreamSocket::genuine(s)))
     luaL_error(L, "%s", kNotItsOwn);
   lua_pop(L, 1);
   return s;

@@ -9,7 +9,8 @@ using engine::CoSocket;
 using engine::StreamSocket;
 
 SSL* moonphase::ngx::ssl_of(StreamSocket* u, char** err, const char* without) {
-  if (!u || !u->genuine() || (!u->busy_connecting() && u->read_closed() && u->write_closed())) {
+  if (!u || !StreamSocket::genuine(u) ||
+      (!u->busy_connecting() && u->read_closed() && u->write_closed())) {
     ffi_error(err, "closed");
     return nullptr;
   }
@@ -25,7 +26,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_sslhandshake(Request* r, StreamSoc
                                                            int ocsp_status_req, void* chain,
                                                            void* pkey, char** errmsg) {
   MOONPHASE_LOG(r, kLogDebug, 0, "lua tcp socket ssl handshake");
-  if (u && !u->genuine()) return ffi_error(errmsg, "closed");
+  if (u && !StreamSocket::genuine(u)) return ffi_error(errmsg, "closed");
   if (u && u->busy_connecting()) return ffi_error(errmsg, "socket busy connecting");
   if (!u || u->read_closed() || u->write_closed()) return ffi_error(errmsg, "closed");
   if (u->request() != r) return ffi_error(errmsg, "bad request");
@@ -62,7 +63,8 @@ MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_get_sslhandshake_result(Request* r
                                                                       int* openssl_error_code) {
   MOONPHASE_LOG(r, kLogDebug, 0, "lua cosocket get SSL handshake result for upstream: %p",
                 static_cast<void*>(u));
-  if (!u->genuine() || u->kind() != StreamSocket::Kind::kOwn) return ffi_error(errmsg, "closed");
+  if (!StreamSocket::genuine(u) || u->kind() != StreamSocket::Kind::kOwn)
+    return ffi_error(errmsg, "closed");
   auto* s = static_cast<CoSocket*>(u);
   *openssl_error_code = s->handshake_code;
   if (s->handshake_error) return ffi_error(errmsg, s->handshake_error);
@@ -109,7 +111,7 @@ MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_get_ssl_ctx(Request*, StreamSocket
 
 MOONPHASE_FFI int ngx_http_lua_ffi_socket_tcp_settrustedstore(Request* r, StreamSocket* u,
                                                               void* store, char** errmsg) {
-  if (!u || !u->genuine() || u->read_closed() || u->write_closed())
+  if (!u || !StreamSocket::genuine(u) || u->read_closed() || u->write_closed())
     return ffi_error(errmsg, "closed");
   if (u->request() != r) return ffi_error(errmsg, "bad request");
   if (u->kind() != StreamSocket::Kind::kOwn)

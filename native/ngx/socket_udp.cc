@@ -24,7 +24,7 @@ const char kMeta[] = "moonphase.udp", kGcMeta[] = "moonphase.udp.gc";
 UdpSocket* socket_of(lua_State* L) {
   lua_rawgeti(L, 1, kCtx);
   auto* s = static_cast<UdpSocket*>(lua_touserdata(L, -1));
-  if (s && (lua_objlen(L, -1) != sizeof(UdpSocket) || !s->genuine()))
+  if (s && (lua_objlen(L, -1) != sizeof(UdpSocket) || !UdpSocket::genuine(s)))
     luaL_error(L, "%s", kNotItsOwn);
   lua_pop(L, 1);
   return s;
