@@ -39,6 +39,16 @@ IntoJs::~IntoJs() {
   if (scope_) napi_close_handle_scope(env_->napi(), scope_);
 }
 
+namespace {
+
+bool runs(napi_env napi) {
+  napi_value none = nullptr, text = nullptr;
+  return napi_get_undefined(napi, &none) == napi_ok &&
+         napi_coerce_to_string(napi, none, &text) == napi_ok;
+}
+
+}  // namespace
+
 bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value fn, size_t argc,
              const napi_value* argv, napi_value* result) {
   napi_env napi = env->napi();
@@ -57,8 +67,10 @@ bool call_js(Env* env, napi_async_context context, napi_value recv, napi_value f
   if (status == napi_ok) return true;
   bool pending = false;
   napi_is_exception_pending(napi, &pending);
-  if (pending && napi_get_and_clear_last_exception(napi, result) == napi_ok) return false;
-  // Nothing was thrown, but JavaScript does not run any more: the thread is being terminated.
+  if (pending && napi_get_and_clear_last_exception(napi, result) == napi_ok && runs(napi))
+    return false;
+  // JavaScript does not run any more: the thread is being terminated. What was thrown, if anything,
+  // is only what ends it.
   env->set_closing();
   *result = nullptr;
   return false;
